@@ -1,0 +1,148 @@
+"""Proofs that the server works: real round trips by a gRPC client to its own address."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+import grpc
+
+from reapi_local.proto import remote_execution_pb2 as re_pb2
+from reapi_local.protocol.digest import digest_of
+
+_PACKAGE: Final = "build.bazel.remote.execution.v2"
+_TIMEOUT_SECONDS: Final = 10.0
+
+
+@dataclass(frozen=True)
+class Proof:
+    """One thing that was tried. ``remedy`` is "" when it worked."""
+
+    name: str
+    ok: bool
+    milliseconds: float
+    detail: str
+    remedy: str = ""
+
+
+class _Failed(Exception):
+    """The call worked, its answer is wrong."""
+
+
+class Checker:
+    """Talks to ``address`` (host:port) as a client of ``instance`` with ``token``."""
+
+    def __init__(self, address: str, token: str, instance: str) -> None:
+        self._address, self._instance = address, instance
+        self._headers = (("authorization", f"Bearer {token}"),)
+        self._content = secrets.token_bytes(64)
+        digest = digest_of(self._content)
+        self._digest = re_pb2.Digest(hash=digest.hash_hex, size_bytes=digest.size_bytes)
+
+    async def run(self) -> list[Proof]:
+        """All proofs, in the order a client would meet them."""
+        async with grpc.aio.insecure_channel(self._address) as self._channel:
+            return [
+                await _prove("capabilities", self._capabilities),
+                await _prove("blob", self._blob),
+                await _prove("action-result", self._action_result),
+                await _prove("instance", self._instance_is_served),
+                await _prove("token", self._token_is_needed),
+            ]
+
+    async def _call(self, method: str, request: Any, response: Any, **more: Any) -> Any:
+        call = self._channel.unary_unary(
+            f"/{_PACKAGE}.{method}",
+            request_serializer=type(request).SerializeToString,
+            response_deserializer=response.FromString,
+        )
+        more.setdefault("metadata", self._headers)
+        return await call(request, timeout=_TIMEOUT_SECONDS, **more)
+
+    async def _capabilities(self) -> str:
+        answer = await self._call(
+            "Capabilities/GetCapabilities",
+            re_pb2.GetCapabilitiesRequest(instance_name=self._instance),
+            re_pb2.ServerCapabilities,
+        )
+        functions = answer.cache_capabilities.digest_functions
+        if re_pb2.DigestFunction.SHA256 not in functions:
+            raise _Failed("SHA-256 isn't among the digest functions")
+        low, high = answer.low_api_version, answer.high_api_version
+        return f"REAPI {low.major}.{low.minor} to {high.major}.{high.minor}"
+
+    async def _blob(self) -> str:
+        written = await self._call(
+            "ContentAddressableStorage/BatchUpdateBlobs",
+            re_pb2.BatchUpdateBlobsRequest(
+                instance_name=self._instance,
+                requests=[{"digest": self._digest, "data": self._content}],
+            ),
+            re_pb2.BatchUpdateBlobsResponse,
+        )
+        _expect(written.responses[0].status.message, "")
+        read = await self._call(
+            "ContentAddressableStorage/BatchReadBlobs",
+            re_pb2.BatchReadBlobsRequest(instance_name=self._instance, digests=[self._digest]),
+            re_pb2.BatchReadBlobsResponse,
+        )
+        _expect(read.responses[0].data, self._content)
+        return f"{len(self._content)} bytes written and read back"
+
+    async def _action_result(self) -> str:
+        result = re_pb2.ActionResult(stdout_digest=self._digest)
+        await self._call(
+            "ActionCache/UpdateActionResult",
+            re_pb2.UpdateActionResultRequest(
+                instance_name=self._instance, action_digest=self._digest, action_result=result
+            ),
+            re_pb2.ActionResult,
+        )
+        answer = await self._call(
+            "ActionCache/GetActionResult",
+            re_pb2.GetActionResultRequest(instance_name=self._instance, action_digest=self._digest),
+            re_pb2.ActionResult,
+        )
+        _expect(answer, result)
+        return "written and read back"
+
+    async def _instance_is_served(self) -> str:
+        request = re_pb2.FindMissingBlobsRequest(
+            instance_name=self._instance, blob_digests=[self._digest]
+        )
+        answer = await self._call(
+            "ContentAddressableStorage/FindMissingBlobs", request, re_pb2.FindMissingBlobsResponse
+        )
+        _expect(len(answer.missing_blob_digests), 0)
+        return self._instance or "(the unnamed one)"
+
+    async def _token_is_needed(self) -> str:
+        request = re_pb2.GetCapabilitiesRequest(instance_name=self._instance)
+        method = "Capabilities/GetCapabilities"
+        try:
+            await self._call(method, request, re_pb2.ServerCapabilities, metadata=())
+        except grpc.aio.AioRpcError as error:
+            _expect(error.code(), grpc.StatusCode.UNAUTHENTICATED)
+            return "a call without it is refused"
+        raise _Failed("a call without the token was answered")
+
+
+def _expect(actual: object, expected: object) -> None:
+    if actual != expected:
+        raise _Failed(f"expected {expected!r:.100}, got {actual!r:.100}")
+
+
+async def _prove(name: str, attempt: Callable[[], Awaitable[str]]) -> Proof:
+    began = time.perf_counter()
+    try:
+        detail, remedy = await attempt(), ""
+    except grpc.aio.AioRpcError as error:
+        detail = f"{error.code().name}: {error.details()}"
+        remedy = "see the server's log; `reapi-local down` and `up` start it afresh"
+    except _Failed as error:
+        detail = str(error)
+        remedy = "the server answers wrongly; its log may say why"
+    return Proof(name, not remedy, 1000 * (time.perf_counter() - began), detail, remedy)

@@ -1,0 +1,128 @@
+"""The server's command line: ``python -m reapi_local serve``."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import logging
+import os
+import signal
+import sys
+import tomllib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from reapi_local import __version__
+from reapi_local.config import Config, ConfigError, from_environment, parse_config
+
+_USAGE_ERROR, _CANNOT_START = 2, 3
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; returns the exit status."""
+    parser = make_parser()
+    options = vars(parser.parse_args(arguments))
+    del options["command"]
+    ready_fd, version = options.pop("ready_fd"), options.pop("version_label")
+    file = options.pop("config")
+    given = {name: value for name, value in options.items() if value is not None}
+    try:
+        config = parse_config(
+            ("command line", given),
+            ("environment", from_environment(os.environ)),
+            (file or "file", _read(file)),
+        )
+    except ConfigError as error:
+        _tell(ready_fd, {"ready": False, "error": "failed", "message": str(error)})
+        print(f"reapi-local: {error}", file=sys.stderr)
+        return _USAGE_ERROR
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    return _run(_serve(config, version, ready_fd))
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """The parser; every option's name is that of its setting."""
+    parser = argparse.ArgumentParser(prog="reapi-local", description="A REAPI server.")
+    commands = parser.add_subparsers(dest="command", required=True)
+    serve = commands.add_parser(
+        "serve",
+        help="run the server in the foreground",
+        description="Run the server in the foreground until SIGTERM or Ctrl-C.",
+    )
+    add = serve.add_argument
+    add("--data-dir", metavar="DIR", help="where blobs, results, token and state are kept")
+    add("--host", metavar="ADDRESS", help="address to listen on (default 127.0.0.1)")
+    add("--port", metavar="N", help="port (default 0: the last one, else 8980, else any free)")
+    add("--max-size", metavar="SIZE", help="what the store may take on disk (default 20GiB)")
+    add("--min-free", metavar="SIZE", help="what is left free on the disk (default 256MiB)")
+    add("--lease", metavar="SECONDS", help="how long a silent run's blobs stay (default 3600)")
+    add(
+        "--instance",
+        metavar="NAME",
+        action="append",
+        dest="instances",
+        help="serve only this instance; may be repeated (default: any, made at first use)",
+    )
+    add("--idle-exit", metavar="SECONDS", help="stop after so long without a call (default: never)")
+    add("--sync", metavar="MODE", help="full: survive a power loss (default); relaxed: faster")
+    add("--transport", metavar="NAME", help="auto (default), native or grpcio")
+    add("--config", metavar="FILE", help="TOML file with the same settings, max_size = … and so on")
+    add("--version-label", default=__version__, help=argparse.SUPPRESS)
+    add("--ready-fd", type=int, metavar="N", help=argparse.SUPPRESS)
+    return parser
+
+
+def _read(file: str | None) -> Mapping[str, Any]:
+    if file is None:
+        return {}
+    try:
+        with open(file, "rb") as stream:
+            return tomllib.load(stream)
+    except (OSError, tomllib.TOMLDecodeError) as error:
+        raise ConfigError(f"the settings file {file} can't be read: {error}") from error
+
+
+def _run(serving: Any) -> int:
+    try:
+        import uvloop
+    except ImportError:
+        result: int = asyncio.run(serving)
+    else:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            result = runner.run(serving)
+    return result
+
+
+async def _serve(config: Config, version: str, ready_fd: int | None) -> int:
+    # Imported late: a wrong option or --help should answer at once.
+    from reapi_local.app import CannotStart, running
+
+    try:
+        async with running(config, version) as app:
+            loop = asyncio.get_running_loop()
+            for number in (signal.SIGTERM, signal.SIGINT):
+                loop.add_signal_handler(number, app.request_stop)
+            _tell(
+                ready_fd,
+                {
+                    "ready": True,
+                    "pid": os.getpid(),
+                    "grpc_port": app.grpc_port,
+                    "admin_port": app.admin_port,
+                },
+            )
+            logging.info("serving %s from %s", app.health()["grpc_address"], config.data_dir)
+            await app.until_stopped()
+    except CannotStart as error:
+        _tell(ready_fd, {"ready": False, "error": error.code, "message": str(error)})
+        print(f"reapi-local: {error}", file=sys.stderr)
+        return _CANNOT_START
+    return 0
+
+
+def _tell(ready_fd: int | None, message: Mapping[str, Any]) -> None:
+    """Tell whoever started us, once."""
+    if ready_fd is not None:
+        with open(ready_fd, "w", encoding="utf-8") as pipe:
+            pipe.write(json.dumps(message) + "\n")

@@ -1,0 +1,161 @@
+"""Settings of the server: command line over environment over file over default.
+
+The same names everywhere: ``max_size`` in the TOML file, ``--max-size`` on the command line,
+``REAPI_LOCAL_MAX_SIZE`` in the environment.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
+from typing import Any, Final, Literal, TypeAlias
+
+from reapi_local.errors import InvalidRequest
+from reapi_local.protocol.instance import check_instance_name
+
+Transport: TypeAlias = Literal["auto", "native", "grpcio"]
+"""What carries gRPC; ``auto`` = native where it is installed."""
+
+ENVIRONMENT_PREFIX: Final = "REAPI_LOCAL_"
+_UNITS: Final = {"": 1, "B": 1} | {
+    unit: base**power
+    for power, letter in enumerate("KMGT", start=1)
+    for unit, base in ((letter, 1000), (f"{letter}B", 1000), (f"{letter}IB", 1024))
+}
+
+
+class ConfigError(Exception):
+    """Settings that can't be used; the message lists every problem, one a line."""
+
+
+@dataclass(frozen=True)
+class Config:
+    """What ``serve`` needs to know. Sizes in bytes, times in seconds.
+
+    ``port`` 0 = the one used last, else 8980, else any. ``instances`` empty = made on first use.
+    ``idle_exit`` 0 = never. ``sync`` relaxed = faster, and a power loss costs the newest part.
+    """
+
+    data_dir: str
+    host: str = "127.0.0.1"
+    port: int = 0
+    max_size: int = 20 * 1024**3
+    min_free: int = 256 * 1024**2
+    lease: float = 3600.0
+    instances: tuple[str, ...] = ()
+    idle_exit: float = 0.0
+    sync: str = "full"
+    transport: Transport = "auto"
+
+
+def parse_size(text: str) -> int:
+    """Bytes from ``20GiB``, ``500MB`` or a plain number.
+
+    Raises:
+        ValueError: it is none of these; the message says what is.
+    """
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]*)\s*", text)
+    factor = _UNITS.get(match[2].upper()) if match else None
+    if match is None or factor is None:
+        raise ValueError(f"{text!r} isn't a size; write 20GiB, 500MB or a number of bytes")
+    return int(float(match[1]) * factor)
+
+
+def _size(value: Any) -> int:
+    size = value if isinstance(value, int) else parse_size(str(value))
+    if size < 1024**2:
+        raise ValueError(f"{value!r} is too little; at least 1MiB")
+    return size
+
+
+def _free(value: Any) -> int:
+    return value if isinstance(value, int) and value >= 0 else parse_size(str(value))
+
+
+def _seconds(value: Any) -> float:
+    try:
+        seconds = float(value)
+    except (TypeError, ValueError):
+        raise ValueError(f"{value!r} isn't a number of seconds") from None
+    if not 0 <= seconds < 1e9:
+        raise ValueError(f"{value!r} isn't a usable number of seconds")
+    return seconds
+
+
+def _port(value: Any) -> int:
+    if not str(value).isdigit() or not 0 <= int(value) <= 65535:
+        raise ValueError(f"{value!r} isn't a port; 0 to 65535, 0 = find one")
+    return int(value)
+
+
+def _names(value: Any) -> tuple[str, ...]:
+    names = value.split(",") if isinstance(value, str) else value
+    if not isinstance(names, (list, tuple)) or not all(isinstance(name, str) for name in names):
+        raise ValueError(f"{value!r} isn't a list of instance names")
+    try:
+        return tuple(check_instance_name(name) for name in names)
+    except InvalidRequest as error:
+        raise ValueError(str(error)) from None
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str) or not value:
+        raise ValueError(f"{value!r} isn't a text")
+    return value
+
+
+def _one_of(*choices: str) -> Callable[[Any], str]:
+    def parse(value: Any) -> str:
+        if value not in choices:
+            raise ValueError(f"{value!r} isn't one of {', '.join(choices)}")
+        return str(value)
+
+    return parse
+
+
+_PARSERS: Final[dict[str, Callable[[Any], Any]]] = {
+    "data_dir": _text,
+    "host": _text,
+    "port": _port,
+    "max_size": _size,
+    "min_free": _free,
+    "lease": _seconds,
+    "instances": _names,
+    "idle_exit": _seconds,
+    "sync": _one_of("full", "relaxed"),
+    "transport": _one_of("auto", "native", "grpcio"),
+}
+
+
+def parse_config(*sources: tuple[str, Mapping[str, Any]]) -> Config:
+    """The settings from several sources, the strongest first, each with a name for messages.
+
+    Raises:
+        ConfigError: unknown names or unusable values, all of them at once.
+    """
+    values: dict[str, Any] = {}
+    problems: list[str] = []
+    for source, given in sources:
+        for name, value in given.items():
+            parse = _PARSERS.get(name)
+            if parse is None:
+                problems.append(f"{source}: {name} isn't a setting; known: {', '.join(_PARSERS)}")
+                continue
+            try:
+                parsed = parse(value)
+            except ValueError as error:
+                problems.append(f"{source}: {name}: {error}")
+            else:
+                values.setdefault(name, parsed)
+    if "data_dir" not in values and not problems:
+        problems.append("data_dir isn't set; say where to keep the data with --data-dir")
+    if problems:
+        raise ConfigError("\n".join(problems))
+    return Config(**values)
+
+
+def from_environment(environment: Mapping[str, str]) -> dict[str, str]:
+    """The settings given as ``REAPI_LOCAL_…`` variables; others of that prefix aren't ours."""
+    names = {ENVIRONMENT_PREFIX + field.name.upper(): field.name for field in fields(Config)}
+    return {names[variable]: value for variable, value in environment.items() if variable in names}

@@ -1,0 +1,100 @@
+"""What can go wrong, as a caller meets it: one class a situation, each with its gRPC code.
+
+Only ``rpc`` turns these into gRPC statuses, and it looks at ``code`` alone. Clients such as Pants
+retry INTERNAL, UNKNOWN, UNAVAILABLE, RESOURCE_EXHAUSTED, ABORTED and CANCELLED, so a mistake of
+the caller must never carry one of those.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import ClassVar
+
+
+class Code(IntEnum):
+    """The status codes in use, by their numbers in ``google.rpc.Code``."""
+
+    OK = 0
+    CANCELLED = 1
+    UNKNOWN = 2
+    INVALID_ARGUMENT = 3
+    NOT_FOUND = 5
+    PERMISSION_DENIED = 7
+    RESOURCE_EXHAUSTED = 8
+    OUT_OF_RANGE = 11
+    UNIMPLEMENTED = 12
+    INTERNAL = 13
+    UNAVAILABLE = 14
+    UNAUTHENTICATED = 16
+
+
+class ReapiError(Exception):
+    """Base of all errors that reach a client; the message is for a person."""
+
+    code: ClassVar[Code] = Code.INTERNAL
+
+
+class InvalidRequest(ReapiError):
+    """The request can't be right, whatever the server holds; sending it again won't help."""
+
+    code = Code.INVALID_ARGUMENT
+
+
+class DigestMismatch(InvalidRequest):
+    """The bytes received don't have the digest they were announced under."""
+
+
+class TooLarge(InvalidRequest):
+    """The request is over a limit that Capabilities announces."""
+
+
+class BlobNotFound(ReapiError):
+    """The store doesn't hold that blob (or held a damaged copy, now set aside)."""
+
+    code = Code.NOT_FOUND
+
+
+class ResultNotFound(ReapiError):
+    """The action cache has no complete result for that action: a cache miss."""
+
+    code = Code.NOT_FOUND
+
+
+class UploadNotFound(ReapiError):
+    """No upload is under way, or finished, under that resource name."""
+
+    code = Code.NOT_FOUND
+
+
+class InstanceNotFound(InvalidRequest):
+    """The server has a fixed list of instances and this one isn't on it."""
+
+
+class OffsetOutOfRange(ReapiError):
+    """A read starts before the first or after the last byte of the blob."""
+
+    code = Code.OUT_OF_RANGE
+
+
+class Unsupported(ReapiError):
+    """REAPI defines it; this server doesn't offer it, and Capabilities says so."""
+
+    code = Code.UNIMPLEMENTED
+
+
+class StorageFull(ReapiError):
+    """No room: the size limit (or the disk) is reached and nothing may be dropped."""
+
+    code = Code.RESOURCE_EXHAUSTED
+
+
+class Unauthenticated(ReapiError):
+    """The call carries no token, or not one this server knows."""
+
+    code = Code.UNAUTHENTICATED
+
+
+class Draining(ReapiError):
+    """The server is stopping: it finishes what is in flight and takes nothing new."""
+
+    code = Code.UNAVAILABLE

@@ -1,0 +1,224 @@
+"""The name of a blob: which hash function, the hash, and the size in bytes.
+
+Source: REAPI v2, messages ``Digest`` and ``DigestFunction``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Sequence
+from enum import IntEnum
+from typing import Final, Protocol
+
+from reapi_local.errors import DigestMismatch, InvalidRequest
+
+_SIZE_BYTES: Final = 8
+_MAX_SIZE: Final = (1 << 63) - 1
+
+
+class Hasher(Protocol):
+    """The part of :mod:`hashlib`'s objects in use."""
+
+    def update(self, data: bytes | bytearray | memoryview, /) -> object: ...
+
+    def digest(self) -> bytes: ...
+
+
+class DigestFunction(IntEnum):
+    """The digest functions this server speaks, by their REAPI numbers."""
+
+    SHA256 = 1
+    SHA384 = 5
+    SHA512 = 6
+    BLAKE3 = 9
+
+
+def _blake3() -> Hasher:
+    from blake3 import blake3
+
+    return blake3()
+
+
+_HASHERS: Final[dict[DigestFunction, Callable[[], Hasher]]] = {
+    DigestFunction.SHA256: hashlib.sha256,
+    DigestFunction.SHA384: hashlib.sha384,
+    DigestFunction.SHA512: hashlib.sha512,
+    DigestFunction.BLAKE3: _blake3,
+}
+_HASH_BYTES: Final = {
+    DigestFunction.SHA256: 32,
+    DigestFunction.SHA384: 48,
+    DigestFunction.SHA512: 64,
+    DigestFunction.BLAKE3: 32,
+}
+# BLAKE3 is never guessed: its hashes are as long as those of SHA-256.
+_BY_HEX_LENGTH: Final = {
+    64: DigestFunction.SHA256,
+    96: DigestFunction.SHA384,
+    128: DigestFunction.SHA512,
+}
+
+
+class DigestMessage(Protocol):
+    """The wire form: ``build.bazel.remote.execution.v2.Digest``."""
+
+    @property
+    def hash(self) -> str: ...
+
+    @property
+    def size_bytes(self) -> int: ...
+
+
+class Digest(bytes):
+    """A digest as the store's key: function (1 byte), hash, size (8 bytes, big-endian).
+
+    Being the key itself it costs one object where thousands are handled at once, and a digest
+    with the right hash and the wrong size names nothing.
+    """
+
+    __slots__ = ()
+
+    @property
+    def function(self) -> DigestFunction:
+        return DigestFunction(self[0])
+
+    @property
+    def hash_hex(self) -> str:
+        """The hash in lower-case hexadecimal, as on the wire."""
+        return bytes(self[1:-_SIZE_BYTES]).hex()
+
+    @property
+    def size_bytes(self) -> int:
+        return int.from_bytes(self[-_SIZE_BYTES:], "big")
+
+    def __str__(self) -> str:
+        return f"{self.hash_hex}/{self.size_bytes}"
+
+    def __repr__(self) -> str:
+        return f"Digest({self.function.name} {self})"
+
+
+def new_hasher(function: DigestFunction) -> Hasher:
+    """A fresh hash object for ``function``."""
+    return _HASHERS[function]()
+
+
+def digest_of(data: bytes, function: DigestFunction = DigestFunction.SHA256) -> Digest:
+    """The digest of these bytes."""
+    hasher = _HASHERS[function]()
+    hasher.update(data)
+    return make_digest(function, hasher.digest(), len(data))
+
+
+def make_digest(function: DigestFunction, raw_hash: bytes, size_bytes: int) -> Digest:
+    """A digest from a hash already known to be as long as ``function`` makes them."""
+    return Digest(bytes((function,)) + raw_hash + size_bytes.to_bytes(_SIZE_BYTES, "big"))
+
+
+def check_content(digest: Digest, data: bytes) -> None:
+    """Raise :class:`DigestMismatch` unless ``data`` is the content that ``digest`` names."""
+    if len(data) != digest.size_bytes:
+        raise DigestMismatch(
+            f"blob {digest}: {len(data)} bytes came, the digest announces {digest.size_bytes}; "
+            "send the whole blob, once"
+        )
+    actual = digest_of(data, digest.function)
+    if actual != digest:
+        raise mismatch(digest, actual)
+
+
+def mismatch(announced: Digest, actual: Digest) -> DigestMismatch:
+    """The error for content that hashes to ``actual`` but came as ``announced``."""
+    return DigestMismatch(
+        f"blob {announced}: the bytes that came have the {actual.function.name} digest {actual}; "
+        "hash exactly the bytes that are sent"
+    )
+
+
+def function_for(number: int, hash_hex: str = "") -> DigestFunction:
+    """The digest function a request means.
+
+    ``number`` is its ``digest_function`` field. Where that is unset, the length of a hash tells
+    (REAPI v2, ``DigestFunction``); with no hash to look at, SHA-256.
+
+    Raises:
+        InvalidRequest: the function isn't offered, or the length fits none.
+    """
+    if number:
+        try:
+            return DigestFunction(number)
+        except ValueError:
+            offered = ", ".join(function.name for function in DigestFunction)
+            raise InvalidRequest(
+                f"digest function number {number} isn't offered here; use one of {offered}"
+            ) from None
+    if not hash_hex:
+        return DigestFunction.SHA256
+    function = _BY_HEX_LENGTH.get(len(hash_hex))
+    if function is None:
+        raise InvalidRequest(
+            f"digest hash {hash_hex!r} has {len(hash_hex)} characters; a SHA-256 hash has 64, "
+            "SHA-384 96, SHA-512 128 (lower-case hexadecimal)"
+        )
+    return function
+
+
+def parse_digest(message: DigestMessage, function_number: int = 0) -> Digest:
+    """One digest from the wire.
+
+    Raises:
+        InvalidRequest: the hash isn't lower-case hexadecimal of the right length, or the size
+            is negative.
+    """
+    function = function_for(function_number, message.hash)
+    return parse_digest_text(function, message.hash, message.size_bytes)
+
+
+def parse_digest_text(function: DigestFunction, hash_hex: str, size_bytes: int) -> Digest:
+    """One digest from its parts; raises as :func:`parse_digest` does."""
+    try:
+        raw = bytes.fromhex(hash_hex)
+    except ValueError:
+        raw = b""
+    # The comparison also catches upper case and white space, which fromhex lets pass.
+    if len(raw) != _HASH_BYTES[function] or raw.hex() != hash_hex:
+        raise InvalidRequest(
+            f"digest hash {hash_hex!r} isn't a {function.name} hash: expected "
+            f"{2 * _HASH_BYTES[function]} lower-case hexadecimal characters"
+        )
+    if not 0 <= size_bytes <= _MAX_SIZE:
+        raise InvalidRequest(f"digest {hash_hex}/{size_bytes}: the size can't be {size_bytes}")
+    return make_digest(function, raw, size_bytes)
+
+
+def parse_digests(messages: Sequence[DigestMessage], function_number: int = 0) -> list[Digest]:
+    """Many digests from one request, in its order; raises as :func:`parse_digest` does.
+
+    The loop is written out because FindMissingBlobs brings a hundred thousand at a time.
+    """
+    if not messages:
+        return []
+    function = function_for(function_number, messages[0].hash)
+    tag, length, from_hex = bytes((function,)), _HASH_BYTES[function], bytes.fromhex
+    digests: list[Digest] = []
+    append = digests.append
+    for message in messages:
+        hash_hex, size = message.hash, message.size_bytes
+        try:
+            raw = from_hex(hash_hex)
+        except ValueError:
+            raw = b""
+        if len(raw) != length or raw.hex() != hash_hex or size < 0:
+            append(parse_digest(message, function_number))  # other function, or the error
+        else:
+            append(Digest(tag + raw + size.to_bytes(8, "big")))
+    return digests
+
+
+EMPTY_BLOBS: Final[frozenset[Digest]] = frozenset(digest_of(b"", f) for f in DigestFunction)
+"""The empty blob, which every store holds without being told (REAPI v2, FindMissingBlobs)."""
+
+
+def without_empty(digests: Iterable[Digest]) -> list[Digest]:
+    """The digests that need storing."""
+    return [digest for digest in digests if digest not in EMPTY_BLOBS]

@@ -1,0 +1,94 @@
+"""ByteStream resource names: what a read or an upload is about.
+
+Forms (REAPI v2, ContentAddressableStorage; ``{}`` filled in, ``[]`` optional)::
+
+    [{instance}/]blobs/[{function}/]{hash}/{size}
+    [{instance}/]uploads/{uuid}/blobs/[{function}/]{hash}/{size}[/{anything}]
+    …/compressed-blobs/{compressor}/[{function}/]{hash}/{uncompressed size}…
+
+A leading slash, which some clients send with an empty instance, is ignored.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from reapi_local.errors import InvalidRequest
+from reapi_local.protocol.digest import Digest, DigestFunction, function_for, parse_digest_text
+from reapi_local.protocol.instance import RESERVED_SEGMENTS, check_instance_name
+
+# REAPI asks for the segment only where the length of the hash is not enough; all are understood.
+_FUNCTION_SEGMENTS = {function.name.lower(): function for function in DigestFunction}
+
+
+@dataclass(frozen=True)
+class BlobName:
+    """What a read names."""
+
+    instance: str
+    digest: Digest
+
+
+@dataclass(frozen=True)
+class UploadName:
+    """What a write names; ``upload`` is the client's own identifier, normally a UUID."""
+
+    instance: str
+    upload: str
+    digest: Digest
+
+
+def parse_read_name(name: str) -> BlobName:
+    """The blob that ``ByteStream.Read`` asks for.
+
+    Raises:
+        InvalidRequest: no form above fits, or the data would have to be compressed.
+    """
+    instance, segments = _split(name)
+    digest, rest = _parse_blob(name, segments)
+    if rest:
+        raise _bad(name, f"{'/'.join(rest)!r} follows the size")
+    return BlobName(instance, digest)
+
+
+def parse_write_name(name: str) -> UploadName:
+    """The upload that ``ByteStream.Write`` or ``QueryWriteStatus`` is about; raises likewise.
+
+    What follows the size is ignored, as REAPI says: clients put file names there.
+    """
+    instance, segments = _split(name)
+    if len(segments) < 2 or segments[0] != "uploads" or not segments[1]:
+        raise _bad(name, "a write needs uploads/{uuid}/ before blobs/")
+    digest, _ = _parse_blob(name, segments[2:])
+    return UploadName(instance, segments[1], digest)
+
+
+def _split(name: str) -> tuple[str, list[str]]:
+    segments = name.removeprefix("/").split("/")
+    for position, segment in enumerate(segments):
+        if segment in RESERVED_SEGMENTS:
+            return check_instance_name("/".join(segments[:position])), segments[position:]
+    raise _bad(name, "it has neither blobs/ nor uploads/")
+
+
+def _parse_blob(name: str, segments: list[str]) -> tuple[Digest, list[str]]:
+    if segments and segments[0] == "compressed-blobs":
+        raise _bad(name, "this server stores and sends blobs uncompressed; use blobs/")
+    if not segments or segments[0] != "blobs":
+        raise _bad(name, "blobs/{hash}/{size} is missing")
+    parts = segments[1:]
+    function = _FUNCTION_SEGMENTS.get(parts[0]) if parts else None
+    if function is not None:
+        parts = parts[1:]
+    if len(parts) < 2:
+        raise _bad(name, "blobs/ must be followed by {hash}/{size}")
+    hash_hex, size, *rest = parts
+    # int() takes more than a wire format should: signs, underscores, other alphabets' digits.
+    if not (size.isascii() and size.isdigit()) or len(size) > 19:
+        raise _bad(name, f"the size {size!r} isn't a decimal number of bytes")
+    function = function or function_for(0, hash_hex)
+    return parse_digest_text(function, hash_hex, int(size)), rest
+
+
+def _bad(name: str, why: str) -> InvalidRequest:
+    return InvalidRequest(f"resource name {name[:300]!r}: {why}")

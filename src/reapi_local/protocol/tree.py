@@ -1,0 +1,131 @@
+"""Directories, Trees and action results as graphs of digests.
+
+Source: REAPI v2, messages ``Directory``, ``Tree`` and ``ActionResult``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from google.protobuf.message import DecodeError
+
+from reapi_local.errors import InvalidRequest
+from reapi_local.proto import remote_execution_pb2 as re_pb2
+from reapi_local.protocol.digest import Digest, function_for, parse_digest, parse_digest_text
+
+
+def parse_directory(data: bytes) -> re_pb2.Directory:
+    """A Directory from its blob; raises InvalidRequest when the blob isn't one."""
+    try:
+        directory = re_pb2.Directory.FromString(data)
+    except DecodeError as error:
+        raise InvalidRequest("the blob isn't a Directory message") from error
+    check_names(directory)
+    return directory
+
+
+def parse_tree(data: bytes) -> re_pb2.Tree:
+    """A Tree from its blob; raises InvalidRequest when the blob isn't one."""
+    try:
+        tree = re_pb2.Tree.FromString(data)
+    except DecodeError as error:
+        raise InvalidRequest("the blob isn't a Tree message") from error
+    for directory in (tree.root, *tree.children):
+        check_names(directory)
+    return tree
+
+
+def check_names(directory: re_pb2.Directory) -> None:
+    """Raise InvalidRequest when an entry's name could lead out of its directory."""
+    for entries in (directory.files, directory.directories, directory.symlinks):
+        for entry in entries:
+            name = entry.name
+            if not name or "/" in name or "\0" in name or name in (".", ".."):
+                raise InvalidRequest(f"a Directory has an entry named {name!r}")
+
+
+def file_digests(directory: re_pb2.Directory, function_number: int) -> Iterator[Digest]:
+    """The contents of the files right in this directory."""
+    for node in directory.files:
+        yield parse_digest(node.digest, function_number)
+
+
+def child_digests(directory: re_pb2.Directory, function_number: int) -> Iterator[Digest]:
+    """The directories right in this directory."""
+    for node in directory.directories:
+        yield parse_digest(node.digest, function_number)
+
+
+def tree_files(tree: re_pb2.Tree, function_number: int) -> frozenset[Digest]:
+    """The contents of all files a Tree reaches.
+
+    Its Directories travel within the message, so they are not blobs of their own: Pants uploads
+    a Tree and its files, and never the sub-Directories.
+    """
+    first = next((f for d in (tree.root, *tree.children) for f in d.files), None)
+    if first is None:
+        return frozenset()
+    function = function_for(function_number, first.digest.hash)
+    return frozenset(
+        parse_digest_text(function, node.digest.hash, node.digest.size_bytes)
+        for directory in (tree.root, *tree.children)
+        for node in directory.files
+    )
+
+
+def direct_digests(result: re_pb2.ActionResult, function_number: int) -> list[Digest]:
+    """The blobs an action result names itself: files, standard output and error.
+
+    Contents given inline need no blob and are left out.
+    """
+    digests = [
+        parse_digest(file.digest, function_number)
+        for file in result.output_files
+        if not file.contents
+    ]
+    if result.HasField("stdout_digest") and not result.stdout_raw:
+        digests.append(parse_digest(result.stdout_digest, function_number))
+    if result.HasField("stderr_digest") and not result.stderr_raw:
+        digests.append(parse_digest(result.stderr_digest, function_number))
+    return digests
+
+
+def check_result(result: re_pb2.ActionResult, function_number: int) -> None:
+    """Raise InvalidRequest unless the result could be given to a client as it is.
+
+    Its paths must stay below the working directory and its digests must be well formed.
+    """
+    for file in result.output_files:
+        check_output_path(file.path)
+    for directory in result.output_directories:
+        check_output_path(directory.path, may_be_root=True)
+        if not directory.HasField("tree_digest") and not directory.HasField(
+            "root_directory_digest"
+        ):
+            raise InvalidRequest(f"output directory {directory.path!r} has no digest")
+        if directory.HasField("tree_digest"):
+            parse_digest(directory.tree_digest, function_number)
+        if directory.HasField("root_directory_digest"):
+            parse_digest(directory.root_directory_digest, function_number)
+    for symlink in _symlinks(result):
+        check_output_path(symlink.path)
+    direct_digests(result, function_number)
+
+
+def _symlinks(result: re_pb2.ActionResult) -> Iterable[re_pb2.OutputSymlink]:
+    yield from result.output_symlinks
+    yield from result.output_file_symlinks
+    yield from result.output_directory_symlinks
+
+
+def check_output_path(path: str, *, may_be_root: bool = False) -> None:
+    """Raise InvalidRequest unless ``path`` is relative and stays below where it starts."""
+    if not path and may_be_root:
+        return
+    if not path or path.startswith("/") or "\0" in path:
+        raise InvalidRequest(f"output path {path!r} isn't a relative path; REAPI wants a/b")
+    if any(segment in ("", ".", "..") for segment in path.split("/")):
+        raise InvalidRequest(
+            f"output path {path!r} has an empty, '.' or '..' segment; it must stay below the "
+            "working directory"
+        )

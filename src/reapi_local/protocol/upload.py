@@ -1,0 +1,68 @@
+"""One ``ByteStream.Write`` call, message by message, as a state machine without I/O.
+
+Source: google.bytestream ``WriteRequest``; REAPI v2, ContentAddressableStorage, on uploads.
+"""
+
+from __future__ import annotations
+
+from reapi_local.errors import DigestMismatch, InvalidRequest
+from reapi_local.protocol.resource_name import UploadName
+
+
+class WriteSequence:
+    """Accepts the messages of one call and refuses the first that doesn't follow.
+
+    ``committed`` is how many bytes an earlier, broken call under this name left behind.
+    """
+
+    def __init__(self, raw_name: str, name: UploadName, committed: int) -> None:
+        self._raw_name = raw_name
+        self.name = name
+        self._digest = name.digest
+        self.offset = committed
+        self.finished = False
+
+    def accept(self, raw_name: str, write_offset: int, length: int, finish_write: bool) -> None:
+        """Take one message of ``length`` data bytes.
+
+        Raises:
+            InvalidRequest: another resource, a gap, a step back, or data after the end.
+            DigestMismatch: more or fewer bytes than the digest announces.
+        """
+        if self.finished:
+            raise InvalidRequest(f"upload of {self._digest}: a message came after finish_write")
+        if raw_name not in ("", self._raw_name):
+            raise InvalidRequest(
+                f"upload of {self._digest}: a later message names {raw_name[:300]!r}; "
+                "one call writes one resource"
+            )
+        if write_offset != self.offset:
+            raise InvalidRequest(
+                f"upload of {self._digest}: write_offset {write_offset}, but {self.offset} bytes "
+                f"are committed; go on at {self.offset} or begin a new call at 0"
+            )
+        self.offset += length
+        if self.offset > self._digest.size_bytes:
+            raise DigestMismatch(
+                f"upload of {self._digest}: at least {self.offset} bytes came, "
+                f"the digest announces {self._digest.size_bytes}"
+            )
+        if finish_write:
+            if self.offset < self._digest.size_bytes:
+                raise DigestMismatch(
+                    f"upload of {self._digest}: finish_write came after {self.offset} bytes, "
+                    f"the digest announces {self._digest.size_bytes}"
+                )
+            self.finished = True
+
+    def end(self) -> None:
+        """The client sends no more.
+
+        Raises:
+            InvalidRequest: there was no ``finish_write``.
+        """
+        if not self.finished:
+            raise InvalidRequest(
+                f"upload of {self._digest} ended after {self.offset} bytes without finish_write; "
+                f"resume at write_offset {self.offset}, or begin again at 0"
+            )

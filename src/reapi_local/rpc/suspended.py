@@ -1,0 +1,74 @@
+"""Uploads that broke off, kept for a while so that their clients can resume them."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import Final
+
+from reapi_local.clock import Clock
+from reapi_local.errors import InvalidRequest
+from reapi_local.protocol.resource_name import UploadName
+from reapi_local.store.types import BlobWriter
+
+_MOST: Final = 64
+_SECONDS: Final = 600.0
+
+
+@dataclass(frozen=True)
+class _Upload:
+    writer: BlobWriter
+    offset: int
+    kept_until: float
+
+
+class SuspendedUploads:
+    """The latest 64, each for ten minutes: they hold room in the store."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._uploads: OrderedDict[UploadName, _Upload] = OrderedDict()
+
+    def offset(self, name: UploadName) -> int | None:
+        """How many bytes were kept; None when nothing was."""
+        upload = self._uploads.get(name)
+        return upload.offset if upload else None
+
+    async def committed(self, name: UploadName, write_offset: int) -> int:
+        """Where a call that starts at ``write_offset`` goes on: there, or at 0.
+
+        Starting at 0 drops what was kept.
+
+        Raises:
+            InvalidRequest: so many bytes were not kept.
+        """
+        await self._drop_old()
+        kept = self.offset(name) or 0
+        if write_offset == kept:
+            return kept
+        if write_offset == 0:
+            await self._uploads.pop(name).writer.discard()
+            return 0
+        raise InvalidRequest(
+            f"upload of {name.digest}: write_offset {write_offset}, but {kept} bytes are "
+            f"committed; go on at {kept} or begin again at 0"
+        )
+
+    def take(self, name: UploadName) -> BlobWriter | None:
+        """The writer kept, which the caller now has to end."""
+        upload = self._uploads.pop(name, None)
+        return upload.writer if upload else None
+
+    async def keep(self, name: UploadName, writer: BlobWriter, offset: int) -> None:
+        """Keep a writer that has ``offset`` bytes."""
+        self._uploads[name] = _Upload(writer, offset, self._clock.monotonic() + _SECONDS)
+        await self._drop_old()
+
+    async def _drop_old(self) -> None:
+        now = self._clock.monotonic()
+        while self._uploads:
+            name, oldest = next(iter(self._uploads.items()))
+            if oldest.kept_until > now and len(self._uploads) <= _MOST:
+                return
+            del self._uploads[name]
+            await oldest.writer.discard()

@@ -1,0 +1,97 @@
+"""The one thread that writes to indexes: writers that come together share one commit."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections import deque
+from dataclasses import dataclass
+from typing import Final
+
+from reapi_local.store.index import Batch, Index
+
+_MOST_BATCHES: Final = 512
+_MOST_BYTES: Final = 16 * 1024 * 1024
+
+
+@dataclass(frozen=True)
+class _Request:
+    index: Index
+    batch: Batch
+    size_bytes: int
+    loop: asyncio.AbstractEventLoop
+    done: asyncio.Future[None]
+
+
+class Committer:
+    """Group commit. While one commit waits for the disk, the next group gathers."""
+
+    def __init__(self) -> None:
+        self._waiting: deque[_Request] = deque()
+        self._changed = threading.Condition()
+        self._closed = False
+        self._thread = threading.Thread(target=self._run, name="committer", daemon=True)
+        self._thread.start()
+
+    async def commit(self, index: Index, batch: Batch) -> None:
+        """Write the batch; it is visible and durable when this returns.
+
+        A caller that is cancelled doesn't take its batch back.
+
+        Raises:
+            StorageFull: no room; nothing of the batch was written.
+        """
+        loop = asyncio.get_running_loop()
+        size = sum(len(value) for _, _, value in batch.puts)
+        request = _Request(index, batch, size, loop, loop.create_future())
+        with self._changed:
+            self._waiting.append(request)
+            self._changed.notify()
+        await request.done
+
+    def close(self) -> None:
+        """Finish what was handed in, then end the thread."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while group := self._next_group():
+            error = _write(group)
+            for loop in {request.loop for request in group}:
+                mine = [request.done for request in group if request.loop is loop]
+                if not loop.is_closed():
+                    loop.call_soon_threadsafe(_resolve, mine, error)
+
+    def _next_group(self) -> list[_Request]:
+        """What fits one commit: all for one index, in order. Empty when closed and done."""
+        group: list[_Request] = []
+        size = 0
+        with self._changed:
+            self._changed.wait_for(lambda: self._waiting or self._closed)
+            while self._waiting and len(group) < _MOST_BATCHES and size < _MOST_BYTES:
+                if group and self._waiting[0].index is not group[0].index:
+                    break
+                request = self._waiting.popleft()
+                group.append(request)
+                size += request.size_bytes
+        return group
+
+
+def _write(group: list[_Request]) -> Exception | None:
+    try:
+        group[0].index.write([request.batch for request in group])
+    except Exception as error:  # each waiter gets it raised where it awaits
+        return error
+    return None
+
+
+def _resolve(futures: list[asyncio.Future[None]], error: Exception | None) -> None:
+    for future in futures:
+        if future.done():
+            continue
+        if error is None:
+            future.set_result(None)
+        else:
+            future.set_exception(error)

@@ -1,0 +1,205 @@
+"""The blob store on disk: a stack of generations, bounded by a limit, with leases.
+
+All look-ups, and the leases they give, happen on the event loop within one step. So does the
+removal of a retired generation: between a look-up and its promise nothing can come.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from asyncio import sleep
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
+from functools import partial
+from typing import Final
+
+from reapi_local.clock import Clock, SystemClock
+from reapi_local.errors import BlobNotFound, ReapiError, StorageFull
+from reapi_local.protocol.digest import EMPTY_BLOBS, Digest, digest_of
+from reapi_local.store.generation import Generation
+from reapi_local.store.index import Batch, Table
+from reapi_local.store.large_files import is_large
+from reapi_local.store.leases import Leases
+from reapi_local.store.reading import BytesReader, FileReader, check_range
+from reapi_local.store.rotation import Limits, cost_bytes
+from reapi_local.store.space import Space
+from reapi_local.store.stack import Stack
+from reapi_local.store.threads import in_thread
+from reapi_local.store.types import Blob, BlobReader, BlobWriter
+from reapi_local.store.verified import VerifiedFiles
+from reapi_local.store.writing import FileWriter, MemoryWriter, verify
+
+_log = logging.getLogger(__name__)
+_AT_ONCE: Final = 4096
+
+
+class GenerationStore:
+    """A :class:`~reapi_local.store.types.BlobStore` below the directory ``root``.
+
+    ``durable`` = what was acknowledged survives a power loss; without, the generation in use is
+    dropped after one. The parts it is made of are public for the action cache that shares them.
+    """
+
+    def __init__(
+        self, root: str, limits: Limits, clock: Clock | None = None, *, durable: bool = True
+    ) -> None:
+        clock = clock or SystemClock()
+        self.stack = Stack(root, limits, durable=durable)
+        self.leases = Leases(clock, limits.lease_seconds)
+        self.space = Space(self.stack, self.leases, limits, clock)
+        self._verified = VerifiedFiles()
+
+    async def close(self) -> None:
+        """End maintenance and close every file."""
+        await self.space.settle()
+        self.stack.close()
+
+    async def find_missing(self, digests: Sequence[Digest], run: str = "") -> list[Digest]:
+        missing: list[bytes] = []
+        for start in range(0, len(digests), _AT_ONCE):
+            if start:
+                await sleep(0)  # others get their turn within a huge request
+            missing += self._missing_and_lease(digests[start : start + _AT_ONCE], run)
+        return [Digest(key) for key in missing]
+
+    def _missing_and_lease(self, digests: Sequence[bytes], run: str) -> list[bytes]:
+        missing = [key for key in self.stack.missing(digests) if key not in EMPTY_BLOBS]
+        if not missing:
+            self.leases.add(run, digests)
+        elif len(missing) < len(digests):
+            self.leases.add(run, set(digests).difference(missing))
+        return missing
+
+    async def read_many(self, digests: Sequence[Digest], run: str = "") -> Mapping[Digest, bytes]:
+        found: dict[Digest, bytes] = {}
+        for digest in digests:
+            try:
+                async with self.open_read(digest, run) as reader:
+                    found[digest] = await reader.read(digest.size_bytes)
+            except BlobNotFound:
+                continue
+        return found
+
+    @asynccontextmanager
+    async def open_read(
+        self, digest: Digest, run: str = "", offset: int = 0, limit: int = 0
+    ) -> AsyncIterator[BlobReader]:
+        length = check_range(digest, offset, limit)
+        if not is_large(digest):
+            data = await self._read_small(digest, run)
+            yield BytesReader(data[offset : offset + length])
+            return
+        reader = FileReader(await self._open_large(digest, run), offset, length)
+        try:
+            yield reader
+        finally:
+            reader.close()
+
+    async def _read_small(self, digest: Digest, run: str) -> bytes:
+        if digest in EMPTY_BLOBS:
+            return b""
+        while generation := self.stack.find(digest):
+            self.leases.add(run, (digest,))
+            data = generation.index.get(Table.BLOBS, digest) or b""
+            if digest_of(data, digest.function) == digest:
+                return data
+            await self._set_aside(generation, digest)
+        raise _not_found(digest)
+
+    async def _open_large(self, digest: Digest, run: str) -> int:
+        while generation := self.stack.find(digest):
+            self.leases.add(run, (digest,))
+            try:
+                fd = os.open(generation.files.path(digest), os.O_RDONLY)
+            except OSError:
+                await self._set_aside(generation, digest)
+                continue
+            try:
+                if await self._verified.is_sound(digest, fd):
+                    return fd
+            except BaseException:
+                os.close(fd)
+                raise
+            os.close(fd)
+            await self._set_aside(generation, digest)
+        raise _not_found(digest)
+
+    async def _set_aside(self, generation: Generation, digest: Digest) -> None:
+        """Take a damaged blob out of the look-up path; its file is kept for inspection."""
+        _log.error("blob %s is damaged in %s: set aside", digest, generation.path)
+        await self.stack.commit(generation, Batch(deletes=[(Table.BLOBS, digest)]))
+        if is_large(digest):
+            path = generation.files.path(digest)
+            with suppress(FileNotFoundError):
+                os.replace(path, os.path.join(self.stack.damaged, os.path.basename(path)))
+
+    async def write_many(self, blobs: Sequence[Blob], run: str = "") -> Mapping[Digest, ReapiError]:
+        failures: dict[Digest, ReapiError] = {}
+        small: list[Blob] = []
+        for digest, data in blobs:
+            try:
+                if is_large(digest):
+                    await self._write_large(digest, data, run)
+                else:
+                    await verify(digest, data)
+                    small.append((digest, data))
+            except ReapiError as error:
+                failures[digest] = error
+        try:
+            await self._write_small(small, run)
+        except StorageFull as error:
+            failures.update((digest, error) for digest, _ in small)
+        return failures
+
+    async def _write_small(self, blobs: Sequence[Blob], run: str) -> None:
+        digests = [digest for digest, _ in blobs]
+        # Leased before they are there: no rotation can come between the commit and the lease.
+        self.leases.add(run, digests)
+        absent = set(self._missing_and_lease(digests, run))
+        new: list[tuple[Table, bytes, bytes]] = [
+            (Table.BLOBS, digest, data) for digest, data in blobs if digest in absent
+        ]
+        if new:
+            async with self.space.reserved(sum(cost_bytes(len(data)) for _, _, data in new)):
+                await self.stack.commit(self.stack.newest, Batch(put_if_absent=new))
+
+    async def _write_large(self, digest: Digest, data: bytes, run: str) -> None:
+        writer = await self.open_write(digest, run)
+        try:
+            await writer.write(data)
+            await writer.commit()
+        finally:
+            await writer.discard()
+
+    async def open_write(self, digest: Digest, run: str = "") -> BlobWriter:
+        if not is_large(digest):
+            return MemoryWriter(digest, partial(self._receive_bytes, digest, run))
+        await self.space.reserve(digest.size_bytes)
+        return FileWriter(
+            digest,
+            self.stack.incoming,
+            receive=partial(self._receive_file, digest, run),
+            release=partial(self.space.release, digest.size_bytes),
+            durable=self.stack.durable,
+        )
+
+    async def _receive_bytes(self, digest: Digest, run: str, data: bytes) -> None:
+        await verify(digest, data)
+        await self._write_small([(digest, data)], run)
+
+    async def _receive_file(self, digest: Digest, run: str, fd: int, path: str) -> None:
+        self.leases.add(run, (digest,))
+        if not self._missing_and_lease((digest,), run):
+            return
+        self._verified.remember(digest, fd)
+        generation = self.stack.newest
+        with generation.writing():
+            taken = await in_thread(
+                generation.files.publish, path, digest, durable=self.stack.durable
+            )
+            await self.stack.commit(generation, Batch(large=[(digest, taken)]))
+
+
+def _not_found(digest: Digest) -> BlobNotFound:
+    return BlobNotFound(f"blob {digest} isn't in the store: never uploaded, or evicted; upload it")

@@ -1,0 +1,66 @@
+"""The action cache on disk: results in the same generations as the blobs they name."""
+
+from __future__ import annotations
+
+import json
+import logging
+import zlib
+
+from reapi_local.store.generations import GenerationStore
+from reapi_local.store.index import Batch, Table
+from reapi_local.store.retirement import RESULT_KEY_PREFIX
+from reapi_local.store.rotation import cost_bytes
+from reapi_local.store.types import ActionKey, StoredResult
+
+_log = logging.getLogger(__name__)
+
+
+class GenerationResults:
+    """An :class:`~reapi_local.store.types.ActionCache` that shares a blob store's generations."""
+
+    def __init__(self, store: GenerationStore) -> None:
+        self._stack, self._leases, self._space = store.stack, store.leases, store.space
+
+    async def get(self, key: ActionKey, run: str = "") -> StoredResult | None:
+        raw_key = _raw_key(key)
+        generation = self._stack.find(raw_key, Table.RESULTS)
+        if generation is None:
+            return None
+        self._leases.add(run, (raw_key,))
+        stored = _decode(generation.index.get(Table.RESULTS, raw_key) or b"")
+        if stored is None:
+            _log.error("the result of action %s is damaged: removed", key.action)
+            await self.remove(key)
+        return stored
+
+    async def put(self, key: ActionKey, stored: StoredResult) -> None:
+        raw_key, value = _raw_key(key), _encode(stored)
+        self._leases.add(stored.run, (raw_key,))
+        async with self._space.reserved(cost_bytes(len(value))):
+            batch = Batch(puts=[(Table.RESULTS, raw_key, value)])
+            await self._stack.commit(self._stack.newest, batch)
+
+    async def remove(self, key: ActionKey) -> None:
+        raw_key = _raw_key(key)
+        while generation := self._stack.find(raw_key, Table.RESULTS):
+            await self._stack.commit(generation, Batch(deletes=[(Table.RESULTS, raw_key)]))
+
+
+def _raw_key(key: ActionKey) -> bytes:
+    return RESULT_KEY_PREFIX + key.action + key.instance.encode()
+
+
+def _encode(stored: StoredResult) -> bytes:
+    """Checksum (4 bytes), length of the origin (4 bytes), origin as JSON, the result."""
+    origin = json.dumps([stored.written_at, stored.written_by, stored.run]).encode()
+    body = len(origin).to_bytes(4, "big") + origin + stored.result
+    return zlib.crc32(body).to_bytes(4, "big") + body
+
+
+def _decode(value: bytes) -> StoredResult | None:
+    """The stored result; None when the bytes aren't what was written."""
+    if len(value) < 8 or zlib.crc32(value[4:]) != int.from_bytes(value[:4], "big"):
+        return None
+    end = 8 + int.from_bytes(value[4:8], "big")
+    written_at, written_by, run = json.loads(value[8:end])
+    return StoredResult(value[end:], written_at, written_by, run)

@@ -1,0 +1,62 @@
+"""When to begin a generation and which to drop: decided here, done elsewhere. No I/O."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+_PARTS: Final = 6
+_SMALLEST_GENERATION_BYTES: Final = 256 * 1024
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How much a store may hold.
+
+    ``max_bytes``: on disk, index pages included. ``min_free_bytes``: what others keep on the same
+    file system. ``lease_seconds``: how long a promise holds after a run's last call.
+    """
+
+    max_bytes: int
+    min_free_bytes: int = 0
+    lease_seconds: float = 3600.0
+
+    @property
+    def generation_bytes(self) -> int:
+        """When the newest generation has this much, the next one begins."""
+        return max(self.max_bytes // _PARTS, _SMALLEST_GENERATION_BYTES)
+
+    @property
+    def soft_bytes(self) -> int:
+        """Above this the oldest generation goes: what is left is room to carry from it."""
+        return self.max_bytes - self.generation_bytes
+
+
+def is_full(newest_bytes: int, limits: Limits) -> bool:
+    """Whether the next write should begin a generation."""
+    return newest_bytes >= limits.generation_bytes
+
+
+def fits(used_bytes: int, free_bytes: int, needed_bytes: int, limits: Limits) -> bool:
+    """Whether a write of ``needed_bytes`` keeps to both limits."""
+    return (
+        used_bytes + needed_bytes <= limits.max_bytes
+        and free_bytes - needed_bytes >= limits.min_free_bytes
+    )
+
+
+def is_crowded(used_bytes: int, free_bytes: int, limits: Limits) -> bool:
+    """Whether a generation should go before a write has to wait for it."""
+    return used_bytes > limits.soft_bytes or free_bytes < limits.min_free_bytes
+
+
+def is_worth_retiring(disk_bytes: int, leased_bytes: int) -> bool:
+    """Whether dropping a generation gives back at least an eighth of it."""
+    return disk_bytes - leased_bytes >= disk_bytes // 8
+
+
+def cost_bytes(blob_bytes: int, page_bytes: int = 4096) -> int:
+    """About what a blob takes on disk: LMDB gives a value over half a page pages of its own."""
+    if blob_bytes <= page_bytes // 2:
+        return blob_bytes + 128
+    return (blob_bytes // page_bytes + 1) * page_bytes + 128

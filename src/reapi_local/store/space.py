@@ -1,0 +1,177 @@
+"""Room on disk: who may write, and when a generation begins or goes."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Final
+
+from reapi_local.clock import Clock
+from reapi_local.errors import StorageFull
+from reapi_local.store.generation import Generation
+from reapi_local.store.leases import Leases
+from reapi_local.store.retirement import Retirement, leased_bytes
+from reapi_local.store.rotation import Limits, fits, is_crowded, is_full, is_worth_retiring
+from reapi_local.store.stack import Stack
+from reapi_local.store.threads import in_thread
+
+_log = logging.getLogger(__name__)
+_TRY_AGAIN_SECONDS: Final = 1.0
+
+
+class Space:
+    """Keeps a store within its limits.
+
+    ``free_bytes`` tells what the file system has left.
+    """
+
+    def __init__(
+        self,
+        stack: Stack,
+        leases: Leases,
+        limits: Limits,
+        clock: Clock,
+        free_bytes: Callable[[], int] | None = None,
+    ) -> None:
+        self._stack, self._leases, self._limits, self._clock = stack, leases, limits, clock
+        self._free_bytes = free_bytes or (lambda: free_disk_bytes(stack.incoming))
+        self._reserved = 0
+        self._lock = asyncio.Lock()
+        self._background: asyncio.Task[None] | None = None
+        self._stuck_until = float("-inf")
+
+    @property
+    def used_bytes(self) -> int:
+        """What is on disk, and what writes under way may add."""
+        return self._stack.disk_bytes + self._reserved
+
+    @property
+    def free_bytes(self) -> int:
+        return self._free_bytes()
+
+    @asynccontextmanager
+    async def reserved(self, needed_bytes: int) -> AsyncIterator[None]:
+        """Hold room for the duration of a write; raises as :meth:`reserve`."""
+        await self.reserve(needed_bytes)
+        try:
+            yield
+        finally:
+            self.release(needed_bytes)
+
+    async def reserve(self, needed_bytes: int) -> None:
+        """Hold room, retiring generations if it takes that.
+
+        Raises:
+            StorageFull: everything that could go is leased, or the blob is larger than the limit.
+        """
+        if not self._fits(needed_bytes):
+            await self._make_room(needed_bytes)
+        self._reserved += needed_bytes
+
+    def release(self, needed_bytes: int) -> None:
+        """Give back room held: the write ended, and what it stored counts by itself now."""
+        self._reserved -= needed_bytes
+        if self._background is None and self._wants_work():
+            self._background = asyncio.create_task(self._maintain())
+            self._background.add_done_callback(self._maintained)
+
+    async def settle(self) -> None:
+        """Wait for maintenance under way, as before closing."""
+        while self._background is not None:
+            await asyncio.wait([self._background])
+            await asyncio.sleep(0)
+
+    async def start_generation(self) -> None:
+        """Begin a new generation now."""
+        async with self._lock:
+            await self._stack.start_generation()
+
+    async def retire_oldest(self) -> None:
+        """Retire the oldest generation now, whatever the sizes; the newest always stays."""
+        async with self._lock:
+            if len(self._stack.generations) > 1:
+                await self._retire(self._stack.generations[-1], in_a_hurry=True)
+
+    def _fits(self, needed_bytes: int) -> bool:
+        return fits(self.used_bytes, self._free_bytes(), needed_bytes, self._limits)
+
+    def _is_crowded(self) -> bool:
+        return is_crowded(self.used_bytes, self._free_bytes(), self._limits)
+
+    def _wants_work(self) -> bool:
+        if is_full(self._stack.newest.disk_bytes, self._limits):
+            return True
+        return self._is_crowded() and self._clock.monotonic() >= self._stuck_until
+
+    async def _make_room(self, needed_bytes: int) -> None:
+        if needed_bytes > self._limits.max_bytes:
+            raise StorageFull(
+                f"{needed_bytes} bytes don't fit: the store may hold {self._limits.max_bytes} "
+                "in all; raise its --max-size"
+            )
+        async with self._lock:
+            while not self._fits(needed_bytes):
+                if not await self._free_some(in_a_hurry=True):
+                    raise self._no_room(needed_bytes)
+
+    def _no_room(self, needed_bytes: int) -> StorageFull:
+        return StorageFull(
+            f"no room for {needed_bytes} bytes: {self.used_bytes} of {self._limits.max_bytes} are "
+            f"in use, {self._free_bytes()} are free on the disk, and what is stored is promised to "
+            "running builds; raise --max-size, free disk space, or wait for builds to end"
+        )
+
+    async def _maintain(self) -> None:
+        async with self._lock:
+            if is_full(self._stack.newest.disk_bytes, self._limits):
+                await self._stack.start_generation()
+            while self._is_crowded() and await self._free_some(in_a_hurry=False):
+                pass
+
+    def _maintained(self, task: asyncio.Task[None]) -> None:
+        self._background = None
+        if not task.cancelled() and (error := task.exception()) is not None:
+            _log.error("could not make room in the store: %s", error, exc_info=error)
+            self._stuck_until = self._clock.monotonic() + _TRY_AGAIN_SECONDS
+
+    async def _free_some(self, *, in_a_hurry: bool) -> bool:
+        """Retire one generation. False: none is worth it, or it was found so a moment ago."""
+        if self._clock.monotonic() < self._stuck_until:
+            return False
+        if len(self._stack.generations) == 1:
+            await self._stack.start_generation()
+        victim = await self._choose()
+        if victim is None:
+            self._stuck_until = self._clock.monotonic() + _TRY_AGAIN_SECONDS
+            return False
+        await self._retire(victim, in_a_hurry=in_a_hurry)
+        return True
+
+    async def _choose(self) -> Generation | None:
+        leased = list(self._leases.leased())
+        for generation in reversed(self._stack.generations[1:]):
+            held = await in_thread(leased_bytes, generation, leased)
+            if is_worth_retiring(generation.disk_bytes, held):
+                return generation
+        return None
+
+    async def _retire(self, victim: Generation, *, in_a_hurry: bool) -> None:
+        before = self._stack.disk_bytes
+        retirement = Retirement(self._stack, victim, self._leases, in_a_hurry=in_a_hurry)
+        spare = self._limits.soft_bytes - (before - victim.disk_bytes)
+        await retirement.run(recent_budget_bytes=min(spare, victim.disk_bytes) // 2)
+        _log.info(
+            "retired generation %d: %d bytes before, %d after",
+            victim.number,
+            before,
+            self._stack.disk_bytes,
+        )
+
+
+def free_disk_bytes(path: str) -> int:
+    """What an ordinary user may still write on the file system of ``path``."""
+    stat = os.statvfs(path)
+    return stat.f_bavail * stat.f_frsize

@@ -1,0 +1,30 @@
+"""Blocking work in threads, and changes that must not stop half-way."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any, ParamSpec, TypeVar
+
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
+
+
+async def in_thread(function: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
+    """Call ``function`` in a thread. A cancelled caller still waits for it to end.
+
+    Otherwise the caller would close a file that the thread is using, and the next file opened
+    would get its number.
+    """
+    return await to_the_end(asyncio.to_thread(function, *args, **kwargs))
+
+
+async def to_the_end(work: Coroutine[Any, Any, _T]) -> _T:
+    """Run ``work``; when the caller is cancelled, finish it first and be cancelled then."""
+    task = asyncio.ensure_future(work)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        if not task.done():
+            await asyncio.wait([task])
+        raise

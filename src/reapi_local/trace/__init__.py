@@ -1,0 +1,1 @@
+"""What happened: counted as it happens, told to whoever asks."""
