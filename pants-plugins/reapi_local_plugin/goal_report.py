@@ -1,0 +1,98 @@
+"""What the goals show: for people at 80 columns, or as JSON. Imports nothing of Pants."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+from reapi_local_plugin.launcher.report import (
+    Style,
+    Write,
+    check_json as proofs_json,
+    fields,
+    notes,
+    running_json,
+)
+from reapi_local_plugin.launcher.report import check_text as proofs_text
+from reapi_local_plugin.launcher.sizes import format_size
+from reapi_local_plugin.operations import Checked, Down, Up
+from reapi_local_plugin.wiring import Wiring
+
+
+def up_text(up: Up, write: Write, style: Style) -> None:
+    """Where the server is, what was written, what the check said, what to do next."""
+    write(f"{_headline(up, style)}\n")
+    shown = [("address", up.address), ("instance", up.instance)]
+    if up.running is not None:
+        state = up.running.state
+        shown += [("data", state.data_dir), ("limit", format_size(state.max_size_bytes))]
+    shown += [("wrote", line) for line in _written(up.wiring)]
+    shown += [("kept", line) for line in up.wiring.kept]
+    failed = sum(not proof.ok for proof in up.proofs)
+    took = sum(proof.milliseconds for proof in up.proofs)
+    if failed:
+        shown.append(("check", style.bad(f"{failed} of {len(up.proofs)} proofs failed")))
+    else:
+        shown.append(("check", f"all {len(up.proofs)} proofs hold ({took:.0f} ms)"))
+    fields(shown, write)
+    notes(up.notes, write, style)
+    if failed:
+        write("\n")
+        proofs_text(up.proofs, write, style)
+        return
+    write("\nPants uses it from the next command on, say `pants test ::`.\n")
+    write("`pants reapi-check` shows that it did; `pants reapi-down` takes it all back.\n")
+
+
+def up_json(up: Up) -> dict[str, Any]:
+    server = running_json(up.running, up.instance) if up.running else {"grpc_address": up.address}
+    server.pop("bazel_flags", None)
+    return {
+        "ok": up.ok,
+        "server": server,
+        "instance": up.instance,
+        "wiring": _wiring_json(up.wiring),
+        "proofs": [asdict(proof) for proof in up.proofs],
+        "notes": list(up.notes),
+    }
+
+
+def check_text(checked: Checked, write: Write, style: Style) -> None:
+    proofs_text(checked.proofs, write, style)
+
+
+def check_json(checked: Checked) -> dict[str, Any]:
+    return proofs_json(checked.proofs)
+
+
+def down_text(down: Down, write: Write, style: Style) -> None:
+    """What was stopped and what was taken back."""
+    write("The server was stopped.\n" if down.stopped else "No server of this user was running.\n")
+    if down.wiring.removed:
+        write(f"Taken out of {down.wiring.path.name}: {', '.join(down.wiring.removed)}\n")
+    else:
+        write(f"There was nothing of ours in {down.wiring.path.name}.\n")
+    notes(down.wiring.notes, write, style)
+    if down.stopped:
+        write("Other repositories that use the server start it again with their next build.\n")
+
+
+def down_json(down: Down) -> dict[str, Any]:
+    return {"stopped": down.stopped, "wiring": _wiring_json(down.wiring)}
+
+
+def _headline(up: Up, style: Style) -> str:
+    if up.running is None:
+        return f"Pants is wired to {style.good(up.address)}, a server run by somebody else"
+    verbs = {"found": "is running", "started": "was started", "replaced": "was replaced"}
+    name = style.good(f"reapi-local {up.running.version}")
+    return f"{name} {verbs[up.running.outcome]}, process {up.running.pid}"
+
+
+def _written(wiring: Wiring) -> list[str]:
+    lines = [line for line in wiring.written if not line.startswith("[")]
+    return [f"{line} in {wiring.path.name}" for line in lines]
+
+
+def _wiring_json(wiring: Wiring) -> dict[str, Any]:
+    return {**asdict(wiring), "path": str(wiring.path)}

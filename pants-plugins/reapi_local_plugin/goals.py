@@ -1,0 +1,182 @@
+"""The goals `reapi-up`, `reapi-check` and `reapi-down`.
+
+They ask Pants' engine for nothing but singletons, so that they run on every release and nothing of
+them ever goes to a remote server.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from enum import Enum
+from pathlib import Path
+from typing import Any, Callable
+
+from pants.base.build_root import BuildRoot
+from pants.engine.console import Console
+from pants.engine.env_vars import CompleteEnvironmentVars
+from pants.engine.goal import Goal, GoalSubsystem
+from pants.engine.internals.session import SessionValues
+from pants.engine.rules import collect_rules, goal_rule
+from pants.option.global_options import GlobalOptions
+from pants.option.option_types import BoolOption, EnumOption
+
+from reapi_local_plugin import goal_report
+from reapi_local_plugin.instance import instance_name
+from reapi_local_plugin.launcher.errors import LauncherError
+from reapi_local_plugin.launcher.report import Style, error_json, error_text, write_json
+from reapi_local_plugin.operations import Operations
+from reapi_local_plugin.subsystem import ReapiSubsystem
+
+
+class Format(Enum):
+    text = "text"
+    json = "json"
+
+
+_FORMAT = dict(default=Format.text, help="`text` for people, `json` for programs.")
+
+
+class ReapiUpSubsystem(GoalSubsystem):
+    name = "reapi-up"
+    help = (
+        "Start the local Remote Execution API server, if it isn't running, and make Pants use it "
+        "as its remote cache from the next command on."
+    )
+    format = EnumOption(**_FORMAT)
+
+
+class ReapiUp(Goal):
+    subsystem_cls = ReapiUpSubsystem
+    environment_behavior = Goal.EnvironmentBehavior.LOCAL_ONLY
+
+
+class ReapiCheckSubsystem(GoalSubsystem):
+    name = "reapi-check"
+    help = (
+        "Prove, by doing it, that the local Remote Execution API server works and that Pants uses "
+        "it. Exits with 1 and says what to do when a proof fails."
+    )
+    format = EnumOption(**_FORMAT)
+
+
+class ReapiCheck(Goal):
+    subsystem_cls = ReapiCheckSubsystem
+    environment_behavior = Goal.EnvironmentBehavior.LOCAL_ONLY
+
+
+class ReapiDownSubsystem(GoalSubsystem):
+    name = "reapi-down"
+    help = (
+        "Stop the local Remote Execution API server and take back what `reapi-up` wrote into "
+        "`.pants.rc`. What is stored stays stored."
+    )
+    format = EnumOption(**_FORMAT)
+    kill = BoolOption(
+        default=False, help="Kill a server that doesn't answer; nothing stored is lost."
+    )
+
+
+class ReapiDown(Goal):
+    subsystem_cls = ReapiDownSubsystem
+    environment_behavior = Goal.EnvironmentBehavior.LOCAL_ONLY
+
+
+@goal_rule
+async def reapi_up(
+    console: Console,
+    goal: ReapiUpSubsystem,
+    reapi: ReapiSubsystem,
+    global_options: GlobalOptions,
+    build_root: BuildRoot,
+    session: SessionValues,
+) -> ReapiUp:
+    operations = _operations(reapi, global_options, build_root, session)
+    up = _Output(console, goal.format).attempt(
+        lambda: operations.up(console.print_stderr), goal_report.up_text, goal_report.up_json
+    )
+    return ReapiUp(exit_code=up)
+
+
+@goal_rule
+async def reapi_check(
+    console: Console,
+    goal: ReapiCheckSubsystem,
+    reapi: ReapiSubsystem,
+    global_options: GlobalOptions,
+    build_root: BuildRoot,
+    session: SessionValues,
+) -> ReapiCheck:
+    operations = _operations(reapi, global_options, build_root, session)
+    output = _Output(console, goal.format)
+    code = output.attempt(operations.check, goal_report.check_text, goal_report.check_json)
+    return ReapiCheck(exit_code=code)
+
+
+@goal_rule
+async def reapi_down(
+    console: Console,
+    goal: ReapiDownSubsystem,
+    reapi: ReapiSubsystem,
+    global_options: GlobalOptions,
+    build_root: BuildRoot,
+    session: SessionValues,
+) -> ReapiDown:
+    operations = _operations(reapi, global_options, build_root, session)
+    output = _Output(console, goal.format)
+    code = output.attempt(
+        lambda: operations.down(kill=goal.kill), goal_report.down_text, goal_report.down_json
+    )
+    return ReapiDown(exit_code=code)
+
+
+def _operations(
+    reapi: ReapiSubsystem,
+    global_options: GlobalOptions,
+    build_root: BuildRoot,
+    session: SessionValues,
+) -> Operations:
+    root = Path(build_root.path)
+    return Operations(
+        reapi=reapi,
+        pants=global_options.options,
+        build_root=root,
+        # The run's own environment: the daemon's is that of whoever started it.
+        env=session[CompleteEnvironmentVars],
+        instance=instance_name(reapi.instance, root),
+    )
+
+
+class _Output:
+    """Shows what an operation came to, or why it failed."""
+
+    def __init__(self, console: Console, format: Format) -> None:
+        self._write = console.write_stdout
+        self._style = Style(colour=console.use_colors)
+        self._json = format is Format.json
+
+    def attempt(
+        self,
+        operation: Callable[[], Any],
+        as_text: Callable[..., None],
+        as_json: Callable[[Any], Any],
+    ) -> int:
+        """The exit code: 0 when the operation succeeded."""
+        try:
+            result = operation()
+        except LauncherError as error:
+            if self._json:
+                write_json(error_json(error), self._write)
+            else:
+                error_text(error, self._write, self._style)
+            return 1
+        if self._json:
+            write_json(as_json(result), self._write)
+        else:
+            as_text(result, self._write, self._style)
+        return 0 if result.ok else 1
+
+
+def rules() -> Iterable[Any]:
+    return collect_rules()
+
+
