@@ -15,6 +15,7 @@ WORDS = Words(
     check="pants reapi-check",
     data_dir="[reapi].data_dir",
     port="[reapi].port",
+    max_size="[reapi].max_size",
     server_python="[reapi].server_python",
 )
 

@@ -1,0 +1,248 @@
+"""What `check`, `status`, `purge`, `init` and wrong calls say and do."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from launcher.harness import REAL, Site
+from reapi_local_plugin.launcher.sizes import format_size, parse_size
+from reapi_local_plugin.launcher.source import find_source
+
+
+def test_up_prints_where_the_server_is_and_flags_for_bazel(site: Site) -> None:
+    done = site.run("up", "--instance=main")
+    state = site.state()
+
+    assert done.stdout.startswith("reapi-local 0.2.0 was started, process ")
+    assert f"--remote_cache=grpc://127.0.0.1:{state['grpc_port']}\n" in done.stdout
+    assert f"'--remote_header=authorization=Bearer {state['token']}'\n" in done.stdout
+    assert "--remote_instance_name=main\n" in done.stdout
+    assert "\x1b" not in done.stdout
+
+
+def test_check_lists_every_proof_and_succeeds(site: Site) -> None:
+    site.json("up")
+    done = site.run("check")
+
+    assert done.returncode == 0
+    assert re.search(r"^ok      reachable +\d+\.\d ms  grpc://", done.stdout, re.MULTILINE)
+    assert re.search(r"^ok      instance +\d+\.\d ms", done.stdout, re.MULTILINE)
+    assert re.search(r"^All \d proofs hold\.$", done.stdout, re.MULTILINE)
+    assert max(map(len, done.stdout.splitlines())) <= 80
+
+
+def test_check_fails_with_a_remedy_where_no_server_runs(site: Site) -> None:
+    done = site.run("check")
+
+    assert done.returncode == 1
+    assert "FAILED  reachable" in done.stdout
+    assert "remedy: Start one with `reapi-local up`." in done.stdout
+
+
+@pytest.mark.skipif(REAL, reason="the stand-in forbids this instance")
+def test_check_fails_with_the_remedy_of_the_server(site: Site) -> None:
+    site.json("up")
+    done = site.run("check", "--instance=forbidden", "--format=json")
+    answer = json.loads(done.stdout)
+
+    assert done.returncode == 1
+    assert answer["ok"] is False
+    assert answer["proofs"][1]["remedy"] == "Use an instance that this server has."
+
+
+@pytest.mark.skipif(REAL, reason="compares with the numbers of the stand-in")
+def test_status_shows_sizes_and_hits(site: Site) -> None:
+    before = site.run("status")
+    site.json("up")
+    done = site.run("status")
+
+    assert before.stdout.startswith("No server is running")
+    assert "3.0 GiB of 20.0 GiB (15%)" in done.stdout
+    assert re.search(r"^ +main +900 +300 +300 +75%$", done.stdout, re.MULTILINE)
+    assert re.search(r"^ +ActionCache/GetActionResult +1,200 +0$", done.stdout, re.MULTILINE)
+    assert [line for line in done.stdout.splitlines() if len(line) > 80] in (
+        [],
+        [f"  data         {site.data_dir}"],
+    )
+
+
+def test_purge_empties_the_store_and_keeps_token_and_port(site: Site) -> None:
+    before = site.json("up")
+    (site.data_dir / "store" / "blob").write_bytes(b"x" * 100_000)
+
+    done = site.json("purge", "--yes")
+
+    assert done["freed_bytes"] >= 100_000
+    assert not (site.data_dir / "store" / "blob").exists()
+    after = done["running"]
+    assert after["boot_id"] != before["boot_id"]
+    assert [after[k] for k in ("grpc_port", "token")] == [before[k] for k in ("grpc_port", "token")]
+
+
+def test_purge_leaves_a_stopped_server_stopped_and_other_files_alone(site: Site) -> None:
+    site.json("up")
+    site.json("down")
+    (site.data_dir / "of-the-user").touch()
+
+    assert site.json("purge", "--yes")["running"] is None
+    assert (site.data_dir / "of-the-user").exists()
+    assert site.json("status")["running"] is False
+
+
+def test_purge_without_a_terminal_or_yes_deletes_nothing(site: Site) -> None:
+    site.json("up")
+    done = site.run("purge")
+
+    assert done.returncode == 1
+    assert "--yes" in done.stderr
+    assert (site.data_dir / "store").exists()
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["up", "--port=high"], ["up", "--max-size=lots"], ["fly"], [], ["status", "--colour"]],
+    ids=" ".join,
+)
+def test_a_wrong_call_ends_with_status_2(site: Site, arguments: list[str]) -> None:
+    done = site.run(*arguments)
+
+    assert done.returncode == 2
+    assert "usage: reapi-local" in done.stderr
+
+
+def test_errors_are_json_where_json_is_asked_for(site: Site) -> None:
+    done = site.run("up", "--format=json", "--server-python=/nonexistent")
+
+    assert done.returncode == 1
+    assert set(json.loads(done.stdout)["error"]) == {"what", "why", "remedy"}
+
+
+@pytest.mark.parametrize(
+    "command", ["serve", "up", "down", "check", "status", "purge", "init"], ids=str
+)
+def test_every_command_has_a_help_text(site: Site, command: str) -> None:
+    done = site.run(command, "--help")
+
+    assert done.returncode == 0
+    assert f"usage: reapi-local {command}" in done.stdout
+
+
+def test_init_puts_the_plugin_into_a_repository_whose_copy_then_works(
+    site: Site, tmp_path: Path
+) -> None:
+    repo = _repo(tmp_path, '[GLOBAL]\npants_version = "2.17.1"\n')
+
+    done = site.run("init", str(repo))
+    plugin = repo / "pants-plugins" / "reapi_local_plugin"
+    site.plugin = plugin
+    up = site.json("up")
+
+    assert done.returncode == 0, done.stderr
+    assert "pants reapi-up" in done.stdout
+    assert 'backend_packages.add = ["reapi_local_plugin"]' in (repo / "pants.toml").read_text()
+    assert (plugin / "launcher" / "server-requirements.txt").exists()
+    assert (plugin / "rewire" / "pants_toml.py").exists()
+    assert find_source(plugin).location == plugin / "server.zip"
+    assert (up["outcome"], up["version"]) == ("started", "0.2.0")
+
+
+def test_init_is_idempotent_and_its_archive_the_same_each_time(site: Site, tmp_path: Path) -> None:
+    repo = _repo(tmp_path, "")
+    first = site.json("init", str(repo))
+    before = _contents(repo)
+    subprocess.run(["touch", str(site.package / "__main__.py")], check=True)
+
+    second = site.json("init", str(repo))
+
+    assert first["written"]
+    assert (second["written"], second["removed"], second["pants_toml"]) == ([], [], [])
+    assert _contents(repo) == before
+
+
+def test_init_upgrades_in_place_and_removes_what_is_gone(site: Site, tmp_path: Path) -> None:
+    repo = _repo(tmp_path, "")
+    site.json("init", str(repo))
+    plugin = repo / "pants-plugins" / "reapi_local_plugin"
+    (plugin / "launcher" / "of_an_older_release.py").touch()
+    (plugin / "BUILD").write_text("python_sources()\n")
+    site.set_version("0.3.0")
+
+    done = site.json("init", str(repo))
+
+    assert done["written"] == ["pants-plugins/reapi_local_plugin/server.zip"]
+    assert done["removed"] == ["pants-plugins/reapi_local_plugin/launcher/of_an_older_release.py"]
+    assert find_source(plugin).label == "0.3.0"
+    assert (plugin / "BUILD").exists()
+
+
+def test_an_archive_made_from_a_checkout_keeps_its_fingerprint(
+    checkout: Site, tmp_path: Path
+) -> None:
+    repo = _repo(tmp_path, "")
+
+    checkout.json("init", str(repo))
+
+    copy = find_source(repo / "pants-plugins" / "reapi_local_plugin")
+    assert copy.label == checkout.source.label
+    assert "+src." in copy.label
+    with zipfile.ZipFile(copy.location) as archive:
+        assert not [name for name in archive.namelist() if name.endswith(".pyc")]
+
+
+def test_init_refuses_outside_a_pants_repository(site: Site, tmp_path: Path) -> None:
+    done = site.run("init", str(tmp_path))
+
+    assert done.returncode == 1
+    assert "pants.toml" in done.stderr
+    assert not (tmp_path / "pants-plugins").exists()
+
+
+def test_init_shows_the_lines_to_paste_where_it_cannot_edit(site: Site, tmp_path: Path) -> None:
+    text = '[GLOBAL]\nbackend_packages = "@backends.txt"\npythonpath = [1]\n'
+    repo = _repo(tmp_path, text)
+
+    done = site.run("init", str(repo))
+
+    assert done.returncode == 1
+    assert (repo / "pants.toml").read_text() == text
+    assert "Put these lines into it:" in done.stdout
+    assert 'pythonpath = ["%(buildroot)s/pants-plugins"]' in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("text", "size_bytes"),
+    [("1", 1), ("20GiB", 20 * 1024**3), ("500 MB", 500_000_000), ("1.5kb", 1500), ("7B", 7)],
+)
+def test_sizes_are_read_as_people_write_them(text: str, size_bytes: int) -> None:
+    assert parse_size(text) == size_bytes
+
+
+@pytest.mark.parametrize("text", ["", "0", "-1", "GiB", "1XB", "0.2B", "1 2", "nan"])
+def test_other_sizes_are_refused_with_examples(text: str) -> None:
+    with pytest.raises(ValueError, match="write it like 20GiB"):
+        parse_size(text)
+
+
+@pytest.mark.parametrize(
+    ("size_bytes", "text"),
+    [(0, "0 B"), (1023, "1023 B"), (1024, "1.0 KiB"), (1536 * 1024**4, "1536.0 TiB")],
+)
+def test_sizes_are_shown_in_the_largest_unit_that_fits(size_bytes: int, text: str) -> None:
+    assert format_size(size_bytes) == text
+
+
+def _repo(directory: Path, pants_toml: str) -> Path:
+    repo = directory / "repo"
+    repo.mkdir()
+    (repo / "pants.toml").write_text(pants_toml)
+    return repo
+
+
+def _contents(directory: Path) -> dict[str, bytes]:
+    return {str(path): path.read_bytes() for path in directory.rglob("*") if path.is_file()}
