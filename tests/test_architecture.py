@@ -25,7 +25,7 @@ MAY_IMPORT = {
     "store": ("errors", "clock", "proto", "protocol"),
     "trace": ("errors", "clock"),
     "rpc": ("errors", "clock", "config", "proto", "protocol", "store", "trace"),
-    "admin": ("errors", "clock", "proto", "protocol"),
+    "admin": ("errors", "clock", "proto", "protocol", "trace"),
     "app": (
         *("errors", "clock", "config", "ports", "state"),
         *("protocol", "store", "trace", "rpc", "admin"),

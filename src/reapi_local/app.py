@@ -16,8 +16,8 @@ from typing import IO, Any, Final
 from reapi_local.admin.check import Checker
 from reapi_local.admin.listener import AdminListener
 from reapi_local.clock import Clock, SystemClock
-from reapi_local.config import Config
-from reapi_local.ports import bind_first, free_port
+from reapi_local.config import Config, Transport
+from reapi_local.ports import bind_first, free_port, is_loopback
 from reapi_local.rpc.action_cache import ActionCacheService
 from reapi_local.rpc.border import Border
 from reapi_local.rpc.byte_stream import ByteStreamService
@@ -62,6 +62,7 @@ class App:
         self._blobs = GenerationStore(
             os.path.join(config.data_dir, "store"), limits, clock, durable=config.sync == "full"
         )
+        self._byte_stream = ByteStreamService(self._blobs, self._instances)
         self._max_bytes = limits.max_bytes
 
     async def start(self) -> None:
@@ -72,26 +73,43 @@ class App:
         """
         config, known = self._config, self._remembered
         wanted = (config.port,) if config.port else (known.grpc_port, _DEFAULT_PORT)
-        self.grpc_port = free_port(config.host, wanted)
-        if config.port and self.grpc_port != config.port:
+        port = free_port(config.host, wanted)
+        if config.port and port != config.port:
             raise CannotStart(
                 "port-in-use",
                 f"port {config.port} on {config.host} is in use by another program; choose "
                 "another with --port, or leave it out to have a free one found",
             )
         border = Border({known.token: "owner"}, self._tally)
-        self._grpc = GrpcServer(border, self._services(), config.transport)
-        await self._grpc.start(f"{_bracketed(config.host)}:{self.grpc_port}")
+        self._grpc = GrpcServer(border, self._services(), self._transport())
+        self.grpc_port = self._bind(port)
+        await self._grpc.start()
         self._admin = AdminListener(self, bind_first("127.0.0.1", (known.admin_port,)), known.token)
         await self._admin.start()
         self.admin_port = self._admin.port
         self._write_state(os.getpid())
 
+    def _bind(self, port: int) -> int:
+        host = _bracketed(self._config.host)
+        try:
+            return self._grpc.bind(f"{host}:{port}")
+        except RuntimeError:
+            if self._config.port:
+                raise
+            # Another server that began just now was faster: two of them look for the same port.
+            return self._grpc.bind(f"{host}:0")
+
+    def _transport(self) -> Transport:
+        """The native one reads a message whole before it looks at the token: not for strangers."""
+        if self._config.transport == "auto" and not is_loopback(self._config.host):
+            return "grpcio"
+        return self._config.transport
+
     def _services(self) -> dict[str, object]:
         results = CompleteResults(GenerationResults(self._blobs), self._blobs)
         return {
             "ActionCache": ActionCacheService(results, self._instances, self._tally, self._clock),
-            "ByteStream": ByteStreamService(self._blobs, self._instances, self._clock),
+            "ByteStream": self._byte_stream,
             "Capabilities": CapabilitiesService(self._instances),
             "ContentAddressableStorage": CasService(self._blobs, self._instances),
         }
@@ -102,7 +120,7 @@ class App:
             await self._stop.wait()
             return
         while not self._stop.is_set():
-            rest = self._tally.last_call_at + self._config.idle_exit - self._clock.monotonic()
+            rest = self._config.idle_exit - self._tally.idle_seconds
             if rest <= 0:
                 _log.info("no call for %g seconds: stopping", self._config.idle_exit)
                 return
@@ -114,6 +132,7 @@ class App:
         self._stop.set()
         await self._grpc.stop(_GRACE_SECONDS)
         await self._admin.stop()
+        await self._byte_stream.close()
         await self._blobs.close()
         self._write_state(None)
 
@@ -187,12 +206,34 @@ async def running(config: Config, version: str, clock: Clock | None = None) -> A
         CannotStart: the data directory or the port can't be had.
     """
     with _owned(config.data_dir):
-        app = App(config, version, clock or SystemClock())
-        await app.start()
+        app = await _started(config, version, clock or SystemClock())
         try:
             yield app
         finally:
             await app.stop()
+
+
+async def _started(config: Config, version: str, clock: Clock) -> App:
+    """Whatever goes wrong, whoever started the server is told."""
+    try:
+        app = App(config, version, clock)
+    except Exception as error:
+        raise CannotStart(
+            "data-dir-unusable",
+            f"the store in {config.data_dir} can't be opened: {error}; choose another place with "
+            "--data-dir, or delete the folder `store` in it, which costs what is cached",
+        ) from error
+    try:
+        await app.start()
+    except CannotStart:
+        raise
+    except Exception as error:
+        raise CannotStart(
+            "failed",
+            f"the server can't listen on {config.host}: {error}; choose an address of this "
+            "machine with --host, and try again",
+        ) from error
+    return app
 
 
 @contextlib.contextmanager
@@ -202,7 +243,7 @@ def _owned(data_dir: str) -> Iterator[None]:
     try:
         os.makedirs(data_dir, mode=0o700, exist_ok=True)
         lock = open(os.path.join(data_dir, "server.lock"), "a")  # noqa: SIM115 - closed below
-    except OSError as error:
+    except (OSError, ValueError) as error:
         raise CannotStart(
             "data-dir-unusable",
             f"the data directory {data_dir} can't be used: {error}; choose another with --data-dir",

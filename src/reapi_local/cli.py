@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import json
 import logging
 import os
@@ -16,6 +17,7 @@ from typing import Any
 from reapi_local import __version__
 from reapi_local.config import Config, ConfigError, from_environment, parse_config
 
+_log = logging.getLogger(__name__)
 _USAGE_ERROR, _CANNOT_START = 2, 3
 
 
@@ -79,7 +81,7 @@ def _read(file: str | None) -> Mapping[str, Any]:
     try:
         with open(file, "rb") as stream:
             return tomllib.load(stream)
-    except (OSError, tomllib.TOMLDecodeError) as error:
+    except (OSError, ValueError) as error:  # TOML or UTF-8 that is none
         raise ConfigError(f"the settings file {file} can't be read: {error}") from error
 
 
@@ -112,7 +114,7 @@ async def _serve(config: Config, version: str, ready_fd: int | None) -> int:
                     "admin_port": app.admin_port,
                 },
             )
-            logging.info("serving %s from %s", app.health()["grpc_address"], config.data_dir)
+            _log.info("serving %s from %s", app.health()["grpc_address"], config.data_dir)
             await app.until_stopped()
     except CannotStart as error:
         _tell(ready_fd, {"ready": False, "error": error.code, "message": str(error)})
@@ -122,7 +124,7 @@ async def _serve(config: Config, version: str, ready_fd: int | None) -> int:
 
 
 def _tell(ready_fd: int | None, message: Mapping[str, Any]) -> None:
-    """Tell whoever started us, once."""
+    """Tell whoever started us, once; one that is gone needs no answer."""
     if ready_fd is not None:
-        with open(ready_fd, "w", encoding="utf-8") as pipe:
+        with contextlib.suppress(BrokenPipeError), open(ready_fd, "w", encoding="utf-8") as pipe:
             pipe.write(json.dumps(message) + "\n")

@@ -6,6 +6,7 @@ The same names everywhere: ``max_size`` in the TOML file, ``--max-size`` on the 
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
@@ -23,6 +24,10 @@ _UNITS: Final = {"": 1, "B": 1} | {
     for power, letter in enumerate("KMGT", start=1)
     for unit, base in ((letter, 1000), (f"{letter}B", 1000), (f"{letter}IB", 1024))
 }
+
+
+_MOST_BYTES: Final = 4 * 1024**4
+"""The store maps several times its size, and processors give a process 128 TiB."""
 
 
 class ConfigError(Exception):
@@ -59,18 +64,21 @@ def parse_size(text: str) -> int:
     factor = _UNITS.get(match[2].upper()) if match else None
     if match is None or factor is None:
         raise ValueError(f"{text!r} isn't a size; write 20GiB, 500MB or a number of bytes")
-    return int(float(match[1]) * factor)
+    size = float(match[1]) * factor
+    if size > _MOST_BYTES:
+        raise ValueError(f"{text!r} is too much; at most 4TiB")
+    return int(size)
 
 
 def _size(value: Any) -> int:
-    size = value if isinstance(value, int) else parse_size(str(value))
+    size = parse_size(str(value))
     if size < 1024**2:
         raise ValueError(f"{value!r} is too little; at least 1MiB")
     return size
 
 
 def _free(value: Any) -> int:
-    return value if isinstance(value, int) and value >= 0 else parse_size(str(value))
+    return parse_size(str(value))
 
 
 def _seconds(value: Any) -> float:
@@ -105,6 +113,10 @@ def _text(value: Any) -> str:
     return value
 
 
+def _path(value: Any) -> str:
+    return os.path.abspath(os.path.expanduser(_text(value)))
+
+
 def _one_of(*choices: str) -> Callable[[Any], str]:
     def parse(value: Any) -> str:
         if value not in choices:
@@ -115,7 +127,7 @@ def _one_of(*choices: str) -> Callable[[Any], str]:
 
 
 _PARSERS: Final[dict[str, Callable[[Any], Any]]] = {
-    "data_dir": _text,
+    "data_dir": _path,
     "host": _text,
     "port": _port,
     "max_size": _size,

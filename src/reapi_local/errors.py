@@ -21,6 +21,7 @@ class Code(IntEnum):
     NOT_FOUND = 5
     PERMISSION_DENIED = 7
     RESOURCE_EXHAUSTED = 8
+    ABORTED = 10
     OUT_OF_RANGE = 11
     UNIMPLEMENTED = 12
     INTERNAL = 13
@@ -64,6 +65,12 @@ class UploadNotFound(ReapiError):
     """No upload is under way, or finished, under that resource name."""
 
     code = Code.NOT_FOUND
+
+
+class UploadUnderWay(ReapiError):
+    """Another call is writing under that name, or has broken off and isn't known to have yet."""
+
+    code = Code.ABORTED
 
 
 class InstanceNotFound(InvalidRequest):

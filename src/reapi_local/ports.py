@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import socket
 from collections.abc import Iterable
 
@@ -21,7 +22,7 @@ def bind(host: str, port: int) -> socket.socket:
     try:
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         bound.bind((host, port))
-    except OSError as error:
+    except (OSError, OverflowError) as error:
         bound.close()
         raise PortTaken(f"port {port} on {host} can't be had: {error}") from error
     return bound
@@ -43,3 +44,11 @@ def free_port(host: str, candidates: Iterable[int]) -> int:
     with bind_first(host, candidates) as bound:
         port: int = bound.getsockname()[1]
         return port
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach an address; a name counts as reachable."""
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

@@ -4,17 +4,27 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
 import grpc
 
+from reapi_local.errors import Code
 from reapi_local.proto import remote_execution_pb2 as re_pb2
 from reapi_local.protocol.digest import digest_of
+from reapi_local.trace.tally import SELF_CHECK
 
 _PACKAGE: Final = "build.bazel.remote.execution.v2"
+_METADATA_HEADER: Final = f"{_PACKAGE}.requestmetadata-bin"
+_OURSELVES: Final = re_pb2.RequestMetadata(tool_details=re_pb2.ToolDetails(tool_name=SELF_CHECK))
 _TIMEOUT_SECONDS: Final = 10.0
+_ANSWERS_WRONGLY: Final = "the server answers wrongly; its log may say why"
+_AFRESH: Final = "see the server's log; `reapi-local down` and `up` start it afresh"
+_REMEDIES: Final[Mapping[int, str]] = {
+    Code.INVALID_ARGUMENT: "ask for an instance this server has; `reapi-local status` lists them",
+    Code.RESOURCE_EXHAUSTED: "raise --max-size, or free space on the disk",
+}
 
 
 @dataclass(frozen=True)
@@ -29,7 +39,11 @@ class Proof:
 
 
 class _Failed(Exception):
-    """The call worked, its answer is wrong."""
+    """The call worked, its answer isn't what was expected."""
+
+    def __init__(self, detail: str, remedy: str = _ANSWERS_WRONGLY) -> None:
+        super().__init__(detail)
+        self.remedy = remedy
 
 
 class Checker:
@@ -37,14 +51,17 @@ class Checker:
 
     def __init__(self, address: str, token: str, instance: str) -> None:
         self._address, self._instance = address, instance
-        self._headers = (("authorization", f"Bearer {token}"),)
+        self._anonymous = ((_METADATA_HEADER, _OURSELVES.SerializeToString()),)
+        self._headers = (*self._anonymous, ("authorization", f"Bearer {token}"))
         self._content = secrets.token_bytes(64)
         digest = digest_of(self._content)
         self._digest = re_pb2.Digest(hash=digest.hash_hex, size_bytes=digest.size_bytes)
 
     async def run(self) -> list[Proof]:
         """All proofs, in the order a client would meet them."""
-        async with grpc.aio.insecure_channel(self._address) as self._channel:
+        # A proxy in the environment is for other machines.
+        options = (("grpc.enable_http_proxy", 0),)
+        async with grpc.aio.insecure_channel(self._address, options) as self._channel:
             return [
                 await _prove("capabilities", self._capabilities),
                 await _prove("blob", self._blob),
@@ -83,7 +100,9 @@ class Checker:
             ),
             re_pb2.BatchUpdateBlobsResponse,
         )
-        _expect(written.responses[0].status.message, "")
+        status = written.responses[0].status
+        if status.code:
+            raise _Failed(status.message, _REMEDIES.get(status.code, _AFRESH))
         read = await self._call(
             "ContentAddressableStorage/BatchReadBlobs",
             re_pb2.BatchReadBlobsRequest(instance_name=self._instance, digests=[self._digest]),
@@ -123,7 +142,7 @@ class Checker:
         request = re_pb2.GetCapabilitiesRequest(instance_name=self._instance)
         method = "Capabilities/GetCapabilities"
         try:
-            await self._call(method, request, re_pb2.ServerCapabilities, metadata=())
+            await self._call(method, request, re_pb2.ServerCapabilities, metadata=self._anonymous)
         except grpc.aio.AioRpcError as error:
             _expect(error.code(), grpc.StatusCode.UNAUTHENTICATED)
             return "a call without it is refused"
@@ -141,8 +160,7 @@ async def _prove(name: str, attempt: Callable[[], Awaitable[str]]) -> Proof:
         detail, remedy = await attempt(), ""
     except grpc.aio.AioRpcError as error:
         detail = f"{error.code().name}: {error.details()}"
-        remedy = "see the server's log; `reapi-local down` and `up` start it afresh"
+        remedy = _REMEDIES.get(error.code().value[0], _AFRESH)
     except _Failed as error:
-        detail = str(error)
-        remedy = "the server answers wrongly; its log may say why"
+        detail, remedy = str(error), error.remedy
     return Proof(name, not remedy, 1000 * (time.perf_counter() - began), detail, remedy)

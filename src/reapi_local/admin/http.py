@@ -6,6 +6,7 @@ Every request carries ``Authorization: Bearer TOKEN``. Errors are ``{"error", "m
 from __future__ import annotations
 
 import hmac
+import re
 from collections.abc import Mapping
 from typing import Any, Protocol
 
@@ -15,6 +16,9 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
+
+from reapi_local.errors import InvalidRequest
+from reapi_local.protocol.instance import check_instance_name
 
 
 class Admin(Protocol):
@@ -42,17 +46,21 @@ def make_app(admin: Admin, token: str) -> ASGIApp:
 
     async def runs(request: Request) -> Response:
         limit = request.query_params.get("limit", "20")
-        if not limit.isdigit():
-            raise HTTPException(400, f"limit {limit!r} isn't a number")
+        if not re.fullmatch("[0-9]{1,9}", limit):
+            raise HTTPException(400, f"limit {limit[:50]!r} isn't a number of runs")
         return JSONResponse({"runs": admin.runs(request.query_params.get("instance"), int(limit))})
 
     async def check(request: Request) -> Response:
         try:
             instance = (await request.json())["instance"]
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, RecursionError):
             instance = None
         if not isinstance(instance, str):
             raise HTTPException(400, 'send {"instance": NAME} as JSON')
+        try:
+            check_instance_name(instance)
+        except InvalidRequest as error:
+            raise HTTPException(400, str(error)) from error
         return JSONResponse({"proofs": await admin.check(instance)})
 
     async def stop(request: Request) -> Response:

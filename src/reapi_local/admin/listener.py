@@ -2,31 +2,24 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import socket
-from collections.abc import Iterator
 
 import uvicorn
 
 from reapi_local.admin.http import Admin, make_app
 
 
-class _Server(uvicorn.Server):
-    """Signals are for the whole program, which handles them itself."""
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
-
-
 class AdminListener:
-    """HTTP on ``bound``, a socket it takes over."""
+    """HTTP on ``bound``, a socket it takes over.
+
+    uvicorn's own ``serve`` would take over the program's signals and wake it ten times a second:
+    only its beginning and its end are in use.
+    """
 
     def __init__(self, admin: Admin, bound: socket.socket, token: str) -> None:
         self.port: int = bound.getsockname()[1]
         self._bound = bound
-        self._server = _Server(
+        self._server = uvicorn.Server(
             uvicorn.Config(
                 make_app(admin, token),
                 http="h11",
@@ -39,10 +32,12 @@ class AdminListener:
         )
 
     async def start(self) -> None:
-        """Returns when requests are answered: the socket listens from here on."""
-        self._bound.listen(128)
-        self._task = asyncio.create_task(self._server.serve(sockets=[self._bound]))
+        """Returns when requests are answered."""
+        config = self._server.config
+        config.load()
+        self._server.lifespan = config.lifespan_class(config)
+        await self._server.startup(sockets=[self._bound])
 
     async def stop(self) -> None:
-        self._server.should_exit = True
-        await self._task
+        """Requests being answered have two seconds to end."""
+        await self._server.shutdown(sockets=[self._bound])

@@ -6,11 +6,10 @@ Source: google.bytestream; REAPI v2, ContentAddressableStorage, for the resource
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from typing import Final
 
-from reapi_local.clock import Clock
-from reapi_local.errors import DigestMismatch, InvalidRequest, UploadNotFound
+from reapi_local.errors import DigestMismatch, InvalidRequest, UploadNotFound, UploadUnderWay
 from reapi_local.proto import bytestream_pb2
 from reapi_local.protocol.resource_name import UploadName, parse_read_name, parse_write_name
 from reapi_local.protocol.upload import WriteSequence
@@ -26,14 +25,18 @@ _CHUNK_BYTES: Final = 1024 * 1024
 class ByteStreamService:
     """Reads and writes of single blobs."""
 
-    def __init__(self, blobs: BlobStore, instances: Instances, clock: Clock) -> None:
+    def __init__(self, blobs: BlobStore, instances: Instances) -> None:
         self._blobs, self._instances = blobs, instances
         self._active: dict[UploadName, WriteSequence] = {}
-        self._suspended = SuspendedUploads(clock)
+        self._suspended = SuspendedUploads()
+
+    async def close(self) -> None:
+        """Drop what is kept of uploads that broke off."""
+        await self._suspended.close()
 
     async def Read(
         self, request: bytestream_pb2.ReadRequest, call: Call
-    ) -> AsyncIterator[bytestream_pb2.ReadResponse]:
+    ) -> AsyncGenerator[bytestream_pb2.ReadResponse, None]:
         """A blob, or ``read_limit`` bytes of it from ``read_offset``."""
         name = parse_read_name(request.resource_name)
         self._instances.admit(name.instance)
@@ -56,9 +59,9 @@ class ByteStreamService:
         if not await self._blobs.find_missing([name.digest], call.run.id):
             return done
         if name in self._active:
-            raise InvalidRequest(
-                f"upload {name.upload} of {name.digest} is under way in another call; "
-                "give each upload an identifier of its own"
+            raise UploadUnderWay(
+                f"upload {name.upload} of {name.digest} is under way in another call; resume it "
+                "when that has ended, or give each upload an identifier of its own"
             )
         committed = await self._suspended.committed(name, first.write_offset)
         sequence = self._active[name] = WriteSequence(first.resource_name, name, committed)
@@ -87,11 +90,11 @@ class ByteStreamService:
                 )
                 if data:
                     await writer.write(data)
-                message = None if sequence.finished else await anext(aiter(rest), None)
+                message = await anext(aiter(rest), None)
             sequence.end()
             await writer.commit()
         except (asyncio.CancelledError, InvalidRequest) as error:
-            if sequence.finished or isinstance(error, DigestMismatch):
+            if not sequence.offset or sequence.finished or isinstance(error, DigestMismatch):
                 await writer.discard()
             else:
                 await self._suspended.keep(sequence.name, writer, sequence.offset)

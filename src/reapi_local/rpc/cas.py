@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import Final
 
 from google.rpc import status_pb2
@@ -17,6 +17,8 @@ from reapi_local.rpc.instances import Instances
 from reapi_local.store.types import BlobStore
 
 _PAGE: Final = 1000
+_PAGE_BYTES: Final = 2 * 1024 * 1024
+_MOST_TOKEN_DIGITS: Final = 18
 
 
 class CasService:
@@ -77,7 +79,7 @@ class CasService:
 
     async def GetTree(
         self, request: re_pb2.GetTreeRequest, call: Call
-    ) -> AsyncIterator[re_pb2.GetTreeResponse]:
+    ) -> AsyncGenerator[re_pb2.GetTreeResponse, None]:
         """All Directories below a root, each once, breadth first, in pages.
 
         A page token says how many Directories came before; what is missing is left out.
@@ -88,20 +90,23 @@ class CasService:
         if request.page_size < 0:
             raise InvalidRequest(f"page_size can't be {request.page_size}")
         size = min(request.page_size or _PAGE, _PAGE)
-        page = re_pb2.GetTreeResponse()
+        page, page_bytes = re_pb2.GetTreeResponse(), 0
         position = 0
         async for directory in self._walk(root, call):
             position += 1
             if position <= skip:
                 continue
-            if len(page.directories) == size:
+            length = directory.ByteSize()
+            is_full = len(page.directories) == size or page_bytes + length > _PAGE_BYTES
+            if page.directories and is_full:
                 page.next_page_token = str(position - 1)
                 yield page
-                page = re_pb2.GetTreeResponse()
+                page, page_bytes = re_pb2.GetTreeResponse(), 0
             page.directories.append(directory)
+            page_bytes += length
         yield page
 
-    async def _walk(self, root: Digest, call: Call) -> AsyncIterator[re_pb2.Directory]:
+    async def _walk(self, root: Digest, call: Call) -> AsyncGenerator[re_pb2.Directory, None]:
         level, seen = [root], {root}
         while level:
             found = await self._blobs.read_many(level, call.run.id)
@@ -111,7 +116,10 @@ class CasService:
             for digest in level:
                 if digest not in found:
                     continue
-                directory = parse_directory(found[digest])
+                try:
+                    directory = parse_directory(found[digest])
+                except InvalidRequest as error:
+                    raise InvalidRequest(f"{digest} isn't a directory: {error}") from error
                 yield directory
                 for child in child_digests(directory, digest.function):
                     if child not in seen:
@@ -140,7 +148,7 @@ def _check_total(total_bytes: int) -> None:
 def _page_start(token: str) -> int:
     if not token:
         return 0
-    if not (token.isascii() and token.isdigit()):
+    if not (token.isascii() and token.isdigit()) or len(token) > _MOST_TOKEN_DIGITS:
         raise InvalidRequest(f"page_token {token[:100]!r} isn't one this server gave")
     return int(token)
 

@@ -2,22 +2,28 @@
 
 ``native`` (pygrpc-native) does HTTP/2 outside the interpreter lock and takes a third of the CPU
 for small calls; ``grpcio`` is there everywhere. Handlers and tests are the same for both.
+
+With native only single requests with single answers are its own work. It would block a thread of
+the event loop's small pool for every reader slower than its blob, and six of those would stop the
+server: streams go to the grpcio server it keeps behind itself for what it lacks.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from importlib.util import find_spec
 from typing import Any, Final
 
 import grpc
-from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
+from google.protobuf.descriptor import Descriptor, MethodDescriptor, ServiceDescriptor
+from google.protobuf.message import DecodeError, Message
 from google.protobuf.message_factory import GetMessageClass
 from grpc_health.v1 import _async as health_aio
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from reapi_local.config import Transport
+from reapi_local.errors import InvalidRequest
 from reapi_local.proto import bytestream_pb2, remote_execution_pb2
 from reapi_local.rpc.border import Border
 
@@ -53,15 +59,26 @@ class GrpcServer:
                 for method in descriptor.methods
                 if hasattr(implementation, method.name)
             }
-            self._server.add_registered_method_handlers(full_name, handlers)
+            unary = {name: h for name, h in handlers.items() if h.unary_unary}
+            streams = {f"/{full_name}/{n}": h for n, h in handlers.items() if n not in unary}
+            self._server.add_registered_method_handlers(full_name, unary)
+            self._server.add_generic_rpc_handlers((_Generic(streams),))
         self._names = (*_descriptors(), health.SERVICE_NAME, reflection.SERVICE_NAME)
         reflection.enable_server_reflection(self._names, self._server)
         self._health = health_aio.HealthServicer()
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
 
-    async def start(self, address: str) -> None:
-        """Listen on ``address`` (host:port); returns when calls are answered."""
-        self._server.add_insecure_port(address)
+    def bind(self, address: str) -> int:
+        """Take ``address`` (host:port, 0 = any); returns the port.
+
+        Raises:
+            RuntimeError: it can't be had.
+        """
+        port: int = self._server.add_insecure_port(address)
+        return port
+
+    async def start(self) -> None:
+        """Returns when calls are answered."""
         await self._server.start()
         for name in ("", *self._names):
             await self._health.set(name, health_pb2.HealthCheckResponse.SERVING)
@@ -71,6 +88,18 @@ class GrpcServer:
         self._border.drain()
         await self._health.enter_graceful_shutdown()
         await self._server.stop(grace_seconds)
+
+
+class _Generic(grpc.GenericRpcHandler):  # type: ignore[type-arg]  # generic in its stubs alone
+    """Handlers by path, in the form that both transports give to grpcio."""
+
+    def __init__(self, handlers: Mapping[str, grpc.RpcMethodHandler[Any, Any]]) -> None:
+        self._handlers = handlers
+
+    def service(
+        self, handler_call_details: grpc.HandlerCallDetails
+    ) -> grpc.RpcMethodHandler[Any, Any] | None:
+        return self._handlers.get(handler_call_details.method)
 
 
 def _descriptors() -> dict[str, ServiceDescriptor]:
@@ -95,17 +124,36 @@ def _handler(
 ) -> grpc.RpcMethodHandler[Any, Any]:
     handle = getattr(implementation, method.name)
     name = f"{service}/{method.name}"
-    parse = GetMessageClass(method.input_type).FromString
+    parse = _parser(method.input_type)
     if method.server_streaming:
-        return grpc.unary_stream_rpc_method_handler(
-            border.streaming(name, handle), parse, _serialize
-        )
-    make = (
-        grpc.stream_unary_rpc_method_handler
-        if method.client_streaming
-        else grpc.unary_unary_rpc_method_handler
-    )
-    return make(border.unary(name, handle), parse, _serialize)
+        answer_many = border.streaming(name, handle, parse)
+        return grpc.unary_stream_rpc_method_handler(answer_many, None, _serialize)
+    if method.client_streaming:
+        answer_stream = border.unary(name, handle, _each(parse))
+        return grpc.stream_unary_rpc_method_handler(answer_stream, None, _serialize)
+    return grpc.unary_unary_rpc_method_handler(border.unary(name, handle, parse), None, _serialize)
+
+
+def _parser(message: Descriptor) -> Callable[[bytes], Message]:
+    from_string = GetMessageClass(message).FromString
+
+    def parse(serialized: bytes) -> Message:
+        try:
+            return from_string(serialized)
+        except DecodeError as error:
+            raise InvalidRequest(f"the request can't be decoded: {error}") from error
+
+    return parse
+
+
+def _each(
+    parse: Callable[[bytes], Message],
+) -> Callable[[AsyncIterator[bytes]], AsyncIterator[Message]]:
+    async def parsed(requests: AsyncIterator[bytes]) -> AsyncIterator[Message]:
+        async for request in requests:
+            yield parse(request)
+
+    return parsed
 
 
 def _serialize(response: Any) -> bytes:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import OrderedDict
 from dataclasses import dataclass
 from typing import Final
 
-from reapi_local.clock import Clock
 from reapi_local.errors import InvalidRequest
 from reapi_local.protocol.resource_name import UploadName
 from reapi_local.store.types import BlobWriter
@@ -19,14 +19,14 @@ _SECONDS: Final = 600.0
 class _Upload:
     writer: BlobWriter
     offset: int
-    kept_until: float
+    expiry: asyncio.Task[None]
 
 
 class SuspendedUploads:
-    """The latest 64, each for ten minutes: they hold room in the store."""
+    """The latest 64, each for ten minutes and no longer: they hold room in the store."""
 
-    def __init__(self, clock: Clock) -> None:
-        self._clock = clock
+    def __init__(self, seconds: float = _SECONDS) -> None:
+        self._seconds = seconds
         self._uploads: OrderedDict[UploadName, _Upload] = OrderedDict()
 
     def offset(self, name: UploadName) -> int | None:
@@ -42,12 +42,11 @@ class SuspendedUploads:
         Raises:
             InvalidRequest: so many bytes were not kept.
         """
-        await self._drop_old()
         kept = self.offset(name) or 0
         if write_offset == kept:
             return kept
         if write_offset == 0:
-            await self._uploads.pop(name).writer.discard()
+            await self._drop(name)
             return 0
         raise InvalidRequest(
             f"upload of {name.digest}: write_offset {write_offset}, but {kept} bytes are "
@@ -57,18 +56,27 @@ class SuspendedUploads:
     def take(self, name: UploadName) -> BlobWriter | None:
         """The writer kept, which the caller now has to end."""
         upload = self._uploads.pop(name, None)
-        return upload.writer if upload else None
+        if upload is None:
+            return None
+        upload.expiry.cancel()
+        return upload.writer
 
     async def keep(self, name: UploadName, writer: BlobWriter, offset: int) -> None:
         """Keep a writer that has ``offset`` bytes."""
-        self._uploads[name] = _Upload(writer, offset, self._clock.monotonic() + _SECONDS)
-        await self._drop_old()
+        self._uploads[name] = _Upload(writer, offset, asyncio.create_task(self._expire(name)))
+        if len(self._uploads) > _MOST:
+            await self._drop(next(iter(self._uploads)))
 
-    async def _drop_old(self) -> None:
-        now = self._clock.monotonic()
-        while self._uploads:
-            name, oldest = next(iter(self._uploads.items()))
-            if oldest.kept_until > now and len(self._uploads) <= _MOST:
-                return
-            del self._uploads[name]
-            await oldest.writer.discard()
+    async def close(self) -> None:
+        """Drop them all."""
+        for name in list(self._uploads):
+            await self._drop(name)
+
+    async def _expire(self, name: UploadName) -> None:
+        await asyncio.sleep(self._seconds)
+        await self._uploads.pop(name).writer.discard()
+
+    async def _drop(self, name: UploadName) -> None:
+        writer = self.take(name)
+        if writer is not None:
+            await writer.discard()

@@ -8,6 +8,7 @@ from collections import deque
 from dataclasses import dataclass
 from typing import Final
 
+from reapi_local.errors import Draining
 from reapi_local.store.index import Batch, Index
 
 _MOST_BATCHES: Final = 512
@@ -21,6 +22,9 @@ class _Request:
     size_bytes: int
     loop: asyncio.AbstractEventLoop
     done: asyncio.Future[None]
+
+
+_Outcome = tuple[_Request, Exception | None]
 
 
 class Committer:
@@ -40,11 +44,14 @@ class Committer:
 
         Raises:
             StorageFull: no room; nothing of the batch was written.
+            Draining: the store was closed.
         """
         loop = asyncio.get_running_loop()
         size = sum(len(value) for _, _, value in batch.puts)
         request = _Request(index, batch, size, loop, loop.create_future())
         with self._changed:
+            if self._closed:
+                raise Draining("the server is stopping; try again when it is back")
             self._waiting.append(request)
             self._changed.notify()
         await request.done
@@ -58,11 +65,13 @@ class Committer:
 
     def _run(self) -> None:
         while group := self._next_group():
-            error = _write(group)
+            outcomes = _write(group)
             for loop in {request.loop for request in group}:
-                mine = [request.done for request in group if request.loop is loop]
+                mine = [
+                    (request.done, error) for request, error in outcomes if request.loop is loop
+                ]
                 if not loop.is_closed():
-                    loop.call_soon_threadsafe(_resolve, mine, error)
+                    loop.call_soon_threadsafe(_resolve, mine)
 
     def _next_group(self) -> list[_Request]:
         """What fits one commit: all for one index, in order. Empty when closed and done."""
@@ -79,7 +88,15 @@ class Committer:
         return group
 
 
-def _write(group: list[_Request]) -> Exception | None:
+def _write(group: list[_Request]) -> list[_Outcome]:
+    """Together; when that fails one by one, so that only those fail that can't be written."""
+    error = _try(group)
+    if error is None or len(group) == 1:
+        return [(request, error) for request in group]
+    return [(request, _try([request])) for request in group]
+
+
+def _try(group: list[_Request]) -> Exception | None:
     try:
         group[0].index.write([request.batch for request in group])
     except Exception as error:  # each waiter gets it raised where it awaits
@@ -87,8 +104,8 @@ def _write(group: list[_Request]) -> Exception | None:
     return None
 
 
-def _resolve(futures: list[asyncio.Future[None]], error: Exception | None) -> None:
-    for future in futures:
+def _resolve(outcomes: list[tuple[asyncio.Future[None], Exception | None]]) -> None:
+    for future, error in outcomes:
         if future.done():
             continue
         if error is None:

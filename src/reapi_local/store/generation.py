@@ -8,13 +8,12 @@ import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from reapi_local.protocol.digest import Digest
 from reapi_local.store.index import Index, Table
-from reapi_local.store.large_files import LargeFiles, sync_directory
+from reapi_local.store.large_files import LargeFiles, disk_errors, sync_directory
 
 _PREFIX = "gen-"
 _DEAD_SUFFIX = ".dead"
-_CLEAN_MARK = "closed-cleanly"
+_UNSYNCED_MARK = "unsynced"
 
 
 class Generation:
@@ -23,17 +22,17 @@ class Generation:
     def __init__(self, root: str, number: int, map_bytes: int, *, durable: bool) -> None:
         self.number = number
         self.path = os.path.join(root, f"{_PREFIX}{number:08d}")
+        self._synced = True
         self._durable = durable
         self._writers = 0
         self._idle = asyncio.Event()
         self._idle.set()
-        fresh = not os.path.isdir(self.path)
-        os.makedirs(os.path.join(self.path, "large"), mode=0o700, exist_ok=True)
+        with disk_errors():
+            os.makedirs(os.path.join(self.path, "large"), mode=0o700, exist_ok=True)
         self.index = Index(self.path, map_bytes, durable=durable)
         self.files = LargeFiles(os.path.join(self.path, "large"))
-        if fresh and durable:
-            sync_directory(self.path)
-            sync_directory(root)
+        sync_directory(self.path)
+        sync_directory(root)
 
     @property
     def disk_bytes(self) -> int:
@@ -44,12 +43,14 @@ class Generation:
         """The blobs it doesn't hold, in the order given."""
         return self.index.missing(Table.BLOBS, digests)
 
-    def holds(self, digest: Digest) -> bool:
-        return not self.index.missing(Table.BLOBS, (digest,))
+    def holds(self, key: bytes, table: Table = Table.BLOBS) -> bool:
+        return not self.index.missing(table, (key,))
 
     @contextmanager
     def writing(self) -> Iterator[None]:
         """Around every write on its way here: it isn't retired before the last has ended."""
+        if self._synced and not self._durable:
+            self._mark_unsynced()
         self._writers += 1
         self._idle.clear()
         try:
@@ -67,11 +68,17 @@ class Generation:
         """Wait until no write is on its way."""
         await self._idle.wait()
 
+    def _mark_unsynced(self) -> None:
+        with disk_errors(), open(os.path.join(self.path, _UNSYNCED_MARK), "wb"):
+            pass
+        sync_directory(self.path)
+        self._synced = False
+
     def close(self) -> None:
+        if not self._synced:
+            self.index.sync()
+            os.unlink(os.path.join(self.path, _UNSYNCED_MARK))
         self.index.close()
-        if not self._durable:
-            with open(os.path.join(self.path, _CLEAN_MARK), "wb"):
-                pass
 
     def destroy(self) -> None:
         """Close it and delete it. The new name keeps a half-deleted one from coming back."""
@@ -88,19 +95,14 @@ def existing_numbers(root: str) -> list[int]:
 
 
 def remove_dead(root: str) -> None:
-    """Finish deletions that a crash interrupted."""
-    for name in os.listdir(root):
-        if name.endswith(_DEAD_SUFFIX):
-            shutil.rmtree(os.path.join(root, name), ignore_errors=True)
+    """Finish deletions that a crash interrupted, and delete what it may have torn.
 
-
-def drop_unless_clean(root: str, number: int) -> None:
-    """For stores without syncs: delete a generation that wasn't closed cleanly.
-
-    Its index may be torn. One that was closed cleanly loses its mark, for it is in use again.
+    Torn may be the index of a generation that was written to without syncs and never closed.
     """
-    path = os.path.join(root, f"{_PREFIX}{number:08d}")
-    try:
-        os.unlink(os.path.join(path, _CLEAN_MARK))
-    except FileNotFoundError:
-        shutil.rmtree(path, ignore_errors=True)
+    for name in os.listdir(root):
+        path = os.path.join(root, name)
+        if os.path.exists(os.path.join(path, _UNSYNCED_MARK)) and not name.endswith(_DEAD_SUFFIX):
+            os.rename(path, path + _DEAD_SUFFIX)
+            path += _DEAD_SUFFIX
+        if path.endswith(_DEAD_SUFFIX):
+            shutil.rmtree(path, ignore_errors=True)

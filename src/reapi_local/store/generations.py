@@ -10,7 +10,7 @@ import logging
 import os
 from asyncio import sleep
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import ExitStack, asynccontextmanager
 from functools import partial
 from typing import Final
 
@@ -52,7 +52,7 @@ class GenerationStore:
 
     async def close(self) -> None:
         """End maintenance and close every file."""
-        await self.space.settle()
+        await self.space.close()
         self.stack.close()
 
     async def find_missing(self, digests: Sequence[Digest], run: str = "") -> list[Digest]:
@@ -65,20 +65,37 @@ class GenerationStore:
 
     def _missing_and_lease(self, digests: Sequence[bytes], run: str) -> list[bytes]:
         missing = [key for key in self.stack.missing(digests) if key not in EMPTY_BLOBS]
-        if not missing:
-            self.leases.add(run, digests)
-        elif len(missing) < len(digests):
-            self.leases.add(run, set(digests).difference(missing))
+        self.leases.add(run, set(digests).difference(missing) if missing else digests)
         return missing
 
     async def read_many(self, digests: Sequence[Digest], run: str = "") -> Mapping[Digest, bytes]:
-        found: dict[Digest, bytes] = {}
+        found = self._read_small_at_once(digests, run)
         for digest in digests:
+            if digest in found:
+                continue
             try:
                 async with self.open_read(digest, run) as reader:
                     found[digest] = await reader.read(digest.size_bytes)
             except BlobNotFound:
                 continue
+        return found
+
+    def _read_small_at_once(self, digests: Sequence[Digest], run: str) -> dict[Digest, bytes]:
+        """The small blobs that can be read within one step; what is large, damaged or not held is
+        left to the careful way.
+        """
+        found: dict[Digest, bytes] = {}
+        wanted = [digest for digest in digests if not is_large(digest)]
+        for generation in self.stack.generations:
+            values = generation.index.get_many(Table.BLOBS, wanted)
+            found.update(
+                (digest, values[digest])
+                for digest in wanted
+                if digest in values and digest_of(values[digest], digest.function) == digest
+            )
+            if len(found) >= len(wanted):
+                break
+        self.leases.add(run, found)
         return found
 
     @asynccontextmanager
@@ -105,34 +122,38 @@ class GenerationStore:
             if digest_of(data, digest.function) == digest:
                 return data
             await self._set_aside(generation, digest)
-        raise _not_found(digest)
+        raise self._not_found(digest, run)
 
     async def _open_large(self, digest: Digest, run: str) -> int:
         while generation := self.stack.find(digest):
             self.leases.add(run, (digest,))
             try:
                 fd = os.open(generation.files.path(digest), os.O_RDONLY)
-            except OSError:
+            except FileNotFoundError:
                 await self._set_aside(generation, digest)
                 continue
-            try:
+            with ExitStack() as unless_sound:
+                unless_sound.callback(os.close, fd)
                 if await self._verified.is_sound(digest, fd):
+                    unless_sound.pop_all()
                     return fd
-            except BaseException:
-                os.close(fd)
-                raise
-            os.close(fd)
-            await self._set_aside(generation, digest)
-        raise _not_found(digest)
+                # While it was read its generation may have gone, or a good copy come.
+                if generation in self.stack.generations and generation.files.is_at(digest, fd):
+                    path = generation.files.path(digest)
+                    os.replace(path, os.path.join(self.stack.damaged, os.path.basename(path)))
+                    await self._set_aside(generation, digest)
+        raise self._not_found(digest, run)
 
     async def _set_aside(self, generation: Generation, digest: Digest) -> None:
-        """Take a damaged blob out of the look-up path; its file is kept for inspection."""
+        """Take a damaged blob out of the look-up path."""
         _log.error("blob %s is damaged in %s: set aside", digest, generation.path)
         await self.stack.commit(generation, Batch(deletes=[(Table.BLOBS, digest)]))
-        if is_large(digest):
-            path = generation.files.path(digest)
-            with suppress(FileNotFoundError):
-                os.replace(path, os.path.join(self.stack.damaged, os.path.basename(path)))
+
+    def _not_found(self, digest: Digest, run: str) -> BlobNotFound:
+        self.leases.add(run, ())
+        return BlobNotFound(
+            f"blob {digest} isn't in the store: never uploaded, or evicted; upload it"
+        )
 
     async def write_many(self, blobs: Sequence[Blob], run: str = "") -> Mapping[Digest, ReapiError]:
         failures: dict[Digest, ReapiError] = {}
@@ -176,13 +197,18 @@ class GenerationStore:
         if not is_large(digest):
             return MemoryWriter(digest, partial(self._receive_bytes, digest, run))
         await self.space.reserve(digest.size_bytes)
-        return FileWriter(
-            digest,
-            self.stack.incoming,
-            receive=partial(self._receive_file, digest, run),
-            release=partial(self.space.release, digest.size_bytes),
-            durable=self.stack.durable,
-        )
+        release = partial(self.space.release, digest.size_bytes)
+        try:
+            return FileWriter(
+                digest,
+                self.stack.incoming,
+                receive=partial(self._receive_file, digest, run),
+                release=release,
+                durable=self.stack.durable,
+            )
+        except BaseException:
+            release()
+            raise
 
     async def _receive_bytes(self, digest: Digest, run: str, data: bytes) -> None:
         await verify(digest, data)
@@ -199,7 +225,3 @@ class GenerationStore:
                 generation.files.publish, path, digest, durable=self.stack.durable
             )
             await self.stack.commit(generation, Batch(large=[(digest, taken)]))
-
-
-def _not_found(digest: Digest) -> BlobNotFound:
-    return BlobNotFound(f"blob {digest} isn't in the store: never uploaded, or evicted; upload it")

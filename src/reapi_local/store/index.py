@@ -7,15 +7,19 @@ never views: closing an environment under a live view ends the process.
 from __future__ import annotations
 
 import errno
-from collections.abc import Iterable, Sequence
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import Enum
 
 import lmdb
 
 from reapi_local.errors import StorageFull
+from reapi_local.store.large_files import disk_errors
 
 _LARGE_BYTES = b"large_bytes"
+_LOCK_FILE_BYTES = 8192
 
 
 class Table(Enum):
@@ -48,16 +52,18 @@ class Index:
     """
 
     def __init__(self, path: str, map_bytes: int, *, durable: bool) -> None:
-        self._env = lmdb.open(
-            path,
-            map_size=map_bytes,
-            max_dbs=len(Table),
-            sync=durable,
-            metasync=durable,
-            readahead=False,
-            mode=0o600,
-        )
-        self._dbs = {table: self._env.open_db(table.value) for table in Table}
+        _fill_lock_file(path)
+        with _disk_errors():
+            self._env = lmdb.open(
+                path,
+                map_size=map_bytes,
+                max_dbs=len(Table),
+                sync=durable,
+                metasync=durable,
+                readahead=False,
+                mode=0o600,
+            )
+            self._dbs = {table: self._env.open_db(table.value) for table in Table}
         self._page_bytes: int = self._env.stat()["psize"]
         self.disk_bytes = 0
         self.large_bytes = 0
@@ -93,18 +99,9 @@ class Index:
         Raises:
             StorageFull: the disk, or the environment, has no room; nothing was written.
         """
-        try:
-            with self._env.begin(write=True) as txn:
-                for batch in batches:
-                    self._apply(txn, batch)
-        except lmdb.MapFullError as error:
-            raise StorageFull("the index of a generation is full; try again") from error
-        except (lmdb.DiskError, OSError) as error:
-            raise StorageFull(f"the disk refused a write: {error}; free some space") from error
-        except lmdb.Error as error:
-            if any(name in str(error) for name in _NO_SPACE):
-                raise StorageFull(f"the disk has no room: {error}; free some space") from error
-            raise
+        with _disk_errors(), self._env.begin(write=True) as txn:
+            for batch in batches:
+                self._apply(txn, batch)
         self._measure()
 
     def _apply(self, txn: lmdb.Transaction, batch: Batch) -> None:
@@ -125,11 +122,40 @@ class Index:
             txn.put(_LARGE_BYTES, b"%d" % (known + added), db=meta)
 
     def _measure(self) -> None:
-        self.disk_bytes = (self._env.info()["last_pgno"] + 1) * self._page_bytes
+        pages: int = self._env.info()["last_pgno"] + 1
+        self.disk_bytes = pages * self._page_bytes + _LOCK_FILE_BYTES
         self.large_bytes = int(self.get(Table.META, _LARGE_BYTES) or 0)
+
+    def sync(self) -> None:
+        """Bring to the disk what commits left to the operating system."""
+        self._env.sync(True)
 
     def close(self) -> None:
         self._env.close()
 
 
 _NO_SPACE = (errno.errorcode[errno.ENOSPC], "No space left", "Disk quota exceeded")
+
+
+@contextmanager
+def _disk_errors() -> Iterator[None]:
+    try:
+        yield
+    except lmdb.MapFullError as error:
+        raise StorageFull("the index of a generation is full; try again") from error
+    except lmdb.DiskError as error:
+        raise StorageFull(f"the disk refused a write: {error}; free some space") from error
+    except lmdb.Error as error:
+        if any(name in str(error) for name in _NO_SPACE):
+            raise StorageFull(f"the disk has no room: {error}; free some space") from error
+        raise
+
+
+def _fill_lock_file(path: str) -> None:
+    """Give LMDB's lock file its blocks: it is mapped, and a full disk would end the process."""
+    with disk_errors():
+        fd = os.open(os.path.join(path, "lock.mdb"), os.O_WRONLY | os.O_CREAT, 0o600)
+        try:
+            os.write(fd, bytes(_LOCK_FILE_BYTES))
+        finally:
+            os.close(fd)

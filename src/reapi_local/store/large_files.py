@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 import os
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import Final
 
+from reapi_local.errors import StorageFull
 from reapi_local.protocol.digest import Digest
 
 INLINE_MAX_BYTES: Final = 64 * 1024
 """Blobs up to this size live in the index. Part of the format on disk: never change it alone."""
+_NO_ROOM: Final = (errno.ENOSPC, errno.EDQUOT)
 
 
 def is_large(digest: Digest) -> bool:
@@ -28,24 +32,33 @@ class LargeFiles:
         name = f"{digest.function.name.lower()}-{digest.hash_hex}-{digest.size_bytes}"
         return os.path.join(self._root, digest.hash_hex[:2], name)
 
+    def is_at(self, digest: Digest, fd: int) -> bool:
+        """Whether this open file is the one under that name now."""
+        try:
+            return os.path.samestat(os.stat(self.path(digest)), os.fstat(fd))
+        except FileNotFoundError:
+            return False
+
     def publish(self, temporary: str, digest: Digest, *, durable: bool) -> int:
         """Move a finished file into place; returns the bytes it takes on disk.
 
         It was synced by who wrote it. A file already there has the same content and goes.
         """
-        target = self._prepare(digest)
-        os.replace(temporary, target)
-        if durable:
-            sync_directory(os.path.dirname(target))
+        with disk_errors():
+            target = self._prepare(digest)
+            os.replace(temporary, target)
+            if durable:
+                sync_directory(os.path.dirname(target))
         return disk_bytes(target)
 
     def link(self, source: str, digest: Digest, *, durable: bool) -> int:
         """Take over a blob of an older generation; returns the bytes it takes on disk."""
-        target = self._prepare(digest)
-        with suppress(FileExistsError):
-            os.link(source, target)
-        if durable:
-            sync_directory(os.path.dirname(target))
+        with disk_errors():
+            target = self._prepare(digest)
+            with suppress(FileExistsError):
+                os.link(source, target)
+            if durable:
+                sync_directory(os.path.dirname(target))
         return disk_bytes(target)
 
     def _prepare(self, digest: Digest) -> str:
@@ -60,6 +73,17 @@ class LargeFiles:
 def disk_bytes(path: str) -> int:
     """What the file takes on disk: its blocks, not its length."""
     return os.stat(path).st_blocks * 512
+
+
+@contextmanager
+def disk_errors() -> Iterator[None]:
+    """Turn the operating system's "no room" into StorageFull."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _NO_ROOM:
+            raise
+        raise StorageFull(f"the disk refused a write: {error}; free some space") from error
 
 
 def sync_directory(path: str) -> None:

@@ -72,7 +72,7 @@ class Leases:
         try:
             yield follower
         finally:
-            self._followers.remove(follower)
+            self._followers = [other for other in self._followers if other is not follower]
 
     def _expire(self, now: float) -> None:
         for holder in [h for h, lease in self._leases.items() if lease.ends <= now]:

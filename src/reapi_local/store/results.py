@@ -6,6 +6,7 @@ import json
 import logging
 import zlib
 
+from reapi_local.store.generation import Generation
 from reapi_local.store.generations import GenerationStore
 from reapi_local.store.index import Batch, Table
 from reapi_local.store.retirement import RESULT_KEY_PREFIX
@@ -24,9 +25,9 @@ class GenerationResults:
     async def get(self, key: ActionKey, run: str = "") -> StoredResult | None:
         raw_key = _raw_key(key)
         generation = self._stack.find(raw_key, Table.RESULTS)
+        self._leases.add(run, (raw_key,) if generation else ())
         if generation is None:
             return None
-        self._leases.add(run, (raw_key,))
         stored = _decode(generation.index.get(Table.RESULTS, raw_key) or b"")
         if stored is None:
             _log.error("the result of action %s is damaged: removed", key.action)
@@ -37,8 +38,15 @@ class GenerationResults:
         raw_key, value = _raw_key(key), _encode(stored)
         self._leases.add(stored.run, (raw_key,))
         async with self._space.reserved(cost_bytes(len(value))):
-            batch = Batch(puts=[(Table.RESULTS, raw_key, value)])
-            await self._stack.commit(self._stack.newest, batch)
+            target = self._stack.newest
+            with target.writing():
+                await self._stack.commit(target, Batch(puts=[(Table.RESULTS, raw_key, value)]))
+                await self._remove_older(raw_key, target)
+
+    async def _remove_older(self, raw_key: bytes, target: Generation) -> None:
+        """Forget what was replaced: it would come back when ``target`` goes first."""
+        while older := self._stack.find(raw_key, Table.RESULTS, below=target.number):
+            await self._stack.commit(older, Batch(deletes=[(Table.RESULTS, raw_key)]))
 
     async def remove(self, key: ActionKey) -> None:
         raw_key = _raw_key(key)

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Sequence
 from typing import Final
 
-from reapi_local.protocol.digest import Digest
+from reapi_local.protocol.digest import Digest, digest_of
 from reapi_local.store.generation import Generation
 from reapi_local.store.index import Batch, Table
 from reapi_local.store.large_files import is_large
@@ -39,6 +39,9 @@ class Retirement:
         Raises:
             StorageFull: the disk has no room for what must be carried; ``old`` stays.
         """
+        # Writes that began when another was the newest: each key is looked up only once.
+        for generation in self._stack.generations[1:]:
+            await generation.idle()
         with self._leases.follow() as promised:
             recent = self._leases.take_recent().difference(promised)
             await self._carry_recent(list(recent), recent_budget_bytes)
@@ -58,23 +61,27 @@ class Retirement:
         for start in range(0, len(keys), _KEYS_AT_ONCE):
             if budget_bytes <= 0:
                 return
-            budget_bytes -= await self._carry(keys[start : start + _KEYS_AT_ONCE])
+            budget_bytes -= await self._carry(keys[start : start + _KEYS_AT_ONCE], budget_bytes)
 
-    async def _carry(self, keys: Sequence[bytes]) -> int:
+    async def _carry(self, keys: Sequence[bytes], budget_bytes: int | None = None) -> int:
         """Carry those of the keys that only ``old`` holds; returns about how many bytes."""
         began = asyncio.get_running_loop().time()
-        target = self._stack.newest
-        with target.writing():
-            batch, size = await to_the_end(self._collect(target, keys))
-            if size:
-                await self._stack.commit(target, batch)
+        size = await to_the_end(self._copy(keys, budget_bytes))
         if not self._in_a_hurry:
             await asyncio.sleep(asyncio.get_running_loop().time() - began)
         return size
 
-    async def _collect(self, target: Generation, keys: Sequence[bytes]) -> tuple[Batch, int]:
-        newer = [g for g in self._stack.generations if g.number > self._old.number]
-        return await in_thread(_collect, self._old, newer, target, keys, self._stack.durable)
+    async def _copy(self, keys: Sequence[bytes], budget_bytes: int | None) -> int:
+        newer = self._stack.newer_than(self._old)
+        target = self._stack.newest
+        with target.writing():
+            batch = await in_thread(
+                _collect, self._old, newer, target, keys, budget_bytes, self._stack.durable
+            )
+            if batch.put_if_absent or batch.large:
+                await self._stack.commit(target, batch)
+        small = sum(cost_bytes(len(value)) for _, _, value in batch.put_if_absent)
+        return small + sum(taken for _, taken in batch.large)
 
 
 def _collect(
@@ -82,8 +89,9 @@ def _collect(
     newer: Sequence[Generation],
     target: Generation,
     keys: Sequence[bytes],
+    budget_bytes: int | None,
     durable: bool,
-) -> tuple[Batch, int]:
+) -> Batch:
     results = [key for key in keys if key.startswith(RESULT_KEY_PREFIX)]
     blobs = [Digest(key) for key in keys if not key.startswith(RESULT_KEY_PREFIX)]
     for generation in newer:
@@ -91,11 +99,13 @@ def _collect(
         blobs = [Digest(key) for key in generation.missing(blobs)]
     absent = set(old.missing(blobs))
     held = [digest for digest in blobs if digest not in absent]
+    if budget_bytes is not None:
+        held = _within(held, budget_bytes)
     small = old.index.get_many(Table.BLOBS, [digest for digest in held if not is_large(digest)])
     batch = Batch(
         # Another write may bring a newer result meanwhile, and that one stays.
         put_if_absent=[
-            *((Table.BLOBS, key, value) for key, value in small.items()),
+            *((Table.BLOBS, key, value) for key, value in small.items() if _is_intact(key, value)),
             *(
                 (Table.RESULTS, key, value)
                 for key, value in old.index.get_many(Table.RESULTS, results).items()
@@ -109,16 +119,30 @@ def _collect(
             except FileNotFoundError:
                 continue  # set aside as damaged meanwhile
             batch.large.append((digest, taken))
-    return batch, sum(cost_bytes(len(value)) for _, _, value in batch.put_if_absent) + len(
-        batch.large
-    )
+    return batch
 
 
-def leased_bytes(generation: Generation, leased: Sequence[bytes]) -> int:
+def _is_intact(key: bytes, value: bytes) -> bool:
+    digest = Digest(key)
+    return digest_of(value, digest.function) == digest
+
+
+def _within(digests: Sequence[Digest], budget_bytes: int) -> list[Digest]:
+    chosen = []
+    for digest in digests:
+        cost = cost_bytes(digest.size_bytes)
+        if cost <= budget_bytes:
+            budget_bytes -= cost
+            chosen.append(digest)
+    return chosen
+
+
+def leased_bytes(
+    generation: Generation, newer: Sequence[Generation], leased: Sequence[bytes]
+) -> int:
     """About how much of a generation leases hold: what retiring it would not give back."""
     absent = set(generation.missing(leased))
-    return sum(
-        cost_bytes(Digest(key).size_bytes)
-        for key in leased
-        if key not in absent and not key.startswith(RESULT_KEY_PREFIX)
-    )
+    held: Sequence[bytes] = [key for key in leased if key not in absent]
+    for other in newer:
+        held = other.missing(held)
+    return sum(cost_bytes(Digest(key).size_bytes) for key in held)

@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 from typing import Final
 
 from reapi_local.clock import Clock
-from reapi_local.errors import StorageFull
+from reapi_local.errors import Draining, StorageFull
 from reapi_local.store.generation import Generation
 from reapi_local.store.leases import Leases
 from reapi_local.store.retirement import Retirement, leased_bytes
@@ -42,6 +42,7 @@ class Space:
         self._lock = asyncio.Lock()
         self._background: asyncio.Task[None] | None = None
         self._stuck_until = float("-inf")
+        self._closed = False
 
     @property
     def used_bytes(self) -> int:
@@ -66,6 +67,7 @@ class Space:
 
         Raises:
             StorageFull: everything that could go is leased, or the blob is larger than the limit.
+            Draining: the store is being closed.
         """
         if not self._fits(needed_bytes):
             await self._make_room(needed_bytes)
@@ -74,15 +76,22 @@ class Space:
     def release(self, needed_bytes: int) -> None:
         """Give back room held: the write ended, and what it stored counts by itself now."""
         self._reserved -= needed_bytes
-        if self._background is None and self._wants_work():
+        if self._background is None and not self._closed and self._wants_work():
             self._background = asyncio.create_task(self._maintain())
             self._background.add_done_callback(self._maintained)
 
     async def settle(self) -> None:
-        """Wait for maintenance under way, as before closing."""
+        """Wait until no generation begins or goes."""
         while self._background is not None:
             await asyncio.wait([self._background])
             await asyncio.sleep(0)
+        async with self._lock:
+            pass
+
+    async def close(self) -> None:
+        """Begin no more maintenance and wait for what is under way."""
+        self._closed = True
+        await self.settle()
 
     async def start_generation(self) -> None:
         """Begin a new generation now."""
@@ -114,6 +123,8 @@ class Space:
             )
         async with self._lock:
             while not self._fits(needed_bytes):
+                if self._closed:
+                    raise Draining("the server is stopping; try again when it is back")
                 if not await self._free_some(in_a_hurry=True):
                     raise self._no_room(needed_bytes)
 
@@ -135,28 +146,36 @@ class Space:
         self._background = None
         if not task.cancelled() and (error := task.exception()) is not None:
             _log.error("could not make room in the store: %s", error, exc_info=error)
-            self._stuck_until = self._clock.monotonic() + _TRY_AGAIN_SECONDS
+            self._rest()
 
     async def _free_some(self, *, in_a_hurry: bool) -> bool:
-        """Retire one generation. False: none is worth it, or it was found so a moment ago."""
+        """Retire a generation, the oldest that is worth it, and the newest as a last resort.
+
+        False: none is, or all were tried a moment ago.
+        """
         if self._clock.monotonic() < self._stuck_until:
             return False
-        if len(self._stack.generations) == 1:
-            await self._stack.start_generation()
-        victim = await self._choose()
-        if victim is None:
-            self._stuck_until = self._clock.monotonic() + _TRY_AGAIN_SECONDS
-            return False
-        await self._retire(victim, in_a_hurry=in_a_hurry)
-        return True
-
-    async def _choose(self) -> Generation | None:
         leased = list(self._leases.leased())
-        for generation in reversed(self._stack.generations[1:]):
-            held = await in_thread(leased_bytes, generation, leased)
-            if is_worth_retiring(generation.disk_bytes, held):
-                return generation
-        return None
+        for victim in reversed(self._stack.generations[:]):
+            newer = self._stack.newer_than(victim)
+            held = await in_thread(leased_bytes, victim, newer, leased)
+            if not is_worth_retiring(victim.disk_bytes, held):
+                continue
+            if not newer:
+                self._rest()
+                await self._stack.start_generation()
+            try:
+                await self._retire(victim, in_a_hurry=in_a_hurry)
+            except StorageFull as error:  # what it holds can't be carried; another may hold less
+                _log.warning("could not retire generation %d: %s", victim.number, error)
+                continue
+            return True
+        self._rest()
+        return False
+
+    def _rest(self) -> None:
+        """Nothing is left to be retired: look again a little later."""
+        self._stuck_until = self._clock.monotonic() + _TRY_AGAIN_SECONDS
 
     async def _retire(self, victim: Generation, *, in_a_hurry: bool) -> None:
         before = self._stack.disk_bytes

@@ -10,7 +10,6 @@ from typing import Final
 from reapi_local.store.committer import Committer
 from reapi_local.store.generation import (
     Generation,
-    drop_unless_clean,
     existing_numbers,
     remove_dead,
 )
@@ -36,9 +35,6 @@ class Stack:
         for directory in (self.incoming, self.damaged):
             os.makedirs(directory, mode=0o700, exist_ok=True)
         remove_dead(root)
-        if not durable:
-            for number in existing_numbers(root):
-                drop_unless_clean(root, number)
         numbers = existing_numbers(root) or [1]
         self.generations = [self._open(number) for number in reversed(numbers)]
         self._committer = Committer()
@@ -80,10 +76,12 @@ class Stack:
         sample = digests[:: len(digests) // _SAMPLE]
         return sorted(self.generations, key=lambda generation: len(generation.missing(sample)))
 
-    def find(self, digest: bytes, table: Table = Table.BLOBS) -> Generation | None:
-        """The newest generation that holds it."""
+    def find(
+        self, key: bytes, table: Table = Table.BLOBS, below: int | None = None
+    ) -> Generation | None:
+        """The newest generation that holds it; of those before number ``below`` where given."""
         for generation in self.generations:
-            if not generation.index.missing(table, (digest,)):
+            if (below is None or generation.number < below) and generation.holds(key, table):
                 return generation
         return None
 
@@ -97,9 +95,20 @@ class Stack:
             await to_the_end(self._committer.commit(generation.index, batch))
 
     async def start_generation(self) -> None:
-        """Begin a new newest generation. One caller at a time."""
+        """Begin a new newest generation. One caller at a time.
+
+        Raises:
+            StorageFull: the disk has no room for one.
+        """
+        await to_the_end(self._start_generation())
+
+    async def _start_generation(self) -> None:
         fresh = await in_thread(self._open, self.newest.number + 1)
         self.generations.insert(0, fresh)
+
+    def newer_than(self, generation: Generation) -> list[Generation]:
+        """Those that began after it, newest first."""
+        return [other for other in self.generations if other.number > generation.number]
 
     def take_out(self, generation: Generation) -> None:
         """Remove it from the look-up path; its files stay until it is destroyed."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from typing import Any, ParamSpec, TypeVar
 
 _P = ParamSpec("_P")
@@ -25,6 +26,9 @@ async def to_the_end(work: Coroutine[Any, Any, _T]) -> _T:
     try:
         return await asyncio.shield(task)
     except asyncio.CancelledError:
-        if not task.done():
-            await asyncio.wait([task])
+        while not task.done():
+            with suppress(asyncio.CancelledError):  # cancelled once more: still not before the end
+                await asyncio.wait([task])
+        if not task.cancelled():
+            task.exception()  # nobody is left to be told
         raise

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Final
 
-from reapi_local.errors import DigestMismatch, StorageFull
+from reapi_local.errors import DigestMismatch
 from reapi_local.protocol.digest import (
     Digest,
     check_content,
@@ -16,6 +16,7 @@ from reapi_local.protocol.digest import (
     mismatch,
     new_hasher,
 )
+from reapi_local.store.large_files import disk_errors
 from reapi_local.store.threads import in_thread, to_the_end
 
 _INLINE_HASH_BYTES: Final = 256 * 1024
@@ -59,7 +60,8 @@ class FileWriter:
         self._durable = durable
         self._hasher = new_hasher(digest.function)
         self._length = 0
-        self._fd, self._path = tempfile.mkstemp(dir=directory)
+        with disk_errors():
+            self._fd, self._path = tempfile.mkstemp(dir=directory)
 
     async def write(self, chunk: bytes) -> None:
         check_room(self._digest, self._length + len(chunk))
@@ -87,11 +89,13 @@ class FileWriter:
     async def discard(self) -> None:
         if self._fd < 0:
             return
-        os.close(self._fd)
-        self._fd = -1
-        with suppress(FileNotFoundError):  # a commit moved it into place
-            os.unlink(self._path)
-        self._release()
+        fd, self._fd = self._fd, -1
+        try:
+            os.close(fd)
+            with suppress(FileNotFoundError):  # a commit moved it into place
+                os.unlink(self._path)
+        finally:
+            self._release()
 
 
 def check_room(digest: Digest, length: int) -> None:
@@ -121,12 +125,3 @@ def write_all(fd: int, data: bytes) -> None:
 def _sync(fd: int) -> None:
     with disk_errors():
         os.fsync(fd)
-
-
-@contextmanager
-def disk_errors() -> Iterator[None]:
-    """Turn the operating system's refusal to write into StorageFull."""
-    try:
-        yield
-    except OSError as error:
-        raise StorageFull(f"the disk refused a write: {error}; free some space") from error

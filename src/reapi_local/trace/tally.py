@@ -9,6 +9,9 @@ from typing import Final
 
 from reapi_local.clock import Clock
 
+SELF_CHECK: Final = "reapi-local-check"
+"""The tool name under which the server calls itself: no client's call, so it isn't counted."""
+
 _MOST_RUNS: Final = 1000
 
 
@@ -58,19 +61,34 @@ class Tally:
         self.calls: dict[str, CallCount] = {}
         self.caches: dict[str, CacheCount] = {}
         self._runs: OrderedDict[tuple[str, str], RunCount] = OrderedDict()
-        self.last_call_at = clock.monotonic()
+        self._last_call_at = clock.monotonic()
+        self._in_flight = 0
 
-    def count_call(self, method: str, *, failed: bool) -> None:
-        """Note one finished call of ``Service/Method``."""
+    @property
+    def idle_seconds(self) -> float:
+        """How long there has been no call; 0 while there is one."""
+        return 0.0 if self._in_flight else self._clock.monotonic() - self._last_call_at
+
+    def begin_call(self) -> None:
+        """Note that a call came in; :meth:`count_call` ends it."""
+        self._in_flight += 1
+
+    def count_call(self, method: str, tool: str, *, failed: bool) -> None:
+        """Note the end of one call of ``Service/Method``."""
+        self._in_flight -= 1
+        if tool == SELF_CHECK:
+            return
         entry = self.calls.get(method)
         if entry is None:
             entry = self.calls[method] = CallCount()
         entry.count += 1
         entry.errors += failed
-        self.last_call_at = self._clock.monotonic()
+        self._last_call_at = self._clock.monotonic()
 
     def count_lookup(self, instance: str, what: Lookup, run: str, tool: str) -> None:
         """Note what one action-cache call came to; look-ups count for their run too."""
+        if tool == SELF_CHECK:
+            return
         cache = self.cache(instance)
         setattr(cache, what, getattr(cache, what) + 1)
         if not run or what is Lookup.WRITE:

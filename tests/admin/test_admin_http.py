@@ -1,0 +1,298 @@
+"""The admin interface, over HTTP as a launcher speaks it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import http.client
+import json
+import os
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+
+from reapi_local.proto.remote_execution_pb2 import (
+    ActionResult,
+    GetActionResultRequest,
+    RequestMetadata,
+    UpdateActionResultRequest,
+)
+from rpc.helpers import TRANSPORTS, Server, digest_of, serving
+
+ROUTES = [
+    ("GET", "/v1/health"),
+    ("GET", "/v1/status"),
+    ("GET", "/v1/runs"),
+    ("POST", "/v1/check"),
+    ("POST", "/v1/stop"),
+]
+PROOFS = ["capabilities", "blob", "action-result", "instance", "token"]
+RUN_HEADER = "build.bazel.remote.execution.v2.requestmetadata-bin"
+
+
+@pytest.fixture(params=TRANSPORTS)
+def transport(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+async def server(tmp_path: Path, transport: str) -> AsyncIterator[Server]:
+    async with serving(tmp_path / "data", transport) as running:
+        yield running
+
+
+async def ask(
+    server: Server,
+    method: str,
+    path: str,
+    body: Any = None,
+    headers: dict[str, str] | None = None,
+) -> tuple[int, Any]:
+    """The status and the JSON of one request, with the token unless ``headers`` are given."""
+    if headers is None:
+        headers = {"Authorization": f"Bearer {server.token}"}
+    content = body if isinstance(body, (bytes, type(None))) else json.dumps(body).encode()
+
+    def request() -> tuple[int, Any]:
+        connection = http.client.HTTPConnection("127.0.0.1", server.app.admin_port, timeout=30)
+        try:
+            connection.request(method, path, content, headers or {})
+            response = connection.getresponse()
+            return response.status, json.loads(response.read())
+        finally:
+            connection.close()
+
+    return await asyncio.to_thread(request)
+
+
+async def checked(server: Server, instance: str = "") -> dict[str, Any]:
+    status, answer = await ask(server, "POST", "/v1/check", {"instance": instance})
+    assert status == 200, answer
+    assert [proof["name"] for proof in answer["proofs"]] == PROOFS
+    return {proof["name"]: proof for proof in answer["proofs"]}
+
+
+async def test_every_route_wants_the_token(server: Server) -> None:
+    token = server.token
+    wrong = [
+        {},
+        {"Authorization": ""},
+        {"Authorization": f"Bearer {token}x"},
+        {"Authorization": f"Bearer {token[:-1]}"},
+        {"Authorization": f"Basic {token}"},
+        {"Authorization": token},
+        {"Authorization": "Bearer \xe9"},
+        {"Cookie": f"Authorization=Bearer {token}"},
+        {"Host": "evil.example", "Origin": "http://evil.example"},
+    ]
+    for method, path in [*ROUTES, ("GET", "/"), ("GET", "/v1/unknown")]:
+        for headers in wrong:
+            status, answer = await ask(server, method, path, {"instance": ""}, headers)
+            assert (status, answer["error"]) == (401, "unauthenticated")
+            assert "Authorization" in answer["message"]
+    assert (await ask(server, "GET", "/v1/health"))[1]["status"] == "serving"
+
+
+async def test_health_tells_which_server_this_is(server: Server) -> None:
+    status, answer = await ask(server, "GET", "/v1/health")
+    assert status == 200
+    state = json.loads((Path(server.config.data_dir) / "server.json").read_text())
+    assert answer == {
+        "api": 1,
+        "status": "serving",
+        "pid": os.getpid(),
+        "boot_id": state["boot_id"],
+        "version": "1.2.3+test",
+        "started_at": state["started_at"],
+        "grpc_address": f"grpc://127.0.0.1:{server.app.grpc_port}",
+        "data_dir": server.config.data_dir,
+    }
+
+
+async def test_status_has_the_numbers_of_what_a_client_did(server: Server) -> None:
+    await server.client.upload(bytes(300_000))
+    get = GetActionResultRequest(instance_name="a/b", action_digest=digest_of(b"x"))
+    with pytest.raises(grpc.aio.AioRpcError):
+        await server.client.GetActionResult(get)
+    status, answer = await ask(server, "GET", "/v1/status")
+    assert status == 200
+    assert answer.items() >= (await ask(server, "GET", "/v1/health"))[1].items()
+    assert answer["calls"] == {
+        "ByteStream/Write": {"count": 1, "errors": 0},
+        "ActionCache/GetActionResult": {"count": 1, "errors": 0},
+    }
+    assert answer["action_cache"] == {"a/b": {"hits": 0, "misses": 1, "writes": 0}}
+    assert answer["instances"] == ["", "a/b"]
+    store = answer["store"]
+    assert store["max_bytes"] == server.config.max_size
+    assert 300_000 < store["disk_bytes"] < 1_000_000
+    assert store["free_disk_bytes"] > 0
+    assert store["generations"] == 1
+
+
+async def test_runs_come_newest_first_by_instance_and_at_most_as_many_as_asked(
+    server: Server,
+) -> None:
+    for number in range(25):
+        metadata = RequestMetadata(tool_invocation_id=f"run-{number}")
+        client = server.connect((RUN_HEADER, metadata.SerializeToString()))
+        instance = "odd/ones" if number % 2 else "even"
+        update = UpdateActionResultRequest(
+            instance_name=instance, action_digest=digest_of(b"x"), action_result=ActionResult()
+        )
+        await client.UpdateActionResult(update)
+        await client.GetActionResult(
+            GetActionResultRequest(instance_name=instance, action_digest=digest_of(b"x"))
+        )
+
+    async def names(query: str) -> list[str]:
+        status, answer = await ask(server, "GET", f"/v1/runs{query}")
+        assert status == 200, answer
+        return [run["run"] for run in answer["runs"]]
+
+    newest_first = [f"run-{number}" for number in range(24, -1, -1)]
+    assert await names("") == newest_first[:20]
+    assert await names("?limit=3") == newest_first[:3]
+    assert await names("?limit=0") == []
+    assert await names("?limit=999999999") == newest_first
+    assert await names("?instance=odd/ones&limit=2") == ["run-23", "run-21"]
+    assert await names("?instance=odd%2Fones&limit=1") == ["run-23"]
+    assert await names("?instance=") == []
+
+
+@pytest.mark.parametrize("limit", ["x", "-1", "1.5", "", "%C2%B2", "%D9%A3", "9" * 10, "9" * 5000])
+async def test_a_limit_that_is_no_number_is_refused(server: Server, limit: str) -> None:
+    status, answer = await ask(server, "GET", f"/v1/runs?limit={limit}")
+    assert (status, answer["error"]) == (400, "bad-request")
+    assert "limit" in answer["message"]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"{",
+        b"\xff\xfe",
+        b"null",
+        b"[]",
+        b"{}",
+        b'"instance"',
+        b'{"instance": null}',
+        b'{"instance": 3}',
+        b'{"instance": ["a"]}',
+        b"[" * 100_000,
+    ],
+)
+async def test_a_check_without_an_instance_is_refused(server: Server, body: bytes) -> None:
+    status, answer = await ask(server, "POST", "/v1/check", body)
+    assert (status, answer["error"]) == (400, "bad-request")
+    assert '{"instance": NAME}' in answer["message"]
+
+
+@pytest.mark.parametrize("name", ["a//b", "blobs", "a\n", "\ud800", "x" * 256])
+async def test_a_check_of_what_can_be_no_instance_is_refused(server: Server, name: str) -> None:
+    status, answer = await ask(server, "POST", "/v1/check", {"instance": name})
+    assert (status, answer["error"]) == (400, "bad-request")
+    assert "instance name" in answer["message"]
+
+
+async def test_unknown_paths_and_wrong_methods_are_told_apart(server: Server) -> None:
+    for path in ("/", "/v1", "/v2/health", "/v1/health/x", "/v1/../etc/passwd", "/v1/%2e%2e"):
+        status, answer = await ask(server, "GET", path)
+        assert (status, answer["error"]) == (404, "not-found"), path
+    for method, path in ROUTES:
+        other = "POST" if method == "GET" else "GET"
+        for wrong in (other, "DELETE", "PUT"):
+            status, answer = await ask(server, wrong, path)
+            assert (status, answer["error"]) == (405, "method-not-allowed"), (wrong, path)
+    assert (await ask(server, "GET", "/v1/health"))[1]["status"] == "serving"
+
+
+async def test_endless_headers_are_refused_and_the_server_goes_on(server: Server) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", server.app.admin_port)
+    writer.write(b"GET /v1/health HTTP/1.1\r\nHost: x\r\nX-Big: " + b"y" * 1_000_000)
+    # It ends here: after an answer, or without one because more was on its way.
+    with contextlib.suppress(ConnectionResetError):
+        assert (await reader.read()).startswith(b"HTTP/1.1 400 ")
+    writer.close()
+    assert (await ask(server, "GET", "/v1/health"))[0] == 200
+
+
+async def test_a_client_that_says_nothing_holds_up_nobody(server: Server) -> None:
+    silent = [await asyncio.open_connection("127.0.0.1", server.app.admin_port) for _ in range(50)]
+    assert (await ask(server, "GET", "/v1/health"))[0] == 200
+    for _, writer in silent:
+        writer.close()
+
+
+@pytest.mark.parametrize("instance", ["", "main", "team/two", "ünï cödé"])
+async def test_a_server_that_works_proves_it_and_does_not_count_itself(server: Server, instance: str) -> None:
+    proofs = await checked(server, instance)
+    for proof in proofs.values():
+        assert proof["ok"] is True, proof
+        assert proof["remedy"] == ""
+        assert proof["detail"]
+        assert 0 < proof["milliseconds"] < 10_000
+    status = server.app.status()
+    assert status["calls"] == {}
+    assert status["action_cache"] == {}
+
+
+async def test_a_proxy_in_the_environment_is_not_asked(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("grpc_proxy", "http_proxy", "https_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:1")
+    assert all(proof["ok"] for proof in (await checked(server)).values())
+
+
+async def test_an_instance_that_is_not_listed_is_told_with_a_remedy(
+    tmp_path: Path, transport: str
+) -> None:
+    async with serving(tmp_path, transport, instances=("main",)) as server:
+        proofs = await checked(server, "other")
+        failed = {name for name, proof in proofs.items() if not proof["ok"]}
+        assert failed == {"capabilities", "blob", "action-result", "instance"}
+        assert "'other'" in proofs["blob"]["detail"]
+        assert "main" in proofs["blob"]["detail"]
+        assert "instance" in proofs["blob"]["remedy"]
+        assert all(proof["ok"] for proof in (await checked(server, "main")).values())
+
+
+async def test_a_full_store_is_told_with_a_remedy(tmp_path: Path, transport: str) -> None:
+    async with serving(tmp_path, transport, min_free=1 << 50) as server:
+        proofs = await checked(server)
+        assert proofs["capabilities"]["ok"]
+        assert proofs["token"]["ok"]
+        assert not proofs["blob"]["ok"]
+        assert "no room" in proofs["blob"]["detail"]
+        assert "--max-size" in proofs["blob"]["remedy"]
+        assert not proofs["action-result"]["ok"]
+        assert "RESOURCE_EXHAUSTED" in proofs["action-result"]["detail"]
+        assert "--max-size" in proofs["action-result"]["remedy"]
+
+
+async def test_a_broken_store_is_told_with_a_remedy(tmp_path: Path, transport: str) -> None:
+    async with serving(tmp_path, transport) as server:
+        blobs = server.app._blobs
+
+        async def broken(*args: object) -> None:
+            raise RuntimeError("the disk went away")
+
+        blobs.write_many = broken  # type: ignore[assignment,method-assign]
+        proof = (await checked(server))["blob"]
+        assert not proof["ok"]
+        assert "INTERNAL" in proof["detail"]
+        assert "disk" not in proof["detail"]
+        assert "log" in proof["remedy"]
+
+
+async def test_stop_is_accepted_at_once_and_ends_the_wait(server: Server) -> None:
+    waiting = asyncio.create_task(server.app.until_stopped())
+    status, answer = await ask(server, "POST", "/v1/stop")
+    assert (status, answer) == (202, {"status": "stopping"})
+    await waiting
+    assert (await ask(server, "GET", "/v1/health"))[1]["status"] == "stopping"

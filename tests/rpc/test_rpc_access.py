@@ -1,0 +1,190 @@
+"""Who may call what, what the server says of itself, and which runs it notices."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import grpc
+import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
+
+from reapi_local.proto.bytestream_pb2 import ReadRequest
+from reapi_local.proto.remote_execution_pb2 import (
+    ActionResult,
+    DigestFunction,
+    GetActionResultRequest,
+    GetCapabilitiesRequest,
+    RequestMetadata,
+    UpdateActionResultRequest,
+)
+from rpc.helpers import METHODS, OFFERED, Server, blob_name, consume, digest_of, pieces, refusal
+
+UNAUTHENTICATED = grpc.StatusCode.UNAUTHENTICATED
+HEADERS = (
+    "build.bazel.remote.execution.v2.requestmetadata-bin",
+    "google.devtools.remoteexecution.v1test.requestmetadata-bin",
+)
+
+
+@pytest.mark.parametrize("method", OFFERED)
+async def test_every_method_wants_the_token(server: Server, method: str) -> None:
+    right = server.token
+    wrong: dict[str, list[tuple[str, str | bytes]]] = {
+        "none": [],
+        "empty": [("authorization", "")],
+        "other": [("authorization", "Bearer " + "x" * 43)],
+        "beginning": [("authorization", f"Bearer {right[:-1]}")],
+        "more": [("authorization", f"Bearer {right}x")],
+        "bare": [("authorization", right)],
+        "other scheme": [("authorization", f"Basic {right}")],
+        "other header": [("x-authorization", f"Bearer {right}")],
+        "wrong before right": [
+            ("authorization", "Bearer wrong"),
+            ("authorization", f"Bearer {right}"),
+        ],
+        "empty before right": [("authorization", ""), ("authorization", f"Bearer {right}")],
+    }
+    for headers in wrong.values():
+        request = iter([b""]) if METHODS[method].client_streaming else b""
+        call = getattr(server.client, method)(request, metadata=headers)
+        details = await refusal(call, UNAUTHENTICATED, "token", "reapi-local up")
+        assert right not in details
+    # With the token the request is looked at: an empty one is either fine or refused as such.
+    try:
+        await consume(getattr(server.client, method)(request))
+    except grpc.aio.AioRpcError as error:
+        assert error.code() is not UNAUTHENTICATED, error.details()  # noqa: PT017 - may succeed
+
+
+async def test_a_call_without_the_token_changes_nothing(server: Server) -> None:
+    stranger = server.connect(token=False)
+    data = b"from a stranger"
+    name = f"uploads/u/{blob_name(digest_of(data))}"
+    await refusal(stranger.Write(pieces(name, data)), UNAUTHENTICATED)
+    update = UpdateActionResultRequest(action_digest=digest_of(data), action_result=ActionResult())
+    await refusal(stranger.UpdateActionResult(update), UNAUTHENTICATED)
+    assert await server.client.missing(digest_of(data)) == [digest_of(data)]
+    get = GetActionResultRequest(action_digest=digest_of(data))
+    await refusal(server.client.GetActionResult(get), grpc.StatusCode.NOT_FOUND)
+
+
+async def test_a_stranger_learns_nothing_of_what_is_stored(server: Server) -> None:
+    """Neither by the answer nor by which mistake is told first."""
+    digest = await server.client.upload(b"a secret")
+    stranger = server.connect(token=False)
+    answers = {
+        await refusal(stranger.Read(ReadRequest(resource_name=name)), UNAUTHENTICATED)
+        for name in (blob_name(digest), blob_name(digest_of(b"x")), "garbage")
+    }
+    assert len(answers) == 1
+    await refusal(stranger.FindMissingBlobs(b"\xff\xff"), UNAUTHENTICATED)
+
+
+async def test_capabilities_say_what_the_server_can_do_and_no_more(server: Server) -> None:
+    answer = await server.client.GetCapabilities(GetCapabilitiesRequest())
+    cache = answer.cache_capabilities
+    assert {DigestFunction.Value.Name(f) for f in cache.digest_functions} == {
+        "SHA256",
+        "SHA384",
+        "SHA512",
+        "BLAKE3",
+    }
+    assert cache.action_cache_update_capabilities.update_enabled
+    assert cache.max_batch_total_size_bytes == 4 * 1024 * 1024
+    assert not cache.supported_compressors
+    assert not cache.supported_batch_update_compressors
+    assert not cache.split_blob_support
+    assert not cache.splice_blob_support
+    assert not answer.HasField("execution_capabilities")
+    low, high = answer.low_api_version, answer.high_api_version
+    assert (low.major, low.minor) == (2, 0)  # Bazel 2 and 4 speak 2.0
+    assert (high.major, high.minor) == (2, 3)
+
+
+async def test_health_is_told_without_a_token(server: Server) -> None:
+    stub = health_pb2_grpc.HealthStub(server.connect(token=False).channel)
+    names = ["", "build.bazel.remote.execution.v2.ActionCache", "google.bytestream.ByteStream"]
+    for name in names:
+        answer = await stub.Check(health_pb2.HealthCheckRequest(service=name), timeout=10)
+        assert answer.status == health_pb2.HealthCheckResponse.SERVING
+    unknown = stub.Check(health_pb2.HealthCheckRequest(service="x"), timeout=10)
+    await refusal(unknown, grpc.StatusCode.NOT_FOUND)
+
+
+async def test_reflection_names_what_is_offered_without_a_token(server: Server) -> None:
+    stub = reflection_pb2_grpc.ServerReflectionStub(server.connect(token=False).channel)
+    requests = [
+        reflection_pb2.ServerReflectionRequest(list_services=""),
+        reflection_pb2.ServerReflectionRequest(
+            file_containing_symbol="build.bazel.remote.execution.v2.ActionCache"
+        ),
+    ]
+    listed, described = await consume(stub.ServerReflectionInfo(iter(requests), timeout=10))
+    names = {service.name for service in listed.list_services_response.service}
+    package = "build.bazel.remote.execution.v2"
+    assert names >= {
+        f"{package}.ActionCache",
+        f"{package}.Capabilities",
+        f"{package}.ContentAddressableStorage",
+        "google.bytestream.ByteStream",
+        "grpc.health.v1.Health",
+    }
+    assert f"{package}.Execution" not in names
+    assert described.file_descriptor_response.file_descriptor_proto
+
+
+@pytest.mark.parametrize("header", HEADERS)
+async def test_look_ups_are_counted_for_the_run_that_makes_them(
+    server: Server, header: str
+) -> None:
+    metadata = RequestMetadata(
+        tool_details={"tool_name": "pants", "tool_version": "2.17.1"}, tool_invocation_id="run-1"
+    )
+    client = server.connect((header, metadata.SerializeToString()))
+    there, absent = digest_of(b"there"), digest_of(b"absent")
+    for instance in ("a", "b/c"):
+        update = UpdateActionResultRequest(
+            instance_name=instance, action_digest=there, action_result=ActionResult()
+        )
+        await client.UpdateActionResult(update)
+        for action in (there, there, absent):
+            get = GetActionResultRequest(instance_name=instance, action_digest=action)
+            await _whether_found(client.GetActionResult(get))
+    newest, older = server.app.runs(None, 10)
+    assert (newest["instance"], older["instance"]) == ("b/c", "a")
+    for run in (newest, older):
+        assert (run["run"], run["tool"]) == ("run-1", "pants 2.17.1")
+        assert (run["hits"], run["misses"]) == (2, 1)
+        assert run["started_at"] <= run["last_call_at"]
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        (),
+        ((HEADERS[0], b""),),
+        ((HEADERS[0], b"\xff\xff"),),
+        ((HEADERS[1], RequestMetadata(action_id="x").SerializeToString()),),
+        (("requestmetadata", "x"),),
+    ],
+    ids=["absent", "empty", "garbage", "without-a-run", "other-header"],
+)
+async def test_look_ups_without_a_run_count_for_their_instance_alone(
+    server: Server, headers: Any
+) -> None:
+    client = server.connect(*headers)
+    get = GetActionResultRequest(instance_name="i", action_digest=digest_of(b"x"))
+    await refusal(client.GetActionResult(get), grpc.StatusCode.NOT_FOUND)
+    assert server.app.runs(None, 10) == []
+    assert server.app.status()["action_cache"] == {"i": {"hits": 0, "misses": 1, "writes": 0}}
+
+
+async def _whether_found(call: Any) -> bool:
+    try:
+        await call
+    except grpc.aio.AioRpcError as error:
+        if error.code() is not grpc.StatusCode.NOT_FOUND:
+            raise
+        return False
+    return True
