@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
 from reapi_local_plugin.launcher.report import (
     Style,
     Write,
-    check_json as proofs_json,
     fields,
     notes,
     running_json,
+)
+from reapi_local_plugin.launcher.report import (
+    check_json as proofs_json,
 )
 from reapi_local_plugin.launcher.report import check_text as proofs_text
 from reapi_local_plugin.launcher.sizes import format_size
@@ -26,7 +29,8 @@ def up_text(up: Up, write: Write, style: Style) -> None:
     if up.running is not None:
         state = up.running.state
         shown += [("data", state.data_dir), ("limit", format_size(state.max_size_bytes))]
-    shown += [("wrote", line) for line in _written(up.wiring)]
+    lines = _settings(up.wiring.written)
+    shown += [("wrote", f"{line} in {up.wiring.path.name}") for line in lines]
     shown += [("kept", line) for line in up.wiring.kept]
     failed = sum(not proof.ok for proof in up.proofs)
     took = sum(proof.milliseconds for proof in up.proofs)
@@ -46,7 +50,8 @@ def up_text(up: Up, write: Write, style: Style) -> None:
 
 def up_json(up: Up) -> dict[str, Any]:
     server = running_json(up.running, up.instance) if up.running else {"grpc_address": up.address}
-    server.pop("bazel_flags", None)
+    for secret in ("token", "bazel_flags"):  # Pants has them from the hook
+        server.pop(secret, None)
     return {
         "ok": up.ok,
         "server": server,
@@ -69,7 +74,8 @@ def down_text(down: Down, write: Write, style: Style) -> None:
     """What was stopped and what was taken back."""
     write("The server was stopped.\n" if down.stopped else "No server of this user was running.\n")
     if down.wiring.removed:
-        write(f"Taken out of {down.wiring.path.name}: {', '.join(down.wiring.removed)}\n")
+        lines = _settings(down.wiring.removed)
+        fields([("removed", f"{line} from {down.wiring.path.name}") for line in lines], write)
     else:
         write(f"There was nothing of ours in {down.wiring.path.name}.\n")
     notes(down.wiring.notes, write, style)
@@ -89,9 +95,9 @@ def _headline(up: Up, style: Style) -> str:
     return f"{name} {verbs[up.running.outcome]}, process {up.running.pid}"
 
 
-def _written(wiring: Wiring) -> list[str]:
-    lines = [line for line in wiring.written if not line.startswith("[")]
-    return [f"{line} in {wiring.path.name}" for line in lines]
+def _settings(lines: Sequence[str]) -> list[str]:
+    """The lines without the table's header."""
+    return [line for line in lines if not line.startswith("[")]
 
 
 def _wiring_json(wiring: Wiring) -> dict[str, Any]:

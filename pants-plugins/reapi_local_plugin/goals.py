@@ -33,7 +33,10 @@ class Format(Enum):
     json = "json"
 
 
-_FORMAT = dict(default=Format.text, help="`text` for people, `json` for programs.")
+_FORMAT: dict[str, Any] = {
+    "default": Format.text,
+    "help": "`text` for people, `json` for programs.",
+}
 
 
 class ReapiUpSubsystem(GoalSubsystem):
@@ -135,24 +138,25 @@ def _operations(
     build_root: BuildRoot,
     session: SessionValues,
 ) -> Operations:
-    root = Path(build_root.path)
+    root, pants = Path(build_root.path), global_options.options
+    named = pants.remote_instance_name  # what the user sets in [GLOBAL] wins
     return Operations(
         reapi=reapi,
-        pants=global_options.options,
+        pants=pants,
         build_root=root,
         # The run's own environment: the daemon's is that of whoever started it.
         env=session[CompleteEnvironmentVars],
-        instance=instance_name(reapi.instance, root),
+        instance=instance_name(reapi.instance, root) if named is None else named,
     )
 
 
 class _Output:
     """Shows what an operation came to, or why it failed."""
 
-    def __init__(self, console: Console, format: Format) -> None:
+    def __init__(self, console: Console, wanted: Format) -> None:
         self._write = console.write_stdout
         self._style = Style(colour=console.use_colors)
-        self._json = format is Format.json
+        self._json = wanted is Format.json
 
     def attempt(
         self,
@@ -178,5 +182,3 @@ class _Output:
 
 def rules() -> Iterable[Any]:
     return collect_rules()
-
-

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Optional
-from urllib.parse import urlsplit
+from urllib.parse import urlencode, urlsplit
 
 from reapi_local_plugin import options as own_options
 from reapi_local_plugin.launcher import admin
@@ -131,13 +131,16 @@ class Operations:
         obstacles = self._obstacles()
         if obstacles:
             return Proof(name, False, 0.0, "Pants doesn't use this server", " ".join(obstacles))
-        if off:
+        off_text = f"off in [GLOBAL]: {', '.join(off)}"
+        if len(off) == len(SWITCHES):
             remedy = (
                 f"Run `{self._settings.words.up}`, which turns them on in .pants.rc unless the "
                 "repository's own configuration says otherwise."
             )
-            return Proof(name, False, 0.0, f"off in [GLOBAL]: {', '.join(off)}", remedy)
-        return Proof(name, True, 0.0, "Pants is configured to use it", "")
+            return Proof(name, False, 0.0, off_text, remedy)
+        # One that is off alone was set so by the user, as where only CI may write.
+        detail = "Pants is configured to use it" + (f", but {off_text}" if off else "")
+        return Proof(name, True, 0.0, detail, "")
 
     def _last_run(self) -> Proof:
         """What the server counted for the last run that looked something up."""
@@ -145,7 +148,8 @@ class Operations:
         began = time.monotonic()
         running = find_running(self._settings, self.env)
         try:
-            answer = running.call("GET", f"/v1/runs?limit=1&instance={self.instance}") if running else {}
+            query = urlencode({"limit": 1, "instance": self.instance})
+            answer = running.call("GET", f"/v1/runs?{query}") if running else {}
         except admin.AdminError as error:
             return Proof(name, False, 0.0, str(error), f"Run `{self._settings.words.up}`.")
         milliseconds = 1000 * (time.monotonic() - began)

@@ -34,12 +34,12 @@ def launcher_settings(reapi: Any) -> Settings:
 
 def is_own_server(reapi: Any) -> bool:
     """Whether the server is this user's, to be found, started and stopped by the launcher."""
-    return reapi.address == AUTO
+    return bool(reapi.address == AUTO)
 
 
 def is_off(reapi: Any) -> bool:
     """Whether `mode` is off; Pants hands out the enum's member."""
-    return getattr(reapi.mode, "value", reapi.mode) == "off"
+    return bool(getattr(reapi.mode, "value", reapi.mode) == "off")
 
 
 def read_token(path: Optional[str]) -> Optional[str]:

@@ -46,8 +46,9 @@ def remote_auth(
         logger.debug("could not look for other hooks", exc_info=True)
     if other is not None:
         logger.warning(
-            f"{name_of(other)} provides remote caching too, and reapi-local leaves it to it. "
-            "Remove one of the two backends to end this."
+            "%s provides remote caching too, and reapi-local leaves it to it. Remove one of the "
+            "two backends to end this.",
+            name_of(other),
         )
         return other(
             initial_execution_headers=initial_execution_headers,
@@ -61,7 +62,7 @@ def remote_auth(
     try:
         found = _find(options, env, store_headers, execution_headers)
     except Exception as error:
-        logger.warning(f"reapi-local failed, so Pants builds without it: {error!r}")
+        logger.warning("reapi-local failed, so Pants builds without it: %r", error)
         found = None
     return found or AuthPluginResult(
         AuthPluginState.UNAVAILABLE, store_headers, execution_headers, plugin_name="reapi-local"
@@ -103,6 +104,8 @@ def _address(
     execution_headers: dict[str, str],
 ) -> Optional[str]:
     """The server's address, its token put into the headers; None, said why, if there is none."""
+    address: str
+    token: Optional[str]
     if own_options.is_own_server(reapi):
         server = _own_server(options, reapi, env)
         if server is None:
@@ -127,7 +130,7 @@ def _own_server(options: Any, reapi: Any, env: Mapping[str, str]) -> Optional[Ru
         return answer
     if _builds(options):
         why = f"{answer.reason} {answer.remedy}" if answer else _not_running(settings.words.up)
-        logger.warning(f"Building without the cache server. {why}")
+        logger.warning("Building without the cache server. %s", why)
     return None
 
 

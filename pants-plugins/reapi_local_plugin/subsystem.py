@@ -55,8 +55,8 @@ class ReapiSubsystem(Subsystem):
     data_dir = StrOption(
         default=None,
         help=(
-            "Directory for blobs, results, token and log. There is one server per directory. Unset: "
-            "`reapi-local/data` in the user's cache directory."
+            "Directory for blobs, results, token and log. There is one server per directory. "
+            "Unset: `reapi-local/data` in the user's cache directory."
         ),
     )
     port = IntOption(

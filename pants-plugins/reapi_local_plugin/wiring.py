@@ -70,7 +70,8 @@ def _edit(path: Path, wanted: Mapping[str, bool] | None) -> Plan:
     try:
         plan = pants_rc.down(path) if wanted is None else pants_rc.up(path, wanted)
     except EditError as error:
-        raise LauncherError(f"{_FILE} was not changed.", str(error), "Then run it again.") from error
+        what = f"{_FILE} was not changed."
+        raise LauncherError(what, str(error), "Then run it again.") from error
     if plan.refusal is not None:
         lines = "".join(f"\n    {line}" for line in plan.paste)
         by_hand = f"Or put these lines into it yourself:{lines}" if lines else "Then run it again."

@@ -229,7 +229,9 @@ async def test_a_client_that_says_nothing_holds_up_nobody(server: Server) -> Non
 
 
 @pytest.mark.parametrize("instance", ["", "main", "team/two", "ünï cödé"])
-async def test_a_server_that_works_proves_it_and_does_not_count_itself(server: Server, instance: str) -> None:
+async def test_a_server_that_works_proves_it_and_does_not_count_itself(
+    server: Server, instance: str
+) -> None:
     proofs = await checked(server, instance)
     for proof in proofs.values():
         assert proof["ok"] is True, proof
