@@ -33,13 +33,13 @@ class DigestFunction(IntEnum):
     BLAKE3 = 9
 
 
-def _blake3() -> Hasher:
+def _blake3(data: bytes = b"") -> Hasher:
     from blake3 import blake3
 
-    return blake3()
+    return blake3(data)
 
 
-_HASHERS: Final[dict[DigestFunction, Callable[[], Hasher]]] = {
+_HASHERS: Final[dict[DigestFunction, Callable[..., Hasher]]] = {
     DigestFunction.SHA256: hashlib.sha256,
     DigestFunction.SHA384: hashlib.sha384,
     DigestFunction.SHA512: hashlib.sha512,
@@ -105,9 +105,7 @@ def new_hasher(function: DigestFunction) -> Hasher:
 
 def digest_of(data: bytes, function: DigestFunction = DigestFunction.SHA256) -> Digest:
     """The digest of these bytes."""
-    hasher = _HASHERS[function]()
-    hasher.update(data)
-    return make_digest(function, hasher.digest(), len(data))
+    return make_digest(function, _HASHERS[function](data).digest(), len(data))
 
 
 def make_digest(function: DigestFunction, raw_hash: bytes, size_bytes: int) -> Digest:

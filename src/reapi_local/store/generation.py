@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
+from reapi_local.errors import StorageFull
 from reapi_local.store.index import Index, Table
 from reapi_local.store.large_files import LargeFiles, disk_errors, sync_directory
 
@@ -27,9 +28,15 @@ class Generation:
         self._writers = 0
         self._idle = asyncio.Event()
         self._idle.set()
-        with disk_errors():
-            os.makedirs(os.path.join(self.path, "large"), mode=0o700, exist_ok=True)
-        self.index = Index(self.path, map_bytes, durable=durable)
+        fresh = not os.path.isdir(self.path)
+        try:
+            with disk_errors():
+                os.makedirs(os.path.join(self.path, "large"), mode=0o700, exist_ok=True)
+            self.index = Index(self.path, map_bytes, durable=durable)
+        except StorageFull:
+            if fresh:  # half of one would keep the store from opening while the disk is full
+                shutil.rmtree(self.path, ignore_errors=True)
+            raise
         self.files = LargeFiles(os.path.join(self.path, "large"))
         sync_directory(self.path)
         sync_directory(root)

@@ -134,7 +134,8 @@ class Index:
         self._env.close()
 
 
-_NO_SPACE = (errno.errorcode[errno.ENOSPC], "No space left", "Disk quota exceeded")
+# LMDB calls a write that ended short an input/output error.
+_NO_ROOM = tuple(os.strerror(number) for number in (errno.ENOSPC, errno.EDQUOT, errno.EIO))
 
 
 @contextmanager
@@ -143,12 +144,10 @@ def _disk_errors() -> Iterator[None]:
         yield
     except lmdb.MapFullError as error:
         raise StorageFull("the index of a generation is full; try again") from error
-    except lmdb.DiskError as error:
-        raise StorageFull(f"the disk refused a write: {error}; free some space") from error
     except lmdb.Error as error:
-        if any(name in str(error) for name in _NO_SPACE):
-            raise StorageFull(f"the disk has no room: {error}; free some space") from error
-        raise
+        if not any(reason in str(error) for reason in _NO_ROOM):
+            raise
+        raise StorageFull(f"the disk refused a write: {error}; free some space") from error
 
 
 def _fill_lock_file(path: str) -> None:

@@ -139,8 +139,9 @@ class Space:
         async with self._lock:
             if is_full(self._stack.newest.disk_bytes, self._limits):
                 await self._stack.start_generation()
-            while self._is_crowded() and await self._free_some(in_a_hurry=False):
-                pass
+            while not self._closed and self._is_crowded():
+                if not await self._free_some(in_a_hurry=False):
+                    return
 
     def _maintained(self, task: asyncio.Task[None]) -> None:
         self._background = None

@@ -1,0 +1,72 @@
+"""Writes blobs and results for ever and tells each acknowledgement; to be killed.
+
+    python killed_writer.py ROOT MAX_BYTES LEASE_SECONDS FIRST_SEED HOW
+
+HOW: "grow" begins generations, "rotate" retires them too.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import sys
+from itertools import count
+
+from reapi_local.errors import StorageFull
+from reapi_local.store.generations import GenerationStore
+from reapi_local.store.results import GenerationResults
+from reapi_local.store.rotation import Limits
+from reapi_local.store.types import ActionKey, StoredResult
+from store.helpers import KIB, LARGE, blob
+
+SIZES = (20, 700, 5 * KIB, 60 * KIB, LARGE, 300 * KIB)
+
+
+async def main(root: str, max_bytes: str, lease: str, first: str, how: str) -> None:
+    store = GenerationStore(root, Limits(int(max_bytes), lease_seconds=float(lease)))
+    seeds = count(int(first))
+    rotating = rotate(store) if how == "rotate" else grow(store)
+    await asyncio.gather(*(client(store, seeds) for _ in range(4)), rotating)
+
+
+async def client(store: GenerationStore, seeds: count[int]) -> None:
+    results = GenerationResults(store)
+    for seed in seeds:
+        size = random.Random(seed).choice(SIZES)
+        data = blob(seed, size)
+        try:
+            if seed % 3:
+                for error in (await store.write_many([data], "run")).values():
+                    raise error
+            else:
+                writer = await store.open_write(data[0], "run")
+                await writer.write(data[1][: size // 2])
+                await writer.write(data[1][size // 2 :])
+                await writer.commit()
+            tell("blob", seed, size)
+            result = StoredResult(b"%d" % seed, 0.0, "owner", "run")
+            await results.put(ActionKey("", data[0]), result)
+            tell("result", seed, size)
+        except StorageFull:
+            continue
+
+
+async def grow(store: GenerationStore) -> None:
+    for _ in range(6):
+        await asyncio.sleep(0.02)
+        await store.space.start_generation()
+
+
+async def rotate(store: GenerationStore) -> None:
+    while True:
+        await store.space.start_generation()
+        await store.space.retire_oldest()
+
+
+def tell(kind: str, seed: int, size: int) -> None:
+    os.write(1, f"{kind} {seed} {size}\n".encode())
+
+
+if __name__ == "__main__":
+    asyncio.run(main(*sys.argv[1:]))

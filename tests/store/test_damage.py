@@ -1,0 +1,197 @@
+"""What the disk damaged is never served, and can be uploaded again."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import lmdb
+import pytest
+
+from reapi_local.errors import BlobNotFound
+from reapi_local.store.completeness import CompleteResults
+from reapi_local.store.generations import GenerationStore
+from reapi_local.store.index import Batch, Table
+from reapi_local.store.results import GenerationResults
+from reapi_local.store.types import ActionKey, Blob, StoredResult
+from store.helpers import (
+    LARGE,
+    MIB,
+    blob,
+    generation_store,
+    large_files,
+    open_files_below,
+    read,
+    write,
+)
+
+KEY = ActionKey("", blob(0, 10)[0])
+
+
+def flip(path: str) -> None:
+    with open(path, "r+b") as file:
+        file.seek(LARGE // 2)
+        byte = file.read(1)
+        file.seek(LARGE // 2)
+        file.write(bytes((byte[0] ^ 1,)))
+
+
+def truncate(path: str) -> None:
+    os.truncate(path, LARGE - 1)
+
+
+def make_empty(path: str) -> None:
+    os.truncate(path, 0)
+
+
+def place(path: str, data: bytes) -> None:
+    os.makedirs(os.path.dirname(path))
+    with open(path, "wb") as file:
+        file.write(data)
+
+
+DAMAGES = [flip, truncate, make_empty, os.unlink]
+
+
+def edit(root: Path, table: Table, change: Callable[[bytes], bytes]) -> None:
+    """Change every value of a table behind the back of a closed store."""
+    (generation,) = root.glob("gen-*")
+    with lmdb.open(str(generation), max_dbs=3) as env, env.begin(write=True) as txn:
+        db = env.open_db(table.value, txn=txn)
+        for key, value in list(txn.cursor(db)):
+            txn.put(key, change(value), db=db)
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+@pytest.mark.parametrize("reopen", [True, False])
+async def test_a_damaged_file_is_not_served_and_can_be_uploaded_again(
+    tmp_path: Path, damage: Callable[[str], None], reopen: bool
+) -> None:
+    root, data, other = tmp_path / "store", blob(1, LARGE), blob(2, LARGE)
+    async with generation_store(root) as store:
+        await write(store, data)
+        if not reopen:
+            assert await read(store, data[0]) == data[1]
+            damage(large_files(root)[0])
+            await check(root, store, data)
+    if reopen:
+        damage(large_files(root)[0])
+        async with generation_store(root) as store:
+            await write(store, other)
+            await check(root, store, data)
+    kept = os.listdir(root / "damaged")
+    assert len(kept) == (damage is not os.unlink), "it is kept for inspection"
+
+
+async def check(root: Path, store: GenerationStore, data: Blob) -> None:
+    with pytest.raises(BlobNotFound):
+        await read(store, data[0])
+    assert await store.find_missing([data[0]]) == [data[0]]
+    assert await store.read_many([data[0]]) == {}
+    assert open_files_below(root) == []
+    await write(store, data)
+    assert await read(store, data[0]) == data[1]
+
+
+async def test_a_damaged_small_blob_is_not_served_and_can_be_uploaded_again(
+    tmp_path: Path,
+) -> None:
+    blobs = dict(blob(n, 10 + 700 * n) for n in range(20))
+    async with generation_store(tmp_path) as store:
+        assert await store.write_many(list(blobs.items())) == {}
+    edit(tmp_path, Table.BLOBS, lambda value: value[:-1] + bytes((value[-1] ^ 1,)))
+    async with generation_store(tmp_path) as store:
+        assert await store.read_many(list(blobs)) == {}
+        assert await store.find_missing(list(blobs)) == list(blobs)
+        assert await store.write_many(list(blobs.items())) == {}
+        assert await store.read_many(list(blobs)) == blobs
+
+
+async def test_an_older_sound_copy_is_found_behind_a_damaged_one(tmp_path: Path) -> None:
+    for data in (blob(1, 500), blob(2, LARGE)):
+        root = tmp_path / str(len(data[1]))
+        async with generation_store(root) as store:
+            await write(store, data)
+            await store.space.start_generation()
+            bad = b"x" * len(data[1])
+            if len(bad) == LARGE:
+                path = store.stack.newest.files.path(data[0])
+                place(path, bad)
+                batch = Batch(large=[(data[0], LARGE)])
+            else:
+                batch = Batch(puts=[(Table.BLOBS, data[0], bad)])
+            await store.stack.commit(store.stack.newest, batch)
+            assert await read(store, data[0]) == data[1]
+
+
+async def test_damage_is_not_carried_over_a_good_upload(tmp_path: Path) -> None:
+    data = blob(1, 500)
+    async with generation_store(tmp_path) as store:
+        await write(store, data, "run")
+        old = store.stack.newest
+        await store.stack.commit(old, Batch(puts=[(Table.BLOBS, data[0], b"x" * 500)]))
+        await store.space.start_generation()
+        await store.space.retire_oldest()
+        assert await store.find_missing([data[0]]) == [data[0]]
+        await write(store, data)
+        assert await read(store, data[0]) == data[1]
+
+
+@pytest.mark.parametrize(
+    "change", [lambda v: v[:-1], lambda v: b"", lambda v: v[:20] + b"z" + v[21:]]
+)
+async def test_a_damaged_result_is_a_miss_and_can_be_put_again(
+    tmp_path: Path, change: Callable[[bytes], bytes]
+) -> None:
+    result = StoredResult(b"\x20\x05" + b"\x2a\x10" + b"o" * 16, 0.0, "owner", "run")
+    async with generation_store(tmp_path) as store:
+        await GenerationResults(store).put(KEY, result)
+    edit(tmp_path, Table.RESULTS, change)
+    async with generation_store(tmp_path) as store:
+        for cache in (CompleteResults(GenerationResults(store), store), GenerationResults(store)):
+            assert await cache.get(KEY) is None
+        await GenerationResults(store).put(KEY, result)
+        assert await GenerationResults(store).get(KEY) == result
+
+
+@pytest.mark.parametrize("steps", range(0, 40, 2))
+@pytest.mark.parametrize("damage", DAMAGES)
+async def test_a_blob_uploaded_again_is_not_taken_for_the_damaged_one(
+    tmp_path: Path, damage: Callable[[str], None], steps: int
+) -> None:
+    data = blob(1, 2 * MIB)
+    async with generation_store(tmp_path) as store:
+        await write(store, data)
+        damage(large_files(tmp_path)[0])
+        readers = []
+        for _ in range(4):
+            readers.append(asyncio.create_task(store.read_many([data[0]])))
+            for _ in range(steps):
+                await asyncio.sleep(0)
+        for found in await asyncio.gather(readers[0]):
+            assert found in ({}, dict([data]))
+        while await store.find_missing([data[0]]):
+            await write(store, data)
+        await asyncio.gather(*readers)
+        assert await read(store, data[0]) == data[1]
+
+
+@pytest.mark.parametrize("steps", range(0, 60, 3))
+async def test_damage_found_while_its_generation_goes_does_no_harm(
+    tmp_path: Path, steps: int
+) -> None:
+    data, kept = blob(1, MIB), blob(2, 500)
+    async with generation_store(tmp_path, lease_seconds=1e-9) as store:
+        await write(store, data)
+        flip(large_files(tmp_path)[0])
+        await store.space.start_generation()
+        await write(store, kept)
+        reader = asyncio.create_task(store.read_many([data[0]]))
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        await asyncio.gather(store.space.retire_oldest(), store.space.retire_oldest())
+        assert await reader == {}
+        assert await store.read_many([data[0], kept[0]]) == dict([kept])
+        assert open_files_below(tmp_path) == []

@@ -1,0 +1,155 @@
+"""A disk that is really full. Needs root, to mount a small one."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from reapi_local.clock import ManualClock
+from reapi_local.errors import ReapiError, StorageFull
+from reapi_local.protocol.digest import Digest
+from reapi_local.store.generations import GenerationStore
+from reapi_local.store.results import GenerationResults
+from reapi_local.store.rotation import Limits
+from reapi_local.store.types import ActionKey, Blob, StoredResult
+from store.helpers import KIB, LARGE, MIB, blob, read, stream, write
+
+LIMITS = Limits(1024 * MIB)
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 8 MiB."""
+    path = tmp_path / "disk"
+    path.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=8m", "none", str(path)]
+    try:
+        subprocess.run(mount, check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip("can't mount a file system here: that takes root")
+    try:
+        yield path
+    finally:
+        subprocess.run(["umount", "--lazy", str(path)], check=True)
+
+
+def fill(disk: Path, leave_bytes: int = 0) -> None:
+    """Others take all the room but so much."""
+    stat = os.statvfs(disk)
+    with open(disk / "others", "wb", buffering=0) as file:
+        file.write(bytes(stat.f_bavail * stat.f_frsize - leave_bytes))
+
+
+def make_room(disk: Path) -> None:
+    os.unlink(disk / "others")
+
+
+async def write_until_refused(store: GenerationStore, size: int) -> list[Blob]:
+    """The blobs that were acknowledged."""
+    told: list[Blob] = []
+    while True:
+        data = blob(size * 10_000 + len(told), size)
+        failures = await store.write_many([data], "run")
+        if failures:
+            assert isinstance(failures[data[0]], StorageFull)
+            return told
+        told.append(data)
+
+
+@pytest.mark.parametrize("durable", [True, False])
+@pytest.mark.parametrize("size", [300, 30 * KIB, LARGE, 300 * KIB])
+async def test_a_full_disk_refuses_writes_loses_nothing_and_recovers(
+    disk: Path, size: int, durable: bool
+) -> None:
+    clock = ManualClock()
+    store = GenerationStore(str(disk / "store"), LIMITS, clock, durable=durable)
+    fill(disk, leave_bytes=2 * MIB)
+    told = await write_until_refused(store, size)
+    assert sum(len(data) for _, data in told) > MIB // 4
+    assert os.listdir(store.stack.incoming) == []
+    assert store.space.used_bytes == store.stack.disk_bytes
+    for digest, data in told:
+        assert await read(store, digest) == data
+
+    make_room(disk)
+    clock.advance(2)
+    later = blob(1, size)
+    await write(store, later)
+    await store.close()
+    store = GenerationStore(str(disk / "store"), LIMITS, clock, durable=durable)
+    for digest, data in [*told, later]:
+        assert await read(store, digest) == data
+    await store.close()
+
+
+async def test_no_generation_begins_on_a_full_disk_and_the_process_lives(disk: Path) -> None:
+    store = GenerationStore(str(disk / "store"), LIMITS, ManualClock())
+    data = blob(1, 500)
+    await write(store, data)
+    for leave_bytes in (0, 4 * KIB, 12 * KIB, 24 * KIB):
+        fill(disk, leave_bytes)
+        with pytest.raises(StorageFull):
+            await store.space.start_generation()
+        assert await read(store, data[0]) == data[1]
+        make_room(disk)
+    await store.space.start_generation()
+    await store.space.retire_oldest()
+    assert await read(store, data[0]) == data[1]
+    await store.close()
+
+
+async def test_a_generation_that_can_t_be_carried_stays(disk: Path) -> None:
+    store = GenerationStore(str(disk / "store"), LIMITS, ManualClock())
+    blobs = dict(blob(n, 60 * KIB) for n in range(30)) | dict([blob(99, LARGE)])
+    assert await store.write_many(list(blobs.items()), "run") == {}
+    await store.space.start_generation()
+    fill(disk, leave_bytes=200 * KIB)
+    with pytest.raises(StorageFull):
+        await store.space.retire_oldest()
+    assert await store.read_many(list(blobs)) == blobs
+    make_room(disk)
+    await store.space.retire_oldest()
+    assert len(store.stack.generations) == 1
+    assert await store.read_many(list(blobs)) == blobs
+    await store.close()
+
+
+async def test_what_nobody_needs_goes_when_others_fill_the_disk(disk: Path) -> None:
+    clock = ManualClock()
+    limits = Limits(1024 * MIB, min_free_bytes=2 * MIB, lease_seconds=100)
+    store = GenerationStore(str(disk / "store"), limits, clock)
+    for number in range(12):
+        await write(store, blob(number, 300 * KIB), "forgotten")
+    clock.advance(1000)
+    kept = blob(100, 300 * KIB)
+    await write(store, kept, "run")
+    fill(disk, leave_bytes=MIB)
+    store.leases.take_recent()
+    await stream(store, blob(101, 300 * KIB), "run")
+    assert await read(store, kept[0], "run") == kept[1]
+    await store.close()
+
+
+async def test_a_full_disk_refuses_results_and_opens_again(disk: Path) -> None:
+    store = GenerationStore(str(disk / "store"), LIMITS, ManualClock())
+    results, told, refused = GenerationResults(store), dict[Digest, bytes](), None
+    fill(disk, leave_bytes=100 * KIB)
+    while refused is None:
+        digest, data = blob(len(told), 4000)
+        try:
+            await results.put(ActionKey("", digest), StoredResult(data, 0.0, "owner", "run"))
+            told[digest] = data
+        except ReapiError as error:
+            refused = error
+    assert isinstance(refused, StorageFull)
+    await store.close()
+    store = GenerationStore(str(disk / "store"), LIMITS, ManualClock())
+    for digest, data in told.items():
+        stored = await GenerationResults(store).get(ActionKey("", digest))
+        assert stored is not None
+        assert stored.result == data
+    await store.close()

@@ -1,0 +1,182 @@
+"""Every action cache keeps the same contract; the complete ones keep one more."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from reapi_local.proto import remote_execution_pb2 as re_pb2
+from reapi_local.protocol.digest import Digest, DigestFunction, digest_of
+from reapi_local.store.completeness import CompleteResults
+from reapi_local.store.generations import GenerationStore
+from reapi_local.store.memory import MemoryResults
+from reapi_local.store.results import GenerationResults
+from reapi_local.store.types import ActionCache, ActionKey, BlobStore, StoredResult
+from store.helpers import LARGE, STORES, blob, store_of_kind, write
+
+KEY = ActionKey("", blob(0, 10)[0])
+
+
+@dataclass
+class Caches:
+    blobs: BlobStore
+    plain: ActionCache
+
+    @property
+    def complete(self) -> CompleteResults:
+        return CompleteResults(self.plain, self.blobs)
+
+
+@pytest.fixture(params=STORES)
+async def caches(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Caches]:
+    async with store_of_kind(request.param, tmp_path / "store") as blobs:
+        if isinstance(blobs, GenerationStore):
+            yield Caches(blobs, GenerationResults(blobs))
+        else:
+            yield Caches(blobs, MemoryResults())
+
+
+@pytest.fixture(params=["plain", "complete"])
+def cache(request: pytest.FixtureRequest, caches: Caches) -> ActionCache:
+    return caches.plain if request.param == "plain" else caches.complete
+
+
+def stored(result: re_pb2.ActionResult, run: str = "") -> StoredResult:
+    return StoredResult(result.SerializeToString(), 1_700_000_000.5, "owner ü", run)
+
+
+def exit_code(code: int) -> StoredResult:
+    return stored(re_pb2.ActionResult(exit_code=code))
+
+
+def message(digest: Digest) -> re_pb2.Digest:
+    return re_pb2.Digest(hash=digest.hash_hex, size_bytes=digest.size_bytes)
+
+
+async def test_a_result_comes_back_with_its_origin(cache: ActionCache) -> None:
+    assert await cache.get(KEY, "run") is None
+    result = stored(re_pb2.ActionResult(exit_code=3, stdout_raw=b"\0\xff" * 500), "run 1")
+    await cache.put(KEY, result)
+    assert await cache.get(KEY, "another run") == result
+
+
+async def test_instances_and_functions_have_results_of_their_own(cache: ActionCache) -> None:
+    keys = [
+        ActionKey(instance, blob(0, 10, function)[0])
+        for instance in ("", "a", "a/b", "ä" * 127)
+        for function in DigestFunction
+    ]
+    for number, key in enumerate(keys):
+        await cache.put(key, exit_code(number))
+    for number, key in enumerate(keys):
+        assert await cache.get(key) == exit_code(number)
+
+
+async def test_the_latest_result_wins(cache: ActionCache) -> None:
+    for number in range(3):
+        await cache.put(KEY, exit_code(number))
+        assert await cache.get(KEY) == exit_code(number)
+
+
+async def test_a_removed_result_is_a_miss(cache: ActionCache) -> None:
+    await cache.remove(KEY)
+    await cache.put(KEY, exit_code(1))
+    await cache.remove(KEY)
+    assert await cache.get(KEY) is None
+
+
+async def test_many_results_are_put_at_the_same_time(cache: ActionCache) -> None:
+    keys = [ActionKey("", blob(n, 10)[0]) for n in range(200)]
+    await asyncio.gather(*(cache.put(key, exit_code(n)) for n, key in enumerate(keys)))
+    found = await asyncio.gather(*(cache.get(key) for key in keys))
+    assert found == [exit_code(n) for n in range(200)]
+
+
+def reaching(function: DigestFunction) -> tuple[re_pb2.ActionResult, dict[Digest, bytes]]:
+    """A result that names blobs in every way there is, and those blobs."""
+    named = {name: blob(n, 40, function) for n, name in enumerate(("out", "err", "file", "in"))}
+    named["nested"] = blob(10, LARGE, function)
+    named["deep"] = blob(11, 30, function)
+    leaf = re_pb2.Directory(
+        files=[re_pb2.FileNode(name="nested", digest=message(named["nested"][0]))]
+    )
+    leaf_data = leaf.SerializeToString()
+    leaf_digest = digest_of(leaf_data, function)
+    node = re_pb2.DirectoryNode(name="leaf", digest=message(leaf_digest))
+    root = re_pb2.Directory(
+        files=[re_pb2.FileNode(name="deep", digest=message(named["deep"][0]))], directories=[node]
+    )
+    root_data = root.SerializeToString()
+    tree = re_pb2.Tree(
+        root=re_pb2.Directory(
+            files=[re_pb2.FileNode(name="in", digest=message(named["in"][0]))], directories=[node]
+        ),
+        children=[leaf],
+    ).SerializeToString()
+    blobs = dict(named.values())
+    for data in (leaf_data, root_data, tree):
+        blobs[digest_of(data, function)] = data
+    result = re_pb2.ActionResult(
+        output_files=[
+            re_pb2.OutputFile(path="file", digest=message(named["file"][0])),
+            re_pb2.OutputFile(path="empty", digest=message(digest_of(b"", function))),
+        ],
+        stdout_digest=message(named["out"][0]),
+        stderr_digest=message(named["err"][0]),
+        output_directories=[
+            re_pb2.OutputDirectory(path="tree", tree_digest=message(digest_of(tree, function))),
+            re_pb2.OutputDirectory(
+                path="root", root_directory_digest=message(digest_of(root_data, function))
+            ),
+        ],
+    )
+    return result, blobs
+
+
+@pytest.mark.parametrize("function", DigestFunction)
+async def test_a_result_is_a_hit_when_all_it_reaches_is_there(
+    caches: Caches, function: DigestFunction
+) -> None:
+    result, blobs = reaching(function)
+    key = ActionKey("", blob(0, 10, function)[0])
+    for item in blobs.items():
+        await write(caches.blobs, item)
+    await caches.complete.put(key, stored(result))
+    assert await caches.complete.get(key) == stored(result)
+
+
+@pytest.mark.parametrize("gap", range(9))
+async def test_each_gap_alone_is_a_miss(caches: Caches, gap: int) -> None:
+    result, blobs = reaching(DigestFunction.SHA256)
+    absent = sorted(blobs)[gap]
+    for item in blobs.items():
+        if item[0] != absent:
+            await write(caches.blobs, item)
+    await caches.complete.put(KEY, stored(result))
+    assert await caches.complete.get(KEY) is None
+    assert await caches.plain.get(KEY) is None, "an entry with a gap is removed"
+
+
+async def test_what_is_inline_needs_no_blob(caches: Caches) -> None:
+    absent = message(blob(1, 3)[0])
+    result = re_pb2.ActionResult(
+        output_files=[re_pb2.OutputFile(path="f", digest=absent, contents=b"abc")],
+        stdout_raw=b"abc",
+        stdout_digest=absent,
+        stderr_raw=b"abc",
+        stderr_digest=absent,
+    )
+    await caches.complete.put(KEY, stored(result))
+    assert await caches.complete.get(KEY) == stored(result)
+
+
+async def test_a_tree_that_is_no_tree_is_a_miss(caches: Caches) -> None:
+    no_tree = blob(5, 100)
+    await write(caches.blobs, no_tree)
+    directory = re_pb2.OutputDirectory(path="d", tree_digest=message(no_tree[0]))
+    await caches.complete.put(KEY, stored(re_pb2.ActionResult(output_directories=[directory])))
+    assert await caches.complete.get(KEY) is None
