@@ -198,7 +198,7 @@ async def test_a_replaced_result_does_not_come_back(tmp_path: Path) -> None:
         store.leases.leased()
         store.leases.take_recent()
         middle = store.stack.generations[1]
-        await store.space._retire(middle, in_a_hurry=True)
+        await store.space._retire(middle)
         assert await results.get(KEY) is None
 
 

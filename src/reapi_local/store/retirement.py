@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Final
 
 from reapi_local.protocol.digest import Digest, digest_of
@@ -15,7 +16,8 @@ from reapi_local.store.rotation import cost_bytes
 from reapi_local.store.stack import Stack
 from reapi_local.store.threads import in_thread, to_the_end
 
-_KEYS_AT_ONCE: Final = 256
+_KEYS_AT_ONCE: Final = 64
+_PAUSES: Final = 9
 RESULT_KEY_PREFIX: Final = b"\0"
 """Leases hold keys of both tables; a digest begins with its function, which is never 0."""
 
@@ -23,12 +25,13 @@ RESULT_KEY_PREFIX: Final = b"\0"
 class Retirement:
     """Carries forward from ``old`` what must not be lost, then deletes it.
 
-    ``in_a_hurry`` = a writer waits for the room; else every other moment is left to the clients.
+    While ``hurry`` is set, because a writer waits for the room, it takes no pauses; else nine
+    moments in ten are left to the clients.
     """
 
-    def __init__(self, stack: Stack, old: Generation, leases: Leases, *, in_a_hurry: bool) -> None:
+    def __init__(self, stack: Stack, old: Generation, leases: Leases, hurry: asyncio.Event) -> None:
         self._stack, self._old, self._leases = stack, old, leases
-        self._in_a_hurry = in_a_hurry
+        self._hurry = hurry
 
     async def run(self, recent_budget_bytes: int) -> None:
         """Do it all.
@@ -67,8 +70,9 @@ class Retirement:
         """Carry those of the keys that only ``old`` holds; returns about how many bytes."""
         began = asyncio.get_running_loop().time()
         size = await to_the_end(self._copy(keys, budget_bytes))
-        if not self._in_a_hurry:
-            await asyncio.sleep(asyncio.get_running_loop().time() - began)
+        took = asyncio.get_running_loop().time() - began
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._hurry.wait(), _PAUSES * took)
         return size
 
     async def _copy(self, keys: Sequence[bytes], budget_bytes: int | None) -> int:

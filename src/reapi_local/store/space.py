@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from typing import Final
 
 from reapi_local.clock import Clock
@@ -40,6 +40,8 @@ class Space:
         self._free_bytes = free_bytes or (lambda: free_disk_bytes(stack.incoming))
         self._reserved = 0
         self._lock = asyncio.Lock()
+        self._hurry = asyncio.Event()
+        self._waiting = 0
         self._background: asyncio.Task[None] | None = None
         self._stuck_until = float("-inf")
         self._closed = False
@@ -91,7 +93,8 @@ class Space:
     async def close(self) -> None:
         """Begin no more maintenance and wait for what is under way."""
         self._closed = True
-        await self.settle()
+        with self._in_a_hurry():
+            await self.settle()
 
     async def start_generation(self) -> None:
         """Begin a new generation now."""
@@ -102,7 +105,8 @@ class Space:
         """Retire the oldest generation now, whatever the sizes; the newest always stays."""
         async with self._lock:
             if len(self._stack.generations) > 1:
-                await self._retire(self._stack.generations[-1], in_a_hurry=True)
+                with self._in_a_hurry():
+                    await self._retire(self._stack.generations[-1])
 
     def _fits(self, needed_bytes: int) -> bool:
         return fits(self.used_bytes, self._free_bytes(), needed_bytes, self._limits)
@@ -121,12 +125,25 @@ class Space:
                 f"{needed_bytes} bytes don't fit: the store may hold {self._limits.max_bytes} "
                 "in all; raise its --max-size"
             )
-        async with self._lock:
-            while not self._fits(needed_bytes):
-                if self._closed:
-                    raise Draining("the server is stopping; try again when it is back")
-                if not await self._free_some(in_a_hurry=True):
-                    raise self._no_room(needed_bytes)
+        with self._in_a_hurry():
+            async with self._lock:
+                while not self._fits(needed_bytes):
+                    if self._closed:
+                        raise Draining("the server is stopping; try again when it is back")
+                    if not await self._free_some():
+                        raise self._no_room(needed_bytes)
+
+    @contextmanager
+    def _in_a_hurry(self) -> Iterator[None]:
+        """Within this somebody waits, and a generation is retired without pauses."""
+        self._waiting += 1
+        self._hurry.set()
+        try:
+            yield
+        finally:
+            self._waiting -= 1
+            if not self._waiting:
+                self._hurry.clear()
 
     def _no_room(self, needed_bytes: int) -> StorageFull:
         return StorageFull(
@@ -140,7 +157,7 @@ class Space:
             if is_full(self._stack.newest.disk_bytes, self._limits):
                 await self._stack.start_generation()
             while not self._closed and self._is_crowded():
-                if not await self._free_some(in_a_hurry=False):
+                if not await self._free_some():
                     return
 
     def _maintained(self, task: asyncio.Task[None]) -> None:
@@ -149,7 +166,7 @@ class Space:
             _log.error("could not make room in the store: %s", error, exc_info=error)
             self._rest()
 
-    async def _free_some(self, *, in_a_hurry: bool) -> bool:
+    async def _free_some(self) -> bool:
         """Retire a generation, the oldest that is worth it, and the newest as a last resort.
 
         False: none is, or all were tried a moment ago.
@@ -166,7 +183,7 @@ class Space:
                 self._rest()
                 await self._stack.start_generation()
             try:
-                await self._retire(victim, in_a_hurry=in_a_hurry)
+                await self._retire(victim)
             except StorageFull as error:  # what it holds can't be carried; another may hold less
                 _log.warning("could not retire generation %d: %s", victim.number, error)
                 continue
@@ -178,9 +195,9 @@ class Space:
         """Nothing is left to be retired: look again a little later."""
         self._stuck_until = self._clock.monotonic() + _TRY_AGAIN_SECONDS
 
-    async def _retire(self, victim: Generation, *, in_a_hurry: bool) -> None:
+    async def _retire(self, victim: Generation) -> None:
         before = self._stack.disk_bytes
-        retirement = Retirement(self._stack, victim, self._leases, in_a_hurry=in_a_hurry)
+        retirement = Retirement(self._stack, victim, self._leases, self._hurry)
         spare = self._limits.soft_bytes - (before - victim.disk_bytes)
         await retirement.run(recent_budget_bytes=min(spare, victim.disk_bytes) // 2)
         _log.info(
