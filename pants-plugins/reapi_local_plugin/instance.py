@@ -6,6 +6,7 @@ Imports nothing of Pants.
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 from pathlib import Path
 from typing import Optional
@@ -21,7 +22,7 @@ def instance_name(configured: Optional[str], build_root: Path) -> str:
         return configured
     home = _repository(build_root.resolve())
     readable = re.sub(r"[^A-Za-z0-9._-]+", "-", home.name).strip("-.") or "repository"
-    return f"{readable[:40]}-{hashlib.sha256(str(home).encode()).hexdigest()[:8]}"
+    return f"{readable[:40]}-{hashlib.sha256(os.fsencode(home)).hexdigest()[:8]}"
 
 
 def _repository(build_root: Path) -> Path:
@@ -43,5 +44,5 @@ def _common_directory(git: Path) -> Optional[Path]:
     try:
         own = git.parent / git.read_text().strip()[len("gitdir: ") :]
         return (own / (own / "commondir").read_text().strip()).resolve()
-    except OSError:
-        return None  # a submodule, or a worktree whose repository is gone
+    except (OSError, ValueError):
+        return None  # a submodule, a worktree whose repository is gone, or not git's file

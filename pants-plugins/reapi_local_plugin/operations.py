@@ -13,6 +13,7 @@ from urllib.parse import urlencode, urlsplit
 from reapi_local_plugin import options as own_options
 from reapi_local_plugin.launcher import admin
 from reapi_local_plugin.launcher.check import Proof, check
+from reapi_local_plugin.launcher.errors import LauncherError
 from reapi_local_plugin.launcher.launch import ensure
 from reapi_local_plugin.launcher.running import Running, find_running
 from reapi_local_plugin.launcher.stop import stop
@@ -100,7 +101,7 @@ class Operations:
     def _server_proofs(self) -> list[Proof]:
         if self._is_own:
             return check(self._settings, self.env, self.instance)
-        return [_reachable(self.reapi.address)]
+        return [_reachable(self.reapi.address), _token(self.reapi.token_path)]
 
     def _obstacles(self) -> list[str]:
         """What keeps Pants from using the server though it is wired; sentences with the cure."""
@@ -164,12 +165,20 @@ class Operations:
 
 def _reachable(address: str) -> Proof:
     """Whether something listens there; round trips are for its own administrator."""
-    parts = urlsplit(address)
     began = time.monotonic()
     proof = Proof("reachable", True, 0.0, f"{address}, run by somebody else", "")
     try:
+        parts = urlsplit(address)
         with socket.create_connection((parts.hostname or "", parts.port or 443), timeout=5):
             return replace(proof, milliseconds=1000 * (time.monotonic() - began))
-    except OSError as error:
+    except (OSError, ValueError) as error:
         remedy = "Ask who runs it, or set [reapi].address to auto for a server of your own."
         return Proof("reachable", False, 0.0, f"{address}: {error}", remedy)
+
+
+def _token(path: Optional[str]) -> Proof:
+    try:
+        own_options.read_token(path)
+    except LauncherError as error:
+        return Proof("token", False, 0.0, f"{error.what} {error.why}", error.remedy)
+    return Proof("token", True, 0.0, "none is sent" if path is None else f"read from {path}", "")

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
 from typing import Any, Optional
 
+from reapi_local_plugin.launcher.errors import LauncherError
 from reapi_local_plugin.launcher.settings import Settings, Words
 
 AUTO = "auto"
+_TOKEN_PATH = "[reapi].token_path"
 
 WORDS = Words(
     up="pants reapi-up",
@@ -43,8 +47,14 @@ def is_off(reapi: Any) -> bool:
 
 
 def read_token(path: Optional[str]) -> Optional[str]:
-    """The token in a file, None when no file is named. Raises OSError."""
+    """The token in a file, None when no file is named. Raises LauncherError."""
     if path is None:
         return None
-    with open(path, encoding="utf-8") as file:
-        return file.read().strip()
+    try:
+        token = Path(path).read_text(encoding="utf-8").strip()
+        if re.fullmatch("[!-~]+", token):
+            return token
+        why = f"{path} holds no token: one word of ASCII characters"
+    except (OSError, ValueError) as error:
+        why = str(error)
+    raise LauncherError("The server's token cannot be read.", f"{why}.", f"Correct {_TOKEN_PATH}.")

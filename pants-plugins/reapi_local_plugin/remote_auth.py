@@ -14,6 +14,7 @@ from pants.base.build_root import BuildRoot
 
 from reapi_local_plugin import options as own_options
 from reapi_local_plugin.instance import instance_name
+from reapi_local_plugin.launcher.errors import LauncherError
 from reapi_local_plugin.launcher.launch import NotReady, start_if_ready
 from reapi_local_plugin.launcher.running import Running, find_running
 from reapi_local_plugin.other_hooks import name_of, other_hook
@@ -45,11 +46,12 @@ def remote_auth(
         other = None
         logger.debug("could not look for other hooks", exc_info=True)
     if other is not None:
-        logger.warning(
-            "%s provides remote caching too, and reapi-local leaves it to it. Remove one of the "
-            "two backends to end this.",
-            name_of(other),
-        )
+        if _builds(options):
+            logger.warning(
+                "%s provides remote caching too, and reapi-local leaves it to it. Remove one of "
+                "the two backends to end this.",
+                name_of(other),
+            )
         return other(
             initial_execution_headers=initial_execution_headers,
             initial_store_headers=initial_store_headers,
@@ -59,11 +61,11 @@ def remote_auth(
             **kwargs,
         )
     store_headers, execution_headers = dict(initial_store_headers), dict(initial_execution_headers)
+    found = None
     try:
         found = _find(options, env, store_headers, execution_headers)
     except Exception as error:
         logger.warning("reapi-local failed, so Pants builds without it: %r", error)
-        found = None
     return found or AuthPluginResult(
         AuthPluginState.UNAVAILABLE, store_headers, execution_headers, plugin_name="reapi-local"
     )
@@ -106,13 +108,17 @@ def _address(
     """The server's address, its token put into the headers; None, said why, if there is none."""
     address: str
     token: Optional[str]
-    if own_options.is_own_server(reapi):
-        server = _own_server(options, reapi, env)
-        if server is None:
-            return None
-        address, token = server.grpc_address, server.token
-    else:
-        address, token = reapi.address, own_options.read_token(reapi.token_path)
+    try:
+        if own_options.is_own_server(reapi):
+            server = _own_server(options, reapi, env)
+            if server is None:
+                return None
+            address, token = server.grpc_address, server.token
+        else:
+            address, token = reapi.address, own_options.read_token(reapi.token_path)
+    except LauncherError as error:
+        _do_without(options, str(error))
+        return None
     if token is not None:
         for headers in (store_headers, execution_headers):
             headers["authorization"] = f"Bearer {token}"
@@ -128,10 +134,15 @@ def _own_server(options: Any, reapi: Any, env: Mapping[str, str]) -> Optional[Ru
         answer = find_running(settings, env)
     if isinstance(answer, Running):
         return answer
-    if _builds(options):
-        why = f"{answer.reason} {answer.remedy}" if answer else _not_running(settings.words.up)
-        logger.warning("Building without the cache server. %s", why)
+    why = f"{answer.reason} {answer.remedy}" if answer else _not_running(settings.words.up)
+    _do_without(options, why)
     return None
+
+
+def _do_without(options: Any, why: str) -> None:
+    """Say why there is no server, to a command that would have used it."""
+    if _builds(options):
+        logger.warning("Building without the cache server. %s", why)
 
 
 def _builds(options: Any) -> bool:
