@@ -22,7 +22,7 @@ from reapi_local.store.index import Batch, Table
 from reapi_local.store.large_files import is_large
 from reapi_local.store.leases import Leases
 from reapi_local.store.reading import BytesReader, FileReader, check_range
-from reapi_local.store.rotation import Limits, cost_bytes
+from reapi_local.store.rotation import COMMIT_BYTES, Limits, cost_bytes
 from reapi_local.store.space import Space
 from reapi_local.store.stack import Stack
 from reapi_local.store.threads import in_thread
@@ -182,7 +182,8 @@ class GenerationStore:
             (Table.BLOBS, digest, data) for digest, data in blobs if digest in absent
         ]
         if new:
-            async with self.space.reserved(sum(cost_bytes(len(data)) for _, _, data in new)):
+            needed = COMMIT_BYTES + sum(cost_bytes(len(data)) for _, _, data in new)
+            async with self.space.reserved(needed):
                 await self.stack.commit(self.stack.newest, Batch(put_if_absent=new))
 
     async def _write_large(self, digest: Digest, data: bytes, run: str) -> None:
@@ -196,8 +197,9 @@ class GenerationStore:
     async def open_write(self, digest: Digest, run: str = "") -> BlobWriter:
         if not is_large(digest):
             return MemoryWriter(digest, partial(self._receive_bytes, digest, run))
-        await self.space.reserve(digest.size_bytes)
-        release = partial(self.space.release, digest.size_bytes)
+        needed = digest.size_bytes + COMMIT_BYTES
+        await self.space.reserve(needed)
+        release = partial(self.space.release, needed)
         try:
             return FileWriter(
                 digest,

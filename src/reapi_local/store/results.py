@@ -10,7 +10,7 @@ from reapi_local.store.generation import Generation
 from reapi_local.store.generations import GenerationStore
 from reapi_local.store.index import Batch, Table
 from reapi_local.store.retirement import RESULT_KEY_PREFIX
-from reapi_local.store.rotation import cost_bytes
+from reapi_local.store.rotation import COMMIT_BYTES, cost_bytes
 from reapi_local.store.types import ActionKey, StoredResult
 
 _log = logging.getLogger(__name__)
@@ -37,7 +37,7 @@ class GenerationResults:
     async def put(self, key: ActionKey, stored: StoredResult) -> None:
         raw_key, value = _raw_key(key), _encode(stored)
         self._leases.add(stored.run, (raw_key,))
-        async with self._space.reserved(cost_bytes(len(value))):
+        async with self._space.reserved(cost_bytes(len(value)) + COMMIT_BYTES):
             target = self._stack.newest
             with target.writing():
                 await self._stack.commit(target, Batch(puts=[(Table.RESULTS, raw_key, value)]))

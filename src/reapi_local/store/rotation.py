@@ -55,6 +55,10 @@ def is_worth_retiring(disk_bytes: int, leased_bytes: int) -> bool:
     return disk_bytes - leased_bytes >= disk_bytes // 8
 
 
+COMMIT_BYTES: Final = 32 * 1024
+"""What a commit may take besides its blobs: copies of the pages from the root to the leaves."""
+
+
 def cost_bytes(blob_bytes: int, page_bytes: int = 4096) -> int:
     """About what a blob takes on disk, measured with blobs that come in batches.
 
