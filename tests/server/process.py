@@ -82,6 +82,15 @@ class Process:
         return self.popen.returncode, errors
 
 
+def quiet_port() -> int:
+    """A free port that nobody is given by chance: below the range of ephemeral ports."""
+    for port in range(20_000 + os.getpid() % 10_000, 32_000):
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) != 0:
+                return port
+    raise AssertionError("no free port")
+
+
 def stop(process: Process) -> None:
     status, errors = process.end(signal.SIGTERM)
     assert status == 0, errors
