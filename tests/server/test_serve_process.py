@@ -143,7 +143,7 @@ def test_a_port_that_is_asked_for_and_free_is_used(data: Path) -> None:
 
 
 def test_ports_that_were_taken_meanwhile_are_replaced(data: Path) -> None:
-    with Process("--data-dir", str(data)) as process:
+    with Process("--data-dir", str(data), "--port", str(quiet_port())) as process:
         first = process.serving()
         stop(process)
     with (
