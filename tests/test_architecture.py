@@ -24,11 +24,16 @@ MAY_IMPORT = {
     "config": ("errors", "protocol"),
     "store": ("errors", "clock", "proto", "protocol"),
     "trace": ("errors", "clock"),
-    "rpc": ("errors", "clock", "config", "proto", "protocol", "store", "trace"),
+    "execute": ("errors", "clock", "proto", "protocol", "store", "trace"),
+    "rpc": ("errors", "clock", "config", "proto", "protocol", "store", "trace", "execute"),
     "admin": ("errors", "clock", "proto", "protocol", "trace"),
+    "execution": (
+        *("errors", "clock", "config", "ports"),
+        *("protocol", "store", "trace", "execute"),
+    ),
     "app": (
         *("errors", "clock", "config", "ports", "state"),
-        *("protocol", "store", "trace", "rpc", "admin"),
+        *("protocol", "store", "trace", "execution", "rpc", "admin"),
     ),
     "cli": ("config", "app"),
     "__main__": ("cli",),

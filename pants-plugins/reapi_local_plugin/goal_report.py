@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import textwrap
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -29,9 +30,12 @@ def up_text(up: Up, write: Write, style: Style) -> None:
     if up.running is not None:
         state = up.running.state
         shown += [("data", state.data_dir), ("limit", format_size(state.max_size_bytes))]
-    lines = _settings(up.wiring.written)
-    shown += [("wrote", f"{line} in {up.wiring.path.name}") for line in lines]
-    shown += [("kept", line) for line in up.wiring.kept]
+    if up.execution is not None:
+        shown.append(("execution", up.execution.summary))
+    file = up.wiring.path.name
+    shown += _wrapped("wrote", [f"{line} in {file}" for line in _settings(up.wiring.written)])
+    shown += _wrapped("removed", [f"{line} from {file}" for line in _settings(up.wiring.removed)])
+    shown += _wrapped("kept", up.wiring.kept)
     failed = sum(not proof.ok for proof in up.proofs)
     took = sum(proof.milliseconds for proof in up.proofs)
     if failed:
@@ -44,7 +48,8 @@ def up_text(up: Up, write: Write, style: Style) -> None:
         write("\n")
         proofs_text(up.proofs, write, style)
         return
-    write("\nPants uses it from the next command on, say `pants test ::`.\n")
+    does = "runs processes on it" if up.wiring.executes else "uses it"
+    write(f"\nPants {does} from the next command on, say `pants test ::`.\n")
     write("`pants reapi-check` shows that it did; `pants reapi-down` takes it all back.\n")
 
 
@@ -56,6 +61,7 @@ def up_json(up: Up) -> dict[str, Any]:
         "ok": up.ok,
         "server": server,
         "instance": up.instance,
+        "execution": None if up.execution is None else asdict(up.execution),
         "wiring": _wiring_json(up.wiring),
         "proofs": [asdict(proof) for proof in up.proofs],
         "notes": list(up.notes),
@@ -74,8 +80,9 @@ def down_text(down: Down, write: Write, style: Style) -> None:
     """What was stopped and what was taken back."""
     write("The server was stopped.\n" if down.stopped else "No server of this user was running.\n")
     if down.wiring.removed:
-        lines = _settings(down.wiring.removed)
-        fields([("removed", f"{line} from {down.wiring.path.name}") for line in lines], write)
+        file = down.wiring.path.name
+        lines = [f"{line} from {file}" for line in _settings(down.wiring.removed)]
+        fields(_wrapped("removed", lines), write)
     else:
         write(f"There was nothing of ours in {down.wiring.path.name}.\n")
     notes(down.wiring.notes, write, style)
@@ -98,6 +105,15 @@ def _headline(up: Up, style: Style) -> str:
 def _settings(lines: Sequence[str]) -> list[str]:
     """The lines without the table's header."""
     return [line for line in lines if not line.startswith("[")]
+
+
+def _wrapped(name: str, lines: Iterable[str]) -> list[tuple[str, str]]:
+    """A field for each line, and fields without a name for what of it is too long."""
+    rows = []
+    for line in lines:
+        first, *more = textwrap.wrap(line, 66, break_long_words=False, break_on_hyphens=False)
+        rows += [(name, first), *(("", rest) for rest in more)]
+    return rows
 
 
 def _wiring_json(wiring: Wiring) -> dict[str, Any]:

@@ -27,6 +27,11 @@ from reapi_local_plugin.launcher.report import Style, error_json, error_text, wr
 from reapi_local_plugin.operations import Operations
 from reapi_local_plugin.subsystem import ReapiSubsystem
 
+try:
+    from pants.core.environments.subsystems import EnvironmentsSubsystem
+except ImportError:  # Pants before 2.28
+    from pants.core.util_rules.environments import EnvironmentsSubsystem
+
 
 class Format(Enum):
     text = "text"
@@ -43,9 +48,18 @@ class ReapiUpSubsystem(GoalSubsystem):
     name = "reapi-up"
     help = (
         "Start the local Remote Execution API server, if it isn't running, and make Pants use it "
-        "as its remote cache from the next command on."
+        "from the next command on: as its remote cache, and with `--execution` to run every "
+        "process too."
     )
     format = EnumOption(**_FORMAT)
+    execution = BoolOption(
+        default=False,
+        help=(
+            "Run every process in the server's sandbox, results being kept as without it. Stays "
+            "so until `reapi-up` without `--execution`, which goes back to the cache alone, or "
+            "`reapi-down`."
+        ),
+    )
 
 
 class ReapiUp(Goal):
@@ -90,14 +104,17 @@ async def reapi_up(
     goal: ReapiUpSubsystem,
     reapi: ReapiSubsystem,
     global_options: GlobalOptions,
+    environments: EnvironmentsSubsystem,
     build_root: BuildRoot,
     session: SessionValues,
 ) -> ReapiUp:
-    operations = _operations(reapi, global_options, build_root, session)
-    up = _Output(console, goal.format).attempt(
-        lambda: operations.up(console.print_stderr), goal_report.up_text, goal_report.up_json
+    operations = _operations(reapi, global_options, environments, build_root, session)
+    code = _Output(console, goal.format).attempt(
+        lambda: operations.up(console.print_stderr, execution=goal.execution),
+        goal_report.up_text,
+        goal_report.up_json,
     )
-    return ReapiUp(exit_code=up)
+    return ReapiUp(exit_code=code)
 
 
 @goal_rule
@@ -106,10 +123,11 @@ async def reapi_check(
     goal: ReapiCheckSubsystem,
     reapi: ReapiSubsystem,
     global_options: GlobalOptions,
+    environments: EnvironmentsSubsystem,
     build_root: BuildRoot,
     session: SessionValues,
 ) -> ReapiCheck:
-    operations = _operations(reapi, global_options, build_root, session)
+    operations = _operations(reapi, global_options, environments, build_root, session)
     output = _Output(console, goal.format)
     code = output.attempt(operations.check, goal_report.check_text, goal_report.check_json)
     return ReapiCheck(exit_code=code)
@@ -121,10 +139,11 @@ async def reapi_down(
     goal: ReapiDownSubsystem,
     reapi: ReapiSubsystem,
     global_options: GlobalOptions,
+    environments: EnvironmentsSubsystem,
     build_root: BuildRoot,
     session: SessionValues,
 ) -> ReapiDown:
-    operations = _operations(reapi, global_options, build_root, session)
+    operations = _operations(reapi, global_options, environments, build_root, session)
     output = _Output(console, goal.format)
     code = output.attempt(
         lambda: operations.down(kill=goal.kill), goal_report.down_text, goal_report.down_json
@@ -135,6 +154,7 @@ async def reapi_down(
 def _operations(
     reapi: ReapiSubsystem,
     global_options: GlobalOptions,
+    environments: EnvironmentsSubsystem,
     build_root: BuildRoot,
     session: SessionValues,
 ) -> Operations:
@@ -143,6 +163,7 @@ def _operations(
     return Operations(
         reapi=reapi,
         pants=pants,
+        environments=[*environments.names],
         build_root=root,
         # The run's own environment: the daemon's is that of whoever started it.
         env=session[CompleteEnvironmentVars],

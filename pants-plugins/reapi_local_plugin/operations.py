@@ -12,22 +12,30 @@ from urllib.parse import urlencode, urlsplit
 
 from reapi_local_plugin import options as own_options
 from reapi_local_plugin.launcher import admin
-from reapi_local_plugin.launcher.check import Proof, check
+from reapi_local_plugin.launcher.check import Proof, check, status, status_of
 from reapi_local_plugin.launcher.errors import LauncherError
+from reapi_local_plugin.launcher.execution import (
+    Execution,
+    execution_in,
+    must_be_offered,
+    user_notes,
+)
 from reapi_local_plugin.launcher.launch import ensure
 from reapi_local_plugin.launcher.running import Running, find_running
+from reapi_local_plugin.launcher.settings import Settings
 from reapi_local_plugin.launcher.stop import stop
-from reapi_local_plugin.other_hooks import name_of, other_hook
-from reapi_local_plugin.wiring import SWITCHES, Wiring, unwire, wire
+from reapi_local_plugin.obstacles import obstacles, to_execution
+from reapi_local_plugin.wiring import EXECUTION, PARALLELISM, SWITCHES, Wiring, unwire, wire
 
 
 @dataclass(frozen=True)
 class Up:
-    """`running` is None for a server that somebody else runs."""
+    """`running` is None for a server that somebody else runs, `execution` if it's a cache alone."""
 
     address: str
     instance: str
     running: Optional[Running]
+    execution: Optional[Execution]
     wiring: Wiring
     proofs: Sequence[Proof]
     notes: Sequence[str]
@@ -59,35 +67,62 @@ class Down:
 
 @dataclass(frozen=True)
 class Operations:
-    """`reapi` and `pants` hold the values of `[reapi]` and `[GLOBAL]`; `env` is the run's own."""
+    """`reapi` and `pants` hold the values of `[reapi]` and `[GLOBAL]`; `env` is the run's own.
+
+    `environments`: the names of `[environments-preview]`.
+    """
 
     reapi: Any
     pants: Any
+    environments: Sequence[str]
     build_root: Path
     env: Mapping[str, str]
     instance: str
 
-    def up(self, progress: Callable[[str], None]) -> Up:
-        """Have a server, wire Pants to it, prove that it works. Raises LauncherError."""
-        running, address = None, self.reapi.address
+    def up(self, progress: Callable[[str], None], *, execution: bool) -> Up:
+        """Have a server, wire Pants to it, prove that it works. Raises LauncherError.
+
+        `execution`: to run every process there; where that can't be, nothing is changed.
+        """
+        settings = self._settings(executes=execution)
+        if execution:
+            self._must_be_able_to_execute(settings)
+        running, offer, address = None, None, self.reapi.address
+        notes: list[str] = []
         if self._is_own:
-            running = ensure(self._settings, self.env, progress)
+            running = ensure(settings, self.env, progress)
             address = running.grpc_address
-        wiring = wire(self.build_root, self.pants.pants_config_files)
-        notes = [*(running.notes if running else ()), *wiring.notes, *self._obstacles()]
-        return Up(address, self.instance, running, wiring, self._server_proofs(), notes)
+            notes += running.notes
+        if execution and running is not None:
+            offer = execution_in(status_of(running, settings.words))
+            must_be_offered(offer, settings.words)
+            notes += [*user_notes(offer, settings), *self._execution_notes(offer)]
+        proofs = self._server_proofs(settings)
+        if offer is not None and not all(proof.ok for proof in proofs):
+            offer = None
+            notes.append("A proof failed, so Pants is set to use the server as a cache alone.")
+        wiring = wire(self.build_root, self.pants.pants_config_files, offer)
+        notes += wiring.notes
+        if not execution:
+            notes += self._obstacles(executes=False)
+            notes += self._executes_anyway(wiring)
+        return Up(address, self.instance, running, offer, wiring, proofs, notes)
 
     def check(self) -> Checked:
         """Prove that the server works, that Pants is set to use it, and that it did."""
-        proofs = [*self._server_proofs(), self._configured()]
-        if self._is_own and proofs[0].ok:
-            proofs.append(self._last_run())
+        settings = self._settings(executes=self._executes)
+        proofs = self._server_proofs(settings)
+        is_up = self._is_own and proofs[0].ok
+        proofs.append(self._configured(settings, is_up))
+        if is_up:
+            proofs.append(self._last_run(settings))
         return Checked(proofs)
 
     def down(self, *, kill: bool) -> Down:
         """Unwire Pants first, so that no build starts the server again. Raises LauncherError."""
         wiring = unwire(self.build_root)
-        stopped = self._is_own and stop(self._settings, self.env, kill=kill)
+        settings = self._settings(executes=False)
+        stopped = self._is_own and stop(settings, self.env, kill=kill)
         return Down(stopped, wiring)
 
     @property
@@ -95,64 +130,106 @@ class Operations:
         return own_options.is_own_server(self.reapi)
 
     @property
-    def _settings(self) -> Any:
-        return own_options.launcher_settings(self.reapi)
+    def _executes(self) -> bool:
+        """Whether Pants is set to send processes to a server."""
+        return bool(self.pants.remote_execution)
 
-    def _server_proofs(self) -> list[Proof]:
+    def _settings(self, *, executes: bool) -> Settings:
+        return own_options.launcher_settings(self.reapi, executes=executes)
+
+    def _server_proofs(self, settings: Settings) -> list[Proof]:
         if self._is_own:
-            return check(self._settings, self.env, self.instance)
+            return check(settings, self.env, self.instance)
         return [_reachable(self.reapi.address), _token(self.reapi.token_path)]
 
-    def _obstacles(self) -> list[str]:
-        """What keeps Pants from using the server though it is wired; sentences with the cure."""
+    def _obstacles(self, *, executes: bool) -> list[str]:
+        found = obstacles(self.reapi, self.pants)
+        if executes:
+            found += to_execution(self.pants, self.environments)
+        return found
+
+    def _must_be_able_to_execute(self, settings: Settings) -> None:
+        """Raises LauncherError where builds would fail if Pants sent its processes away."""
+        found = self._obstacles(executes=True)
+        if not self._is_own:
+            found.append(
+                f"{self.reapi.address} is run by somebody else: whether it runs processes, and "
+                "whether they find there what they need of this machine, can't be told from here. "
+                "Set remote_execution in [GLOBAL] yourself, or [reapi].address to auto."
+            )
+        if found:
+            raise LauncherError(
+                "Pants can't run its processes on the server; nothing was changed.",
+                " ".join(found),
+                f"Then run `{settings.words.up}`. Without `--execution` the server is a cache.",
+            )
+
+    def _execution_notes(self, offer: Execution) -> list[str]:
         found = []
-        if own_options.is_off(self.reapi):
-            found.append("[reapi].mode is off, so Pants won't use the server; set it to cache.")
-        other = other_hook(self.pants.backend_packages, self.pants.plugins)
-        if other is not None:
+        if self.environments:
             found.append(
-                f"{name_of(other)} provides remote caching too, and reapi-local leaves it to it; "
-                "remove one of the two backends."
+                "[environments-preview].names is set, so only processes of remote_environment "
+                "targets run on the server; all others stay where their environment says."
             )
-        if self.pants.remote_store_address is not None:
+        if not offer.caches:
             found.append(
-                f"[GLOBAL].remote_store_address is {self.pants.remote_store_address}, and what you "
-                "set there wins; remove it to use this server."
-            )
-        if self.pants.remote_oauth_bearer_token_path is not None:
-            found.append(
-                "[GLOBAL].remote_oauth_bearer_token_path is set, which Pants doesn't allow "
-                "together with a plugin that brings a token; remove it."
+                "This sandbox gives processes no directories to share, so builds of Python "
+                "environments repeat work that they would find done on this machine."
             )
         return found
 
-    def _configured(self) -> Proof:
+    def _executes_anyway(self, wiring: Wiring) -> list[str]:
+        """What to say if Pants goes on sending processes though it wasn't asked to here."""
+        if not self._executes or f"{EXECUTION} = true" in wiring.removed:
+            return []
+        note = (
+            f"Your own configuration sets {EXECUTION}, so Pants runs processes on the server. "
+            f"`{own_options.EXECUTION_WORDS.up}` adds the settings that belong to it."
+        )
+        return [note]
+
+    def _configured(self, settings: Settings, is_up: bool) -> Proof:
         name = "configured"
+        found = self._obstacles(executes=self._executes)
+        if found:
+            return Proof(name, False, 0.0, "Pants doesn't use this server", " ".join(found))
         off = [switch for switch in SWITCHES if not getattr(self.pants, switch)]
-        obstacles = self._obstacles()
-        if obstacles:
-            return Proof(name, False, 0.0, "Pants doesn't use this server", " ".join(obstacles))
         off_text = f"off in [GLOBAL]: {', '.join(off)}"
-        if len(off) == len(SWITCHES):
+        if len(off) == len(SWITCHES) and not self._executes:
             remedy = (
-                f"Run `{self._settings.words.up}`, which turns them on in .pants.rc unless the "
+                f"Run `{settings.words.up}`, which turns them on in .pants.rc unless the "
                 "repository's own configuration says otherwise."
             )
             return Proof(name, False, 0.0, off_text, remedy)
+        detail = "Pants is configured to use it"
+        if self._executes:
+            try:
+                detail += f" {self._runs_where(settings, is_up)}"
+            except LauncherError as error:
+                return Proof(name, False, 0.0, f"{error.what} {error.why}", error.remedy)
         # One that is off alone was set so by the user, as where only CI may write.
-        detail = "Pants is configured to use it" + (f", but {off_text}" if off else "")
-        return Proof(name, True, 0.0, detail, "")
+        return Proof(name, True, 0.0, detail + (f", but {off_text}" if off else ""), "")
 
-    def _last_run(self) -> Proof:
+    def _runs_where(self, settings: Settings, is_up: bool) -> str:
+        """How Pants uses a server that runs processes. Raises LauncherError if ours runs none."""
+        what = "processes of remote_environment targets" if self.environments else "every process"
+        at_once = getattr(self.pants, PARALLELISM)
+        if is_up:
+            offer = execution_in(status(settings, self.env) or {})
+            must_be_offered(offer, settings.words)
+            at_once = min(at_once, offer.slots)
+        return f"for {what}, {at_once} at once"
+
+    def _last_run(self, settings: Settings) -> Proof:
         """What the server counted for the last run that looked something up."""
         name = "last-run"
         began = time.monotonic()
-        running = find_running(self._settings, self.env)
+        running = find_running(settings, self.env)
         try:
             query = urlencode({"limit": 1, "instance": self.instance})
             answer = running.call("GET", f"/v1/runs?{query}") if running else {}
         except admin.AdminError as error:
-            return Proof(name, False, 0.0, str(error), f"Run `{self._settings.words.up}`.")
+            return Proof(name, False, 0.0, str(error), f"Run `{settings.words.up}`.")
         milliseconds = 1000 * (time.monotonic() - began)
         runs = answer.get("runs")
         if not isinstance(runs, list) or not runs:

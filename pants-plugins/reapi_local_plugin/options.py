@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Optional
 
@@ -24,15 +25,24 @@ WORDS = Words(
 )
 
 
-def launcher_settings(reapi: Any) -> Settings:
-    """The launcher's settings; `reapi` is the subsystem, or Pants' container of its values."""
+EXECUTION_WORDS = replace(WORDS, up="pants reapi-up --execution")
+
+
+def launcher_settings(reapi: Any, *, executes: bool) -> Settings:
+    """The launcher's settings; `reapi` is the subsystem, or Pants' container of its values.
+
+    `executes`: the server is there to run processes, so `reapi-up` alone is no remedy.
+    """
     return Settings(
         data_dir=reapi.data_dir,
         port=reapi.port,
         max_size=reapi.max_size,
         idle_exit_s=reapi.idle_exit,
         server_python=reapi.server_python,
-        words=WORDS,
+        slots=reapi.slots,
+        hermetic=reapi.hermetic,
+        sandbox=_plain(reapi.sandbox),
+        words=EXECUTION_WORDS if executes else WORDS,
     )
 
 
@@ -42,8 +52,8 @@ def is_own_server(reapi: Any) -> bool:
 
 
 def is_off(reapi: Any) -> bool:
-    """Whether `mode` is off; Pants hands out the enum's member."""
-    return bool(getattr(reapi.mode, "value", reapi.mode) == "off")
+    """Whether `mode` is off."""
+    return _plain(reapi.mode) == "off"
 
 
 def read_token(path: Optional[str]) -> Optional[str]:
@@ -58,3 +68,8 @@ def read_token(path: Optional[str]) -> Optional[str]:
     except (OSError, ValueError) as error:
         why = str(error)
     raise LauncherError("The server's token cannot be read.", f"{why}.", f"Correct {_TOKEN_PATH}.")
+
+
+def _plain(choice: Any) -> str:
+    """The text of a choice; Pants hands out the enum's member."""
+    return str(getattr(choice, "value", choice))

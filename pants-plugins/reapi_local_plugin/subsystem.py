@@ -15,16 +15,29 @@ class Mode(Enum):
     off = "off"
 
 
+class Sandbox(Enum):
+    """How the server keeps the processes it runs apart."""
+
+    auto = "auto"
+    slots = "slots"
+    bubblewrap = "bubblewrap"
+    process_group = "process-group"
+
+
 class ReapiSubsystem(Subsystem):
     options_scope = "reapi"
     help = (
-        "The local Remote Execution API server: `reapi-up` starts it and makes Pants use it, "
-        "`reapi-check` proves that it works, `reapi-down` undoes both."
+        "The local Remote Execution API server: `reapi-up` starts it and makes Pants use it as a "
+        "cache, `reapi-up --execution` makes it run the processes too, `reapi-check` proves that "
+        "it works, `reapi-down` undoes all of it."
     )
 
     mode = EnumOption(
         default=Mode.cache,
-        help="`cache`: read and write results of processes. `off`: build as without the server.",
+        help=(
+            "`cache`: read and write results of processes, and run them where `reapi-up "
+            "--execution` was said. `off`: build as without the server."
+        ),
     )
     address = StrOption(
         default="auto",
@@ -49,7 +62,8 @@ class ReapiSubsystem(Subsystem):
         default=True,
         help=(
             "Start the server before a build when it isn't running, as after a reboot. It waits 2 "
-            "seconds at most and never installs anything; `reapi-up` does that."
+            "seconds at most, 15 where the server runs the processes, and never installs "
+            "anything; `reapi-up` does that."
         ),
     )
     data_dir = StrOption(
@@ -76,5 +90,24 @@ class ReapiSubsystem(Subsystem):
         help=(
             "Interpreter (CPython 3.11 or newer, with the server's requirements) that runs the "
             "server. Unset: one that is found to have them, else a private environment is made."
+        ),
+    )
+    slots = IntOption(
+        default=0,
+        help="Processes the server runs at once. 0: as many as there are cores.",
+    )
+    hermetic = BoolOption(
+        default=False,
+        help=(
+            "Give the processes that the server runs no network but loopback. Building a Python "
+            "environment fetches from the package index, so do that first."
+        ),
+    )
+    sandbox = EnumOption(
+        default=Sandbox.auto,
+        help=(
+            "How the server keeps processes apart. `auto`: the strongest that works on this "
+            "machine, `slots` or `bubblewrap`. `process-group`: not at all, they may read and "
+            "write whatever you may; only for processes that you trust."
         ),
     )

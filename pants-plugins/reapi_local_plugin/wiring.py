@@ -1,4 +1,4 @@
-"""Making Pants ask for the server: the switches in `.pants.rc`, unless the repository sets them.
+"""Making Pants ask for the server: switches in `.pants.rc`, unless the repository sets them.
 
 Pants calls the plugin's hook only when one of the switches is on. Imports nothing of Pants.
 """
@@ -10,13 +10,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from reapi_local_plugin.launcher.errors import LauncherError
+from reapi_local_plugin.launcher.execution import Execution
 from reapi_local_plugin.rewire import pants_rc
 from reapi_local_plugin.rewire.edit import EditError, Plan
 from reapi_local_plugin.rewire.git_ignore import is_ignored
-from reapi_local_plugin.rewire.global_table import global_options
+from reapi_local_plugin.rewire.global_table import Setting, global_options, toml_value
 from reapi_local_plugin.rewire.toml_scan import TomlError
 
 SWITCHES = ("remote_cache_read", "remote_cache_write")
+EXECUTION = "remote_execution"
+CACHES = "remote_execution_append_only_caches_base_path"
+PARALLELISM = "process_execution_remote_parallelism"
 _FILE = ".pants.rc"
 
 
@@ -24,8 +28,9 @@ _FILE = ".pants.rc"
 class Wiring:
     """What `.pants.rc` holds of ours now.
 
-    `written` and `removed`: our lines put in and taken out. `kept`: switches the user set, as
-    "key = value in file". `notes`: sentences the user should see.
+    `written` and `removed`: our lines put in and taken out. `kept`: settings the user made, as
+    "key = value in file". `notes`: sentences the user should see. `executes`: Pants sends processes
+    to the server, as far as these files say.
     """
 
     path: Path
@@ -33,21 +38,38 @@ class Wiring:
     removed: Sequence[str] = ()
     kept: Sequence[str] = ()
     notes: Sequence[str] = ()
+    executes: bool = False
 
 
-def wire(build_root: Path, config_files: Sequence[str]) -> Wiring:
-    """Turn the switches on, but for those the user has set.
+def settings_for(execution: Execution | None) -> dict[str, Setting]:
+    """The options of [GLOBAL] that make Pants use a server: as a cache, or to run processes too."""
+    wanted: dict[str, Setting] = dict.fromkeys(SWITCHES, True)
+    if execution is None:
+        return wanted
+    wanted[EXECUTION] = True
+    # Without it, each process that builds a Python environment starts from nothing.
+    if execution.caches:
+        wanted[CACHES] = execution.caches
+    # Pants tells tools how many cores they may take by it, and its own default is 128.
+    wanted[PARALLELISM] = execution.slots
+    return wanted
+
+
+def wire(
+    build_root: Path, config_files: Sequence[str], execution: Execution | None = None
+) -> Wiring:
+    """Turn the switches on, but for those the user has set; `execution`: to run processes too.
 
     `config_files`: the files Pants reads as its configuration. Raises LauncherError with the lines
     to put in by hand.
     """
-    path = build_root / _FILE
+    path, wanted = build_root / _FILE, settings_for(execution)
     given = _given(build_root, config_files)
-    plan = _edit(path, {key: True for key in SWITCHES if key not in given})
-    kept = [f"{key} = {_toml(value)} in {file}" for key, (value, file) in given.items()]
-    kept += [f"{key} = {value} in {_FILE}" for key, value in plan.kept.items()]
+    plan = _edit(path, {key: value for key, value in wanted.items() if key not in given})
+    kept = {key: given[key] for key in wanted if key in given}
+    kept.update((key, (value, _FILE)) for key, value in plan.kept.items())
     notes = _left(plan)
-    if any("= true" not in line for line in kept):
+    if any(wanted[key] is True and value != "true" for key, (value, _) in kept.items()):
         notes.append(
             "A switch that the repository sets to something else than true was left so; what it "
             "switches off stays off."
@@ -56,7 +78,14 @@ def wire(build_root: Path, config_files: Sequence[str]) -> Wiring:
         notes.append(
             f"git doesn't ignore {_FILE}. It is for this machine: add `/{_FILE}` to .gitignore."
         )
-    return Wiring(path, plan.written, plan.removed, kept, notes)
+    return Wiring(
+        path=path,
+        written=plan.written,
+        removed=plan.removed,
+        kept=[f"{key} = {value} in {file}" for key, (value, file) in kept.items()],
+        notes=notes,
+        executes=execution is not None and kept.get(EXECUTION, ("true", ""))[0] == "true",
+    )
 
 
 def unwire(build_root: Path) -> Wiring:
@@ -66,7 +95,7 @@ def unwire(build_root: Path) -> Wiring:
     return Wiring(path, removed=plan.removed, notes=_left(plan))
 
 
-def _edit(path: Path, wanted: Mapping[str, bool] | None) -> Plan:
+def _edit(path: Path, wanted: Mapping[str, Setting] | None) -> Plan:
     try:
         plan = pants_rc.down(path) if wanted is None else pants_rc.up(path, wanted)
     except EditError as error:
@@ -79,23 +108,23 @@ def _edit(path: Path, wanted: Mapping[str, bool] | None) -> Plan:
     return plan
 
 
-def _given(build_root: Path, config_files: Sequence[str]) -> dict[str, tuple[object, str]]:
-    """The switches that configuration files set, with value and file; the last file wins."""
-    given: dict[str, tuple[object, str]] = {}
+def _given(build_root: Path, config_files: Sequence[str]) -> dict[str, tuple[str, str]]:
+    """What configuration files set in [GLOBAL], with value and file; the last file wins."""
+    given: dict[str, tuple[str, str]] = {}
     for name in config_files:
         try:
             options = global_options((build_root / name).read_text(encoding="utf-8"))
         except (OSError, TomlError):
             continue  # Pants itself reads these files and complains better
-        given.update({key: (options[key], name) for key in SWITCHES if key in options})
+        given.update({key: (_shown(value), name) for key, value in options.items()})
     return given
+
+
+def _shown(value: object) -> str:
+    return toml_value(value) if isinstance(value, (str, bool, int)) else repr(value)
 
 
 def _left(plan: Plan) -> list[str]:
     if not plan.left:
         return []
     return [f"Your own lines among ours in {_FILE} were kept: {'; '.join(plan.left)}"]
-
-
-def _toml(value: object) -> str:
-    return str(value).lower() if isinstance(value, bool) else repr(value)

@@ -17,13 +17,16 @@ from reapi_local.admin.check import Checker
 from reapi_local.admin.listener import AdminListener
 from reapi_local.clock import Clock, SystemClock
 from reapi_local.config import Config, Transport
+from reapi_local.execution import Execution
 from reapi_local.ports import bind_first, free_port, is_loopback
 from reapi_local.rpc.action_cache import ActionCacheService
 from reapi_local.rpc.border import Border
 from reapi_local.rpc.byte_stream import ByteStreamService
 from reapi_local.rpc.capabilities import CapabilitiesService
 from reapi_local.rpc.cas import CasService
+from reapi_local.rpc.execution import ExecutionService
 from reapi_local.rpc.instances import Instances
+from reapi_local.rpc.operations import OperationsService
 from reapi_local.rpc.server import GrpcServer
 from reapi_local.state import FORMAT, State, remembered, write_state
 from reapi_local.store.completeness import CompleteResults
@@ -62,6 +65,8 @@ class App:
         self._blobs = GenerationStore(
             os.path.join(config.data_dir, "store"), limits, clock, durable=config.sync == "full"
         )
+        self._results = CompleteResults(GenerationResults(self._blobs), self._blobs)
+        self._execution = Execution(config, self._blobs, self._results, clock, self._tally)
         self._byte_stream = ByteStreamService(self._blobs, self._instances)
         self._max_bytes = limits.max_bytes
 
@@ -69,9 +74,12 @@ class App:
         """Begin to listen, then say so in the state file.
 
         Raises:
-            CannotStart: the port asked for is taken.
+            CannotStart: the port asked for is taken, or no sandbox works and one has to.
         """
         config, known = self._config, self._remembered
+        self._execution.begin()
+        if config.execution.execution == "on":
+            await self._must_execute()
         wanted = (config.port,) if config.port else (known.grpc_port, _DEFAULT_PORT)
         port = free_port(config.host, wanted)
         if config.port and port != config.port:
@@ -88,6 +96,11 @@ class App:
         await self._admin.start()
         self.admin_port = self._admin.port
         self._write_state(os.getpid())
+
+    async def _must_execute(self) -> None:
+        if not await self._execution.is_made():
+            why = " ".join((await self._execution.describe())["reasons"])
+            raise CannotStart("no-sandbox", f"actions can't be executed here: {why}")
 
     def _bind(self, port: int) -> int:
         host = _bracketed(self._config.host)
@@ -106,12 +119,14 @@ class App:
         return self._config.transport
 
     def _services(self) -> dict[str, object]:
-        results = CompleteResults(GenerationResults(self._blobs), self._blobs)
+        instances, execution = self._instances, self._execution
         return {
-            "ActionCache": ActionCacheService(results, self._instances, self._tally, self._clock),
+            "ActionCache": ActionCacheService(self._results, instances, self._tally, self._clock),
             "ByteStream": self._byte_stream,
-            "Capabilities": CapabilitiesService(self._instances),
-            "ContentAddressableStorage": CasService(self._blobs, self._instances),
+            "Capabilities": CapabilitiesService(instances, execution),
+            "ContentAddressableStorage": CasService(self._blobs, instances),
+            "Execution": ExecutionService(execution, instances),
+            "Operations": OperationsService(execution, instances),
         }
 
     async def until_stopped(self) -> None:
@@ -130,11 +145,18 @@ class App:
     async def stop(self) -> None:
         """Finish calls in flight, refuse new ones, close the store, and say so."""
         self._stop.set()
+        self._execution.drain()
         await self._grpc.stop(_GRACE_SECONDS)
+        await self._execution.close()
         await self._admin.stop()
         await self._byte_stream.close()
         await self._blobs.close()
         self._write_state(None)
+
+    async def abandon(self) -> None:
+        """Close what a start that failed has opened."""
+        await self._execution.close()
+        await self._blobs.close()
 
     def request_stop(self) -> None:
         """Let :meth:`until_stopped` return."""
@@ -154,8 +176,8 @@ class App:
             "data_dir": self._config.data_dir,
         }
 
-    def status(self) -> dict[str, Any]:
-        """Health, and how much is stored and was asked."""
+    async def status(self) -> dict[str, Any]:
+        """Health, how much is stored and was asked, and how actions are executed."""
         space = self._blobs.space
         return self.health() | {
             "store": {
@@ -164,9 +186,11 @@ class App:
                 "free_disk_bytes": space.free_bytes,
                 "generations": len(self._blobs.stack.generations),
             },
+            "execution": await self._execution.describe(),
             "instances": self._instances.names(),
             "calls": {method: asdict(count) for method, count in self._tally.calls.items()},
             "action_cache": {name: asdict(count) for name, count in self._tally.caches.items()},
+            "executions": {name: asdict(n) for name, n in self._tally.executions.items()},
         }
 
     def runs(self, instance: str | None, limit: int) -> list[dict[str, Any]]:
@@ -226,8 +250,10 @@ async def _started(config: Config, version: str, clock: Clock) -> App:
     try:
         await app.start()
     except CannotStart:
+        await app.abandon()
         raise
     except Exception as error:
+        await app.abandon()
         raise CannotStart(
             "failed",
             f"the server can't listen on {config.host}: {error}; choose an address of this "

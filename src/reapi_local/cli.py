@@ -11,7 +11,7 @@ import os
 import signal
 import sys
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from reapi_local import __version__
@@ -69,10 +69,33 @@ def make_parser() -> argparse.ArgumentParser:
     add("--idle-exit", metavar="SECONDS", help="stop after so long without a call (default: never)")
     add("--sync", metavar="MODE", help="full: survive a power loss (default); relaxed: faster")
     add("--transport", metavar="NAME", help="auto (default), native or grpcio")
+    _add_execution(serve.add_argument_group("execution of actions").add_argument)
     add("--config", metavar="FILE", help="TOML file with the same settings, max_size = … and so on")
     add("--version-label", default=__version__, help=argparse.SUPPRESS)
     add("--ready-fd", type=int, metavar="N", help=argparse.SUPPRESS)
     return parser
+
+
+def _add_execution(add: Callable[..., object]) -> None:
+    add("--execution", metavar="WHEN", help="auto: on loopback (default), on, or off")
+    add(
+        "--sandbox",
+        metavar="NAME",
+        help="auto: the strongest that works (default), slots, bubblewrap, or process-group, "
+        "which contains nothing",
+    )
+    add("--slots", metavar="N", help="actions at once (default 0: one per core)")
+    add("--hermetic", action="store_const", const=True, help="no action gets the network")
+    add("--action-timeout", metavar="SECONDS", help="for actions that bring none (default 3600)")
+    add("--max-action-timeout", metavar="SECONDS", help="what they may ask for (default 86400)")
+    add("--watch-grace", metavar="SECONDS", help="until an unwatched action is ended (default 10)")
+    add("--input-cache", metavar="SIZE", help="for directory trees of inputs (default 4GiB)")
+    add("--scratch-size", metavar="SIZE", help="what an action may write (default: by memory)")
+    add("--scratch-inodes", metavar="N", help="files it may make (default 1000000)")
+    add("--action-memory", metavar="SIZE", help="memory it may use (default: no limit)")
+    add("--action-processes", metavar="N", help="processes it may have (default 4096)")
+    add("--action-cpu-seconds", metavar="N", help="CPU each process may use (default: no limit)")
+    add("--action-file-size", metavar="SIZE", help="largest file (default: no limit)")
 
 
 def _read(file: str | None) -> Mapping[str, Any]:

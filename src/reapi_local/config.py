@@ -18,6 +18,9 @@ from reapi_local.protocol.instance import check_instance_name
 Transport: TypeAlias = Literal["auto", "native", "grpcio"]
 """What carries gRPC; ``auto`` = native where it is installed."""
 
+Offer: TypeAlias = Literal["auto", "on", "off"]
+"""Whether actions are executed; ``auto`` = on loopback, where a sandbox works."""
+
 ENVIRONMENT_PREFIX: Final = "REAPI_LOCAL_"
 _UNITS: Final = {"": 1, "B": 1} | {
     unit: base**power
@@ -35,11 +38,46 @@ class ConfigError(Exception):
 
 
 @dataclass(frozen=True)
+class ExecutionConfig:
+    """How actions are executed. Sizes in bytes, times in seconds.
+
+    ``sandbox`` auto = the strongest that works. ``slots``: actions at once, 0 = one per core.
+    ``hermetic``: no action gets the network. ``action_timeout`` is for actions that bring none,
+    ``max_action_timeout`` the most they may ask for. ``watch_grace``: how long an action goes on
+    when nobody waits for it any more.
+    """
+
+    execution: Offer = "auto"
+    sandbox: str = "auto"
+    slots: int = 0
+    hermetic: bool = False
+    action_timeout: float = 3600.0
+    max_action_timeout: float = 86400.0
+    watch_grace: float = 10.0
+    input_cache: int = 4 * 1024**3
+
+
+@dataclass(frozen=True)
+class LimitsConfig:
+    """What one action may use; sizes in bytes. 0 = as much as there is, but for the scratch space,
+    where it is a share of the memory.
+    """
+
+    scratch_size: int = 0
+    scratch_inodes: int = 1_000_000
+    action_memory: int = 0
+    action_processes: int = 4096
+    action_cpu_seconds: int = 0
+    action_file_size: int = 0
+
+
+@dataclass(frozen=True)
 class Config:
     """What ``serve`` needs to know. Sizes in bytes, times in seconds.
 
     ``port`` 0 = the one used last, else 8980, else any. ``instances`` empty = made on first use.
     ``idle_exit`` 0 = never. ``sync`` relaxed = faster, and a power loss costs the newest part.
+    ``execution`` and ``limits`` hold settings with names of their own, on the same level.
     """
 
     data_dir: str
@@ -52,6 +90,8 @@ class Config:
     idle_exit: float = 0.0
     sync: str = "full"
     transport: Transport = "auto"
+    execution: ExecutionConfig = ExecutionConfig()
+    limits: LimitsConfig = LimitsConfig()
 
 
 def parse_size(text: str) -> int:
@@ -89,6 +129,24 @@ def _seconds(value: Any) -> float:
     if not 0 <= seconds < 1e9:
         raise ValueError(f"{value!r} isn't a usable number of seconds")
     return seconds
+
+
+def _count(most: int) -> Callable[[Any], int]:
+    def parse(value: Any) -> int:
+        if isinstance(value, bool) or not re.fullmatch("[0-9]{1,15}", str(value)):
+            raise ValueError(f"{value!r} isn't a number")
+        if int(value) > most:
+            raise ValueError(f"{value!r} is too much; at most {most}")
+        return int(value)
+
+    return parse
+
+
+def _switch(value: Any) -> bool:
+    try:
+        return {"true": True, "1": True, "false": False, "0": False}[str(value).lower()]
+    except KeyError:
+        raise ValueError(f"{value!r} isn't true or false") from None
 
 
 def _port(value: Any) -> int:
@@ -137,7 +195,25 @@ _PARSERS: Final[dict[str, Callable[[Any], Any]]] = {
     "idle_exit": _seconds,
     "sync": _one_of("full", "relaxed"),
     "transport": _one_of("auto", "native", "grpcio"),
+    "execution": _one_of("auto", "on", "off"),
+    "sandbox": _one_of("auto", "slots", "bubblewrap", "process-group"),
+    "slots": _count(1024),
+    "hermetic": _switch,
+    "action_timeout": _seconds,
+    "max_action_timeout": _seconds,
+    "watch_grace": _seconds,
+    "input_cache": _size,
+    "scratch_size": _free,
+    "scratch_inodes": _count(1_000_000_000),
+    "action_memory": _free,
+    "action_processes": _count(4_194_304),
+    "action_cpu_seconds": _count(10**9),
+    "action_file_size": _free,
 }
+SETTINGS: Final = tuple(_PARSERS)
+"""The names of all settings."""
+
+_PARTS: Final = {"execution": ExecutionConfig, "limits": LimitsConfig}
 
 
 def parse_config(*sources: tuple[str, Mapping[str, Any]]) -> Config:
@@ -164,10 +240,13 @@ def parse_config(*sources: tuple[str, Mapping[str, Any]]) -> Config:
         problems.append("data_dir isn't set; say where to keep the data with --data-dir")
     if problems:
         raise ConfigError("\n".join(problems))
+    for part, kind in _PARTS.items():
+        own = {field.name: values.pop(field.name) for field in fields(kind) if field.name in values}
+        values[part] = kind(**own)
     return Config(**values)
 
 
 def from_environment(environment: Mapping[str, str]) -> dict[str, str]:
     """The settings given as ``REAPI_LOCAL_…`` variables; others of that prefix aren't ours."""
-    names = {ENVIRONMENT_PREFIX + field.name.upper(): field.name for field in fields(Config)}
+    names = {ENVIRONMENT_PREFIX + name.upper(): name for name in SETTINGS}
     return {names[variable]: value for variable, value in environment.items() if variable in names}

@@ -7,8 +7,11 @@ the caller must never carry one of those.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import IntEnum
-from typing import ClassVar
+from typing import ClassVar, Final, Protocol
+
+_MOST_NAMED: Final = 3
 
 
 class Code(IntEnum):
@@ -18,9 +21,11 @@ class Code(IntEnum):
     CANCELLED = 1
     UNKNOWN = 2
     INVALID_ARGUMENT = 3
+    DEADLINE_EXCEEDED = 4
     NOT_FOUND = 5
     PERMISSION_DENIED = 7
     RESOURCE_EXHAUSTED = 8
+    FAILED_PRECONDITION = 9
     ABORTED = 10
     OUT_OF_RANGE = 11
     UNIMPLEMENTED = 12
@@ -67,6 +72,12 @@ class UploadNotFound(ReapiError):
     code = Code.NOT_FOUND
 
 
+class OperationNotFound(ReapiError):
+    """No operation has that name: it never was, or it ended and has been forgotten since."""
+
+    code = Code.NOT_FOUND
+
+
 class UploadUnderWay(ReapiError):
     """Another call is writing under that name, or has broken off and isn't known to have yet."""
 
@@ -95,6 +106,12 @@ class StorageFull(ReapiError):
     code = Code.RESOURCE_EXHAUSTED
 
 
+class QueueFull(ReapiError):
+    """As many executions wait as may; clients such as Pants try again a little later."""
+
+    code = Code.UNAVAILABLE
+
+
 class Unauthenticated(ReapiError):
     """The call carries no token, or not one this server knows."""
 
@@ -105,3 +122,44 @@ class Draining(ReapiError):
     """The server is stopping: it finishes what is in flight and takes nothing new."""
 
     code = Code.UNAVAILABLE
+
+
+class BlobName(Protocol):
+    """What an error tells of a blob: the part of a ``Digest`` that this module needs."""
+
+    @property
+    def hash_hex(self) -> str: ...
+
+    @property
+    def size_bytes(self) -> int: ...
+
+
+class MissingInputs(ReapiError):
+    """Blobs an action needs aren't in the store: upload ``digests`` and execute it again."""
+
+    code = Code.FAILED_PRECONDITION
+
+    def __init__(self, digests: Sequence[BlobName]) -> None:
+        self.digests = tuple(digests)
+        named = ", ".join(map(str, self.digests[:_MOST_NAMED]))
+        rest = len(self.digests) - _MOST_NAMED
+        more = f" and {rest} more" if rest > 0 else ""
+        super().__init__(f"inputs aren't in the store: {named}{more}; upload them and try again")
+
+
+class BadOutput(ReapiError):
+    """The action left an output of another kind than its command declares, or an unreadable one."""
+
+    code = Code.FAILED_PRECONDITION
+
+
+class ActionTimedOut(ReapiError):
+    """The action ran longer than its timeout, and was killed."""
+
+    code = Code.DEADLINE_EXCEEDED
+
+
+class ActionCancelled(ReapiError):
+    """Its client, the last one of several, cancelled the action or went away."""
+
+    code = Code.CANCELLED

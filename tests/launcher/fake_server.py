@@ -2,7 +2,8 @@
 
 It becomes `__main__.py` of a package called `reapi_local`: same flags, ready line, state file, lock
 and admin interface as the real one, with sockets that listen but speak no gRPC. Where the variable
-FAKE_SERVER_GATE names a FIFO, it opens it before it says that it is ready.
+FAKE_SERVER_GATE names a FIFO, it opens it before it says that it is ready. It says that it runs
+processes, in any sandbox but bubblewrap.
 """
 
 from __future__ import annotations
@@ -33,6 +34,9 @@ def main() -> int:
     parser.add_argument("--max-size", type=_size, default=20 * 1024**3)
     parser.add_argument("--instance", action="append", default=[])
     parser.add_argument("--idle-exit", type=float, default=0)
+    parser.add_argument("--slots", type=int, default=0)
+    parser.add_argument("--hermetic", action="store_true")
+    parser.add_argument("--sandbox", default="auto")
     parser.add_argument("--version-label", default="0")
     parser.add_argument("--ready-fd", type=int)
     return _Server(parser.parse_args()).run()
@@ -115,6 +119,7 @@ class _Server:
                     "free_disk_bytes": 100 * 1024**3,
                     "generations": 2,
                 },
+                "execution": self._execution(),
                 "instances": ["main"],
                 "calls": {"ActionCache/GetActionResult": {"count": 1200, "errors": 0}},
                 "action_cache": {"main": {"hits": 900, "misses": 300, "writes": 300}},
@@ -133,6 +138,19 @@ class _Server:
             threading.Timer(0.05, self.stopped.set).start()
             return 202, {"status": "stopping"}
         return 404, {"error": "not-found", "message": f"There is no {path}."}
+
+    def _execution(self) -> dict[str, Any]:
+        sandbox = {"auto": "slots"}.get(self.options.sandbox, self.options.sandbox)
+        offered, weak = sandbox != "bubblewrap", sandbox == "process-group"
+        return {
+            "offered": offered,
+            "sandbox": sandbox if offered else "",
+            "slots": (self.options.slots or 2) if offered else 0,
+            "caches": "/reapi/caches" if offered and not weak else "",
+            "hermetic": self.options.hermetic,
+            "notes": ["Processes can read your files."] if weak else [],
+            "reasons": [] if offered else ["There is no `bwrap`; `apt install bubblewrap`."],
+        }
 
     def _listen(self, last: dict[str, Any]) -> socket.socket | None:
         wanted = self.options.port

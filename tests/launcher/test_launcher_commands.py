@@ -26,6 +26,45 @@ def test_up_prints_where_the_server_is_and_flags_for_bazel(site: Site) -> None:
     assert "\x1b" not in done.stdout
 
 
+@pytest.mark.skipif(REAL, reason="the stand-in runs processes in whatever sandbox is named")
+def test_up_says_how_processes_run_and_how_bazel_sends_them(site: Site) -> None:
+    done = site.run("up", "--slots=3", "--hermetic")
+    address = f"grpc://127.0.0.1:{site.state()['grpc_port']}"
+
+    assert "  execution  slots sandbox, 3 at once, no network\n" in done.stdout
+    assert f"in place of the first:\n  --remote_executor={address}\n" in done.stdout
+    answer = site.json("up")
+    assert answer["bazel_execution_flags"] == [f"--remote_executor={address}"]
+    assert (answer["execution"]["slots"], answer["execution"]["hermetic"]) == (3, True)
+    assert answer["notes"] == []
+
+
+@pytest.mark.skipif(REAL, reason="the stand-in has no bubblewrap")
+def test_where_no_processes_run_up_offers_none_and_status_says_why(site: Site) -> None:
+    up = site.run("up", "--sandbox=bubblewrap")
+    status = site.run("status")
+
+    assert up.returncode == 0, "it is a cache all the same"
+    assert "  execution  none\n" in up.stdout
+    assert "--remote_executor" not in up.stdout
+    assert "  execution    none\n" in status.stdout
+    assert "note:   There is no `bwrap`; `apt install bubblewrap`.\n" in status.stdout
+
+
+@pytest.mark.skipif(REAL, reason="the stand-in runs processes in whatever sandbox is named")
+def test_what_a_running_server_was_not_started_with_is_noted(site: Site) -> None:
+    site.json("up", "--sandbox=process-group")
+    notes = site.json("up", "--slots=9", "--sandbox=slots", "--hermetic")["notes"]
+
+    change = "; to change: `reapi-local down`, then `reapi-local up`."
+    assert notes == [
+        "Processes can read your files.",
+        "The running server runs 2 processes at once" + change,
+        "The running server's sandbox is process-group" + change,
+        "The running server gives processes the network" + change,
+    ]
+
+
 def test_check_lists_every_proof_and_succeeds(site: Site) -> None:
     site.json("up")
     done = site.run("check")
@@ -106,7 +145,10 @@ def test_purge_without_a_terminal_or_yes_deletes_nothing(site: Site) -> None:
 
 @pytest.mark.parametrize(
     "arguments",
-    [["up", "--port=high"], ["up", "--max-size=lots"], ["fly"], [], ["status", "--colour"]],
+    [
+        *(["up", "--port=high"], ["up", "--max-size=lots"], ["up", "--slots=-1"]),
+        *(["up", "--sandbox=none"], ["fly"], [], ["status", "--colour"]),
+    ],
     ids=" ".join,
 )
 def test_a_wrong_call_ends_with_status_2(site: Site, arguments: list[str]) -> None:

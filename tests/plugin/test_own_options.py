@@ -23,17 +23,20 @@ def operations(root: Path, address: str, token_path: str | None = None) -> Opera
         max_size=None,
         idle_exit=0,
         server_python=None,
+        slots=0,
+        hermetic=False,
+        sandbox="auto",
     )
     pants = SimpleNamespace(
         backend_packages=[],
         plugins=[],
         pants_config_files=[],
         remote_store_address=None,
-        remote_oauth_bearer_token_path=None,
+        remote_execution=False,
         remote_cache_read=True,
         remote_cache_write=True,
     )
-    return Operations(reapi, pants, root, {"XDG_CACHE_HOME": str(root)}, "some")
+    return Operations(reapi, pants, [], root, {"XDG_CACHE_HOME": str(root)}, "some")
 
 
 def test_no_file_means_no_token() -> None:

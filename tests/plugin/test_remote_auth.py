@@ -1,4 +1,4 @@
-"""The hook never raises, whatever Pants hands it, and says at most one thing.
+"""The hook says at most one thing, and ends no command but a build that can't do without a server.
 
 What it needs of Pants is two small classes and the build root, so stand-ins will do here; the real
 ones are used where Pants itself runs.
@@ -11,6 +11,7 @@ import importlib
 import logging
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -20,9 +21,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from launcher.harness import REAL, Site
+
 NAME = "reapi_local_plugin.remote_auth"
 _NAMES = ["mode", "address", "token_path", "instance", "data_dir", "port", "max_size"]
-_NAMES += ["idle_exit", "server_python", "remote_store_address", "remote_instance_name"]
+_NAMES += ["idle_exit", "server_python", "slots", "hermetic", "sandbox"]
+_NAMES += ["remote_store_address", "remote_execution_address", "remote_instance_name"]
+_NAMES += ["remote_execution"]
 
 
 class AuthPluginState(enum.Enum):
@@ -36,6 +41,7 @@ class AuthPluginResult:
     store_headers: dict[str, str]
     execution_headers: dict[str, str]
     store_address: str | None = None
+    execution_address: str | None = None
     instance_name: str | None = None
     plugin_name: str | None = None
 
@@ -53,7 +59,9 @@ class Options:
             backend_packages=["reapi_local_plugin"],
             plugins=[],
             remote_store_address=values.get("remote_store_address"),
+            remote_execution_address=values.get("remote_execution_address"),
             remote_instance_name=values.get("remote_instance_name"),
+            remote_execution=values.get("remote_execution", False),
         )
 
     def for_scope(self, scope: str) -> Any:
@@ -134,7 +142,9 @@ _VALUES = st.dictionaries(st.sampled_from(_NAMES), _ANY)
 def test_strange_values_of_options_never_raise(
     hook: Callable[[Options], AuthPluginResult], values: dict[str, Any], builds: bool
 ) -> None:
-    hook(Options("test" if builds else "reapi-check", **values))
+    may_end = builds and values.get("remote_execution")
+    with suppress(SystemExit) if may_end else nullcontext():
+        hook(Options("test" if builds else "reapi-check", **values))
 
 
 @pytest.mark.parametrize("lacking", ["goals", "reapi", "everything"])
@@ -202,3 +212,106 @@ def test_an_address_in_global_gets_neither_token_nor_a_second_address(
     assert result.state is AuthPluginState.OK
     assert result.store_address is None
     assert result.store_headers == {"x": "2"}
+
+
+def ended(
+    hook: Callable[[Options], AuthPluginResult], caplog: pytest.LogCaptureFixture, options: Options
+) -> str:
+    """What was said to a build that was ended."""
+    with pytest.raises(SystemExit) as raised:
+        hook(options)
+    assert raised.value.code == 1
+    assert [record.levelno for record in caplog.records] == [logging.ERROR]
+    return caplog.messages[0]
+
+
+def test_a_build_that_sends_processes_is_ended_with_the_remedy(
+    hook: Callable[[Options], AuthPluginResult], caplog: pytest.LogCaptureFixture
+) -> None:
+    said = ended(hook, caplog, Options("test", remote_execution=True))
+    assert "[reapi].autostart is off. `pants reapi-up --execution` starts it." in said
+    assert "--no-remote-execution" in said
+
+
+@pytest.mark.parametrize(
+    ("values", "why"),
+    [
+        ({"mode": "off"}, "[reapi].mode is off"),
+        ({"remote_store_address": "grpc://a:1"}, "sets only one of"),
+        ({"remote_execution_address": "grpc://a:1"}, "sets only one of"),
+        ({"address": "grpc://a:1", "token_path": "/no/such"}, "[reapi].token_path"),
+        ({"data_dir": Hostile()}, "reapi-local failed: AttributeError("),
+    ],
+)
+def test_it_is_told_what_is_in_the_way(
+    hook: Callable[[Options], AuthPluginResult],
+    caplog: pytest.LogCaptureFixture,
+    values: dict[str, Any],
+    why: str,
+) -> None:
+    assert why in ended(hook, caplog, Options("test", remote_execution=True, **values))
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        Options("reapi-down", remote_execution=True),
+        Options("reapi-check", remote_execution=True, mode="off"),
+        Options("reapi-up", remote_execution=True, remote_store_address="grpc://a:1"),
+        Options("test", builtin="help", remote_execution=True),
+        Options(remote_execution=True),
+    ],
+)
+def test_a_command_that_sends_none_goes_on_in_silence(
+    hook: Callable[[Options], AuthPluginResult],
+    caplog: pytest.LogCaptureFixture,
+    options: Options,
+) -> None:
+    assert hook(options).state is AuthPluginState.UNAVAILABLE
+    assert caplog.messages == []
+
+
+def test_a_server_given_by_address_gets_processes_only_where_pants_sends_them(
+    hook: Callable[[Options], AuthPluginResult],
+) -> None:
+    executing = hook(Options("test", address="grpc://a:1", remote_execution=True))
+    assert (executing.store_address, executing.execution_address) == ("grpc://a:1", "grpc://a:1")
+    assert hook(Options("test", address="grpc://a:1")).execution_address is None
+
+
+def test_two_addresses_in_global_are_left_to_the_user(
+    hook: Callable[[Options], AuthPluginResult],
+) -> None:
+    addresses = {"remote_store_address": "grpc://a:1", "remote_execution_address": "grpc://b:1"}
+    result = hook(Options("test", remote_execution=True, **addresses))
+    assert result.state is AuthPluginState.OK
+    assert (result.store_address, result.execution_address) == (None, None)
+    assert result.execution_headers == {"x": "1"}
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Iterator[Site]:
+    made = Site(tmp_path / "installed")
+    yield made
+    made.clean_up()
+
+
+@pytest.mark.skipif(REAL, reason="the stand-in says what it is told to offer")
+def test_the_users_own_server_gets_processes_with_its_token(
+    hook: Callable[[Options], AuthPluginResult], site: Site
+) -> None:
+    up = site.json("up")
+    result = hook(Options("test", data_dir=str(site.data_dir), remote_execution=True))
+    assert result.execution_address == result.store_address == up["grpc_address"]
+    assert result.execution_headers["authorization"] == f"Bearer {up['token']}"
+
+
+@pytest.mark.skipif(REAL, reason="the stand-in has no bubblewrap")
+def test_a_build_is_ended_where_the_server_runs_no_processes(
+    hook: Callable[[Options], AuthPluginResult], caplog: pytest.LogCaptureFixture, site: Site
+) -> None:
+    site.json("up", "--sandbox=bubblewrap")
+    said = ended(hook, caplog, Options("test", data_dir=str(site.data_dir), remote_execution=True))
+    assert "apt install bubblewrap" in said
+    result = hook(Options("test", data_dir=str(site.data_dir)))
+    assert result.state is AuthPluginState.OK, "as a cache it serves"

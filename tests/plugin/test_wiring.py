@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 
 from reapi_local_plugin.launcher.errors import LauncherError
+from reapi_local_plugin.launcher.execution import Execution
 from reapi_local_plugin.wiring import unwire, wire
 from rewire.odd_toml import CASES, odd_files
 
 READ, WRITE = "remote_cache_read = true", "remote_cache_write = true"
+EXECUTE = "remote_execution = true"
+CACHES = 'remote_execution_append_only_caches_base_path = "/reapi/caches"'
+PARALLELISM = "process_execution_remote_parallelism = 2"
+OFFER = Execution(offered=True, sandbox="slots", slots=2, caches="/reapi/caches")
 
 
 def options(file: Path) -> list[str]:
@@ -25,6 +31,47 @@ def test_a_repository_that_sets_nothing_gets_both_switches(tmp_path: Path) -> No
     assert options(tmp_path / ".pants.rc") == ["[GLOBAL]", READ, WRITE]
     assert list(wiring.written) == ["[GLOBAL]", READ, WRITE]
     assert (list(wiring.kept), list(wiring.notes)) == ([], [])
+
+
+def test_to_run_processes_it_gets_what_belongs_to_that_too(tmp_path: Path) -> None:
+    wiring = wire(tmp_path, [], OFFER)
+    lines = ["[GLOBAL]", READ, WRITE, EXECUTE, CACHES, PARALLELISM]
+    assert options(tmp_path / ".pants.rc") == lines
+    assert list(wiring.written) == lines
+    assert wiring.executes
+
+
+def test_a_sandbox_without_caches_gets_no_path_for_them(tmp_path: Path) -> None:
+    wire(tmp_path, [], replace(OFFER, sandbox="process-group", caches=""))
+    assert options(tmp_path / ".pants.rc") == ["[GLOBAL]", READ, WRITE, EXECUTE, PARALLELISM]
+
+
+def test_wired_as_a_cache_again_it_runs_nothing_and_says_what_went(tmp_path: Path) -> None:
+    wire(tmp_path, [], OFFER)
+    wiring = wire(tmp_path, [])
+    assert options(tmp_path / ".pants.rc") == ["[GLOBAL]", READ, WRITE]
+    assert list(wiring.removed) == [EXECUTE, CACHES, PARALLELISM]
+    assert not wiring.executes
+
+
+def test_what_the_user_set_for_execution_wins(tmp_path: Path) -> None:
+    (tmp_path / "pants.toml").write_text("[GLOBAL]\nprocess_execution_remote_parallelism = 8\n")
+    (tmp_path / ".pants.rc").write_text("[GLOBAL]\nremote_execution = false\n")
+    wiring = wire(tmp_path, ["pants.toml"], OFFER)
+    assert list(wiring.written) == [READ, WRITE, CACHES]
+    assert list(wiring.kept) == [
+        "process_execution_remote_parallelism = 8 in pants.toml",
+        "remote_execution = false in .pants.rc",
+    ]
+    assert any("stays off" in note for note in wiring.notes)
+    assert not wiring.executes
+
+
+def test_a_number_of_the_users_is_no_switch_that_is_off(tmp_path: Path) -> None:
+    (tmp_path / "pants.toml").write_text("[GLOBAL]\nprocess_execution_remote_parallelism = 8\n")
+    wiring = wire(tmp_path, ["pants.toml"], OFFER)
+    assert list(wiring.notes) == []
+    assert wiring.executes
 
 
 def test_a_switch_of_the_repository_is_kept_and_named_with_its_file(tmp_path: Path) -> None:

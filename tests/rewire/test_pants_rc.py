@@ -16,7 +16,7 @@ def parsed(text: str | None) -> dict[str, Any]:
     return tomllib.loads((text or "").removeprefix("\ufeff"))
 
 
-def up(text: str | None, **wanted: bool | str) -> str:
+def up(text: str | None, **wanted: bool | str | int) -> str:
     plan = plan_up(text, wanted or WANTED)
     assert plan.refusal is None
     assert plan.text is not None
@@ -44,9 +44,11 @@ def test_odd_files_are_extended_and_restored(name: str, mark: str) -> None:
 
 
 @settings(max_examples=400)
-@given(odd_files(), st.booleans())
-def test_any_file_keeps_its_settings_and_gets_its_bytes_back(text: str, execute: bool) -> None:
-    wanted = {**WANTED, "remote_execution": execute}
+@given(odd_files(), st.one_of(st.booleans(), st.integers(), st.text("/a\"'\\ \n\u00fc")))
+def test_any_file_keeps_its_settings_and_gets_its_bytes_back(
+    text: str, value: bool | int | str
+) -> None:
+    wanted = {**WANTED, "process_execution_remote_parallelism": value}
     before = parsed(text)
     expected = {**before, "GLOBAL": {**wanted, **before.get("GLOBAL", {})}}
 
@@ -190,6 +192,16 @@ def test_a_block_whose_header_was_deleted_goes_back_into_global() -> None:
 
         assert parsed(up(astray)) == {"GLOBAL": WANTED, "python": {"a": 1, "b": 2}}
         assert down(astray) == text + "b = 2\n"
+
+
+def test_what_is_no_longer_wanted_is_removed_and_reported() -> None:
+    executing = up("[a]\nx = 1\n", remote_cache_read=True, remote_execution=True, slots=2)
+
+    plan = plan_up(executing, {"remote_cache_read": True, "slots": 3})
+
+    assert plan.written == ("[GLOBAL]", "remote_cache_read = true", "slots = 3")
+    assert plan.removed == ("remote_execution = true", "slots = 2")
+    assert parsed(plan.text)["GLOBAL"] == {"remote_cache_read": True, "slots": 3}
 
 
 def test_our_header_stays_for_settings_the_user_put_below_it() -> None:

@@ -7,20 +7,21 @@ import json
 import uuid
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 import grpc
 import pytest
 from blake3 import blake3
+from google.longrunning import operations_pb2
 from google.protobuf.descriptor import MethodDescriptor
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 
 from reapi_local.app import App, running
 from reapi_local.clock import Clock
-from reapi_local.config import Config
+from reapi_local.config import Config, ExecutionConfig, LimitsConfig
 from reapi_local.proto import bytestream_pb2, remote_execution_pb2
 from reapi_local.proto.bytestream_pb2 import ReadRequest, WriteRequest
 from reapi_local.proto.remote_execution_pb2 import Digest, DigestFunction, FindMissingBlobsRequest
@@ -37,7 +38,11 @@ OPTIONS = (
 
 METHODS: dict[str, MethodDescriptor] = {
     method.name: method
-    for file in (remote_execution_pb2.DESCRIPTOR, bytestream_pb2.DESCRIPTOR)
+    for file in (
+        remote_execution_pb2.DESCRIPTOR,
+        bytestream_pb2.DESCRIPTOR,
+        operations_pb2.DESCRIPTOR,
+    )
     for service in file.services_by_name.values()
     for method in service.methods
 }
@@ -205,7 +210,10 @@ async def serving(
     data_dir: Path, transport: str, clock: Clock | None = None, **settings: Any
 ) -> AsyncIterator[Server]:
     """A server for the duration of the block. Without syncs: power losses are another subject."""
-    settings = {"sync": "relaxed", "min_free": 0, **settings}
+    settings = {"sync": "relaxed", "min_free": 0, "execution": "off", **settings}
+    for part, kind in (("execution", ExecutionConfig), ("limits", LimitsConfig)):
+        names = {field.name for field in fields(kind)} & settings.keys()
+        settings[part] = kind(**{name: settings.pop(name) for name in names})
     config = Config(data_dir=str(data_dir), transport=transport, **settings)
     async with running(config, "1.2.3+test", clock) as app:
         server = Server(app, config)

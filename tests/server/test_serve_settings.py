@@ -7,7 +7,14 @@ from pathlib import Path
 import pytest
 
 from reapi_local.cli import main, make_parser
-from reapi_local.config import Config, ConfigError, from_environment, parse_config, parse_size
+from reapi_local.config import (
+    SETTINGS,
+    Config,
+    ConfigError,
+    from_environment,
+    parse_config,
+    parse_size,
+)
 from server.process import Process, state_of
 
 MIB = 1024 * 1024
@@ -159,6 +166,6 @@ def test_help_fits_80_columns_and_explains_every_flag(
     text = capsys.readouterr().out
     assert max(map(len, text.splitlines())) <= 80
     if "serve" in arguments:
-        for name in Config.__dataclass_fields__:
+        for name in SETTINGS:
             flag = "--instance" if name == "instances" else f"--{name.replace('_', '-')}"
             assert f"{flag} " in text

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from reapi_local_plugin.launcher import admin
 from reapi_local_plugin.launcher.errors import LauncherError
-from reapi_local_plugin.launcher.running import find_running
-from reapi_local_plugin.launcher.settings import Settings
+from reapi_local_plugin.launcher.running import Running, find_running
+from reapi_local_plugin.launcher.settings import Settings, Words
 
 
 @dataclass(frozen=True)
@@ -47,15 +47,18 @@ def status(settings: Settings, env: Mapping[str, str]) -> admin.Json | None:
     Raises LauncherError if it stops answering.
     """
     running = find_running(settings, env)
-    if running is None:
-        return None
+    return None if running is None else status_of(running, settings.words)
+
+
+def status_of(running: Running, words: Words) -> admin.Json:
+    """The answer of a running server's /v1/status. Raises LauncherError if there is none."""
     try:
         return running.call("GET", "/v1/status")
     except admin.AdminError as error:
         raise LauncherError(
             "The server did not tell its status.",
             f"{error}.",
-            f"Prove that it works with `{settings.words.check}`.",
+            f"Prove that it works with `{words.check}`.",
         ) from error
 
 

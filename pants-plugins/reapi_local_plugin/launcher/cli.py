@@ -11,13 +11,14 @@ from pathlib import Path
 
 from reapi_local_plugin.launcher import check, init, launch, paths, purge, report, stop
 from reapi_local_plugin.launcher.errors import LauncherError
+from reapi_local_plugin.launcher.execution import SANDBOXES, execution_in, user_notes
 from reapi_local_plugin.launcher.settings import Settings
 from reapi_local_plugin.launcher.sizes import parse_size
 from reapi_local_plugin.launcher.source import find_source
 
 _ABOUT = """\
-A cache server for the builds of this machine, which speaks the Remote
-Execution API.
+A server for the builds of this machine, which speaks the Remote Execution
+API: it keeps the results of their processes, and runs processes itself.
 
 There is one server per user and data directory, for all of the user's
 repositories. `up` starts it in the background, `check` proves that it works,
@@ -78,12 +79,15 @@ def _serve(options: argparse.Namespace) -> int:
 
 
 def _up(options: argparse.Namespace) -> int:
-    running = launch.ensure(_settings(options), os.environ, _progress)
+    settings = _settings(options)
+    running = launch.ensure(settings, os.environ, _progress)
+    execution = execution_in(check.status_of(running, settings.words))
+    running = running.with_notes(user_notes(execution, settings))
     instance = options.instances[0] if options.instances else "default"
     if options.format == "json":
-        report.write_json(report.running_json(running, instance), sys.stdout.write)
+        report.write_json(report.up_json(running, execution, instance), sys.stdout.write)
     else:
-        report.running_text(running, sys.stdout.write, _style(), instance)
+        report.up_text(running, execution, instance, sys.stdout.write, _style())
     return 0
 
 
@@ -252,6 +256,23 @@ def _add_server_flags(parser: argparse.ArgumentParser) -> None:
         metavar="SECONDS",
         help="stop after so long without a call (default: never)",
     )
+    parser.add_argument(
+        "--slots",
+        type=_slots,
+        default=0,
+        metavar="N",
+        help="run so many processes at once (default: as many as there are cores)",
+    )
+    parser.add_argument(
+        "--hermetic", action="store_true", help="give the processes it runs no network"
+    )
+    parser.add_argument(
+        "--sandbox",
+        choices=SANDBOXES,
+        default="auto",
+        help="how they are kept apart (default: the strongest that works here); "
+        "process-group keeps nothing apart",
+    )
     _add_server_python(parser)
 
 
@@ -266,6 +287,12 @@ def _add_server_python(parser: argparse.ArgumentParser) -> None:
 def _port(text: str) -> int:
     if not text.isdigit() or int(text) > 65535:
         raise argparse.ArgumentTypeError(f"{text!r} is not a port; use a number from 0 to 65535")
+    return int(text)
+
+
+def _slots(text: str) -> int:
+    if not text.isdigit() or int(text) > 1024:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of slots; use 0 to 1024")
     return int(text)
 
 
@@ -285,6 +312,9 @@ def _settings(options: argparse.Namespace) -> Settings:
         instances=tuple(getattr(options, "instances", None) or ()),
         idle_exit_s=getattr(options, "idle_exit", 0),
         server_python=getattr(options, "server_python", None),
+        slots=getattr(options, "slots", 0),
+        hermetic=getattr(options, "hermetic", False),
+        sandbox=getattr(options, "sandbox", "auto"),
     )
 
 

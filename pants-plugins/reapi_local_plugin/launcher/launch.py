@@ -166,4 +166,4 @@ def with_notes(running: Running, settings: Settings, source: Source) -> Running:
     if settings.max_size_bytes not in (None, running.state.max_size_bytes):
         limit = format_size(running.state.max_size_bytes)
         notes.append(f"The running server keeps its limit of {limit}; to change: {restart}.")
-    return replace(running, notes=(*running.notes, *notes))
+    return running.with_notes(notes)

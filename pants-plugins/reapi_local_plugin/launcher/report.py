@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 
 from reapi_local_plugin.launcher.check import Proof
 from reapi_local_plugin.launcher.errors import LauncherError
+from reapi_local_plugin.launcher.execution import Execution, execution_in
 from reapi_local_plugin.launcher.init import Initialised
 from reapi_local_plugin.launcher.launch import NotReady
 from reapi_local_plugin.launcher.purge import Purged
@@ -64,10 +65,10 @@ def not_ready_text(answer: NotReady, write: Write) -> None:
     write(f"{answer.reason} {answer.remedy}\n")
 
 
-def running_text(
-    running: Running, write: Write, style: Style = PLAIN, instance: str = "default"
+def up_text(
+    running: Running, execution: Execution, instance: str, write: Write, style: Style = PLAIN
 ) -> None:
-    """Where the server is, and the flags that make Bazel use it."""
+    """Where the server is, what it offers, and the flags that make Bazel use it."""
     verb = {"found": "is running", "started": "was started", "replaced": "was replaced"}
     write(
         f"{style.good('reapi-local ' + running.version)} {verb[running.outcome]}, "
@@ -78,6 +79,7 @@ def running_text(
             ("address", running.grpc_address),
             ("data", running.state.data_dir),
             ("limit", format_size(running.state.max_size_bytes)),
+            ("execution", execution.summary),
         ],
         write,
     )
@@ -85,6 +87,18 @@ def running_text(
     write("\nBazel takes these flags; keep the token to yourself:\n")
     for flag in bazel_flags(running, instance):
         write(f"  {flag}\n")
+    if execution.offered:
+        write("\nTo run its actions on the server too, put this in place of the first:\n")
+        write(f"  {_bazel_executor(running)}\n")
+
+
+def up_json(running: Running, execution: Execution, instance: str) -> dict[str, object]:
+    executor = [_bazel_executor(running)] if execution.offered else []
+    return {
+        **running_json(running, instance),
+        "execution": asdict(execution),
+        "bazel_execution_flags": executor,
+    }
 
 
 def bazel_flags(running: Running, instance: str = "default") -> list[str]:
@@ -94,6 +108,11 @@ def bazel_flags(running: Running, instance: str = "default") -> list[str]:
         f"--remote_instance_name={instance}",
         f"'--remote_header=authorization=Bearer {running.token}'",
     ]
+
+
+def _bazel_executor(running: Running) -> str:
+    """The flag that makes Bazel run its actions there; it brings the cache with it."""
+    return f"--remote_executor={running.grpc_address}"
 
 
 def running_json(running: Running, instance: str = "default") -> dict[str, object]:
@@ -133,13 +152,14 @@ def check_json(proofs: Sequence[Proof]) -> dict[str, object]:
 
 
 def status_text(status: Mapping[str, object], write: Write, style: Style = PLAIN) -> None:
-    """The answer of /v1/status: sizes, and what the action caches were good for."""
+    """The answer of /v1/status: sizes, execution, and what the action caches were good for."""
     store = _mapping(status.get("store"))
     up_s = max(0.0, time.time() - _number(status.get("started_at")))
     disk, limit = _number(store.get("disk_bytes")), _number(store.get("max_bytes"))
     share = f" ({disk / limit:.0%})" if limit else ""
     instances = status.get("instances")
     names = [str(name) or '""' for name in instances] if isinstance(instances, list) else []
+    execution = execution_in(status)
     write(
         f"{style.good('reapi-local ' + str(status.get('version')))} is {status.get('status')}, "
         f"process {status.get('pid')}, up {_duration(up_s)}\n"
@@ -152,9 +172,11 @@ def status_text(status: Mapping[str, object], write: Write, style: Style = PLAIN
             ("disk", f"{format_size(_number(store.get('free_disk_bytes')))} free"),
             ("generations", str(store.get("generations"))),
             ("instances", ", ".join(names) or "none yet"),
+            ("execution", execution.summary),
         ],
         write,
     )
+    notes((*execution.notes, *execution.reasons), write, style)
     _table(
         ("action cache", "hits", "misses", "writes", "hit rate"),
         [

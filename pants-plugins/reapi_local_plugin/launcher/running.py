@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from reapi_local_plugin.launcher import admin
@@ -36,6 +36,9 @@ class Running:
     @property
     def version(self) -> str:
         return self.state.version
+
+    def with_notes(self, notes: Sequence[str]) -> Running:
+        return replace(self, notes=(*self.notes, *notes))
 
     def call(
         self,

@@ -30,7 +30,8 @@ class Settings:
     a free one. `max_size`: like 20GiB; None for the limit used last, else the server's default.
     `instances`: the only instance names that exist; empty for any. `idle_exit_s`: stop after so
     many seconds without a call; 0 for never. `server_python`: the interpreter that must run the
-    server.
+    server. `slots`: processes it runs at once, 0 for as many as there are cores. `hermetic`: they
+    get no network. `sandbox`: one of `execution.SANDBOXES`.
     """
 
     data_dir: str | None = None
@@ -39,6 +40,9 @@ class Settings:
     instances: tuple[str, ...] = ()
     idle_exit_s: int = 0
     server_python: str | None = None
+    slots: int = 0
+    hermetic: bool = False
+    sandbox: str = "auto"
     words: Words = Words()
 
     @property

@@ -32,6 +32,12 @@ def server_command(
         command += ["--instance", instance]
     if settings.idle_exit_s:
         command += ["--idle-exit", str(settings.idle_exit_s)]
+    if settings.slots:
+        command += ["--slots", str(settings.slots)]
+    if settings.hermetic:
+        command += ["--hermetic"]
+    if settings.sandbox != "auto":
+        command += ["--sandbox", settings.sandbox]
     return command
 
 

@@ -16,7 +16,7 @@ from reapi_local_plugin.rewire.toml_scan import Data, Document, Table, line_of, 
 HEADER = "[GLOBAL]"
 _PATH = ("GLOBAL",)
 
-Setting = Union[str, bool]
+Setting = Union[str, bool, int]
 
 
 def global_options(text: str) -> dict[str, Data]:
@@ -66,4 +66,9 @@ def setting_line(key: str, value: Setting) -> str:
     """`key = value` in TOML. Raises: ValueError for a key that would need quotes."""
     if not re.fullmatch(r"[A-Za-z0-9_-]+", key):
         raise ValueError(f"not the name of a Pants option: {key!r}")
-    return f"{key} = {quote(value) if isinstance(value, str) else str(value).lower()}"
+    return f"{key} = {toml_value(value)}"
+
+
+def toml_value(value: Setting) -> str:
+    """The value as TOML writes it."""
+    return quote(value) if isinstance(value, str) else str(value).lower()

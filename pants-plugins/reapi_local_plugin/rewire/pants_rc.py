@@ -48,14 +48,17 @@ def down(path: Path) -> Plan:
 def plan_up(text: str | None, wanted: Mapping[str, Setting]) -> Plan:
     """The text with the wanted GLOBAL settings in the block; None stands for no file.
 
-    A setting the user has made is kept. A block already there is replaced where it stands.
+    A setting the user has made is kept. A block already there is replaced where it stands, and what
+    it no longer holds is `removed`.
 
     Raises: ValueError for a key that is not the name of an option.
     """
     lines = {key: setting_line(key, value) for key, value in wanted.items()}
     try:
         rest = _take_out(text)
-        return replace(_put_in(rest, lines), left=rest.left)
+        plan = _put_in(rest, lines)
+        gone = tuple(line for line in rest.removed if line not in plan.written)
+        return replace(plan, removed=gone, left=rest.left)
     except BrokenBlockError as problem:
         return Plan(text, refusal=str(problem))
     except (UnsafeEditError, TomlError) as problem:

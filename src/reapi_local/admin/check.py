@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import grpc
+from google.longrunning import operations_pb2
 
 from reapi_local.errors import Code
 from reapi_local.proto import remote_execution_pb2 as re_pb2
@@ -54,21 +55,24 @@ class Checker:
         self._anonymous = ((_METADATA_HEADER, _OURSELVES.SerializeToString()),)
         self._headers = (*self._anonymous, ("authorization", f"Bearer {token}"))
         self._content = secrets.token_bytes(64)
-        digest = digest_of(self._content)
-        self._digest = re_pb2.Digest(hash=digest.hash_hex, size_bytes=digest.size_bytes)
+        self._digest = _message(self._content)
+        self._executes = False
 
     async def run(self) -> list[Proof]:
         """All proofs, in the order a client would meet them."""
         # A proxy in the environment is for other machines.
         options = (("grpc.enable_http_proxy", 0),)
         async with grpc.aio.insecure_channel(self._address, options) as self._channel:
-            return [
+            proofs = [
                 await _prove("capabilities", self._capabilities),
                 await _prove("blob", self._blob),
                 await _prove("action-result", self._action_result),
                 await _prove("instance", self._instance_is_served),
                 await _prove("token", self._token_is_needed),
             ]
+            if self._executes:
+                proofs.append(await _prove("execution", self._execution))
+            return proofs
 
     async def _call(self, method: str, request: Any, response: Any, **more: Any) -> Any:
         call = self._channel.unary_unary(
@@ -88,21 +92,25 @@ class Checker:
         functions = answer.cache_capabilities.digest_functions
         if re_pb2.DigestFunction.SHA256 not in functions:
             raise _Failed("SHA-256 isn't among the digest functions")
+        self._executes = answer.execution_capabilities.exec_enabled
         low, high = answer.low_api_version, answer.high_api_version
         return f"REAPI {low.major}.{low.minor} to {high.major}.{high.minor}"
 
-    async def _blob(self) -> str:
+    async def _write(self, *blobs: bytes) -> None:
         written = await self._call(
             "ContentAddressableStorage/BatchUpdateBlobs",
             re_pb2.BatchUpdateBlobsRequest(
                 instance_name=self._instance,
-                requests=[{"digest": self._digest, "data": self._content}],
+                requests=[{"digest": _message(blob), "data": blob} for blob in blobs],
             ),
             re_pb2.BatchUpdateBlobsResponse,
         )
-        status = written.responses[0].status
-        if status.code:
-            raise _Failed(status.message, _REMEDIES.get(status.code, _AFRESH))
+        for response in written.responses:
+            if response.status.code:
+                raise _Failed(response.status.message, _REMEDIES.get(response.status.code, _AFRESH))
+
+    async def _blob(self) -> str:
+        await self._write(self._content)
         read = await self._call(
             "ContentAddressableStorage/BatchReadBlobs",
             re_pb2.BatchReadBlobsRequest(instance_name=self._instance, digests=[self._digest]),
@@ -138,6 +146,36 @@ class Checker:
         _expect(len(answer.missing_blob_digests), 0)
         return self._instance or "(the unnamed one)"
 
+    async def _execution(self) -> str:
+        """A program of the machine's own, in the sandbox, on an input root with nothing in it."""
+        word = secrets.token_hex(8)
+        root = re_pb2.Directory().SerializeToString()
+        command = re_pb2.Command(arguments=["/bin/sh", "-c", f"echo {word}"]).SerializeToString()
+        action = re_pb2.Action(
+            command_digest=_message(command), input_root_digest=_message(root), do_not_cache=True
+        ).SerializeToString()
+        await self._write(root, command, action)
+        execute = self._channel.unary_stream(
+            f"/{_PACKAGE}.Execution/Execute",
+            request_serializer=re_pb2.ExecuteRequest.SerializeToString,
+            response_deserializer=operations_pb2.Operation.FromString,
+        )
+        request = re_pb2.ExecuteRequest(
+            instance_name=self._instance,
+            action_digest=_message(action),
+            skip_cache_lookup=True,
+            inline_stdout=True,
+        )
+        stream = execute(request, timeout=_TIMEOUT_SECONDS, metadata=self._headers)
+        operations = [operation async for operation in stream]
+        response = re_pb2.ExecuteResponse()
+        if not operations or not operations[-1].response.Unpack(response):
+            raise _Failed("the execution ended without a response")
+        if response.status.code:
+            raise _Failed(response.status.message, _AFRESH)
+        _expect(response.result.stdout_raw, f"{word}\n".encode())
+        return "a program was run in the sandbox"
+
     async def _token_is_needed(self) -> str:
         request = re_pb2.GetCapabilitiesRequest(instance_name=self._instance)
         method = "Capabilities/GetCapabilities"
@@ -147,6 +185,11 @@ class Checker:
             _expect(error.code(), grpc.StatusCode.UNAUTHENTICATED)
             return "a call without it is refused"
         raise _Failed("a call without the token was answered")
+
+
+def _message(data: bytes) -> re_pb2.Digest:
+    digest = digest_of(data)
+    return re_pb2.Digest(hash=digest.hash_hex, size_bytes=digest.size_bytes)
 
 
 def _expect(actual: object, expected: object) -> None:

@@ -26,7 +26,7 @@ class Admin(Protocol):
 
     def health(self) -> Mapping[str, Any]: ...
 
-    def status(self) -> Mapping[str, Any]: ...
+    async def status(self) -> Mapping[str, Any]: ...
 
     def runs(self, instance: str | None, limit: int) -> list[dict[str, Any]]: ...
 
@@ -42,7 +42,7 @@ def make_app(admin: Admin, token: str) -> ASGIApp:
         return JSONResponse(admin.health())
 
     async def status(request: Request) -> Response:
-        return JSONResponse(admin.status())
+        return JSONResponse(await admin.status())
 
     async def runs(request: Request) -> Response:
         limit = request.query_params.get("limit", "20")

@@ -86,6 +86,9 @@ class Border:
                     async for response in responses:
                         yield response
                 failed = False
+            except (asyncio.CancelledError, GeneratorExit):
+                failed = False  # the client has what it wanted, or wants it no more
+                raise
             except Exception as error:
                 await _abort(context, method, error)
             finally:

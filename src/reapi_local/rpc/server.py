@@ -15,6 +15,7 @@ from importlib.util import find_spec
 from typing import Any, Final
 
 import grpc
+from google.longrunning import operations_pb2
 from google.protobuf.descriptor import Descriptor, MethodDescriptor, ServiceDescriptor
 from google.protobuf.message import DecodeError, Message
 from google.protobuf.message_factory import GetMessageClass
@@ -38,7 +39,10 @@ _OPTIONS: Final = (
 )
 
 
-_OFFERED: Final = ("ActionCache", "ByteStream", "Capabilities", "ContentAddressableStorage")
+_OFFERED: Final = (
+    *("ActionCache", "ByteStream", "Capabilities", "ContentAddressableStorage"),
+    *("Execution", "Operations"),
+)
 
 
 class GrpcServer:
@@ -104,7 +108,11 @@ class _Generic(grpc.GenericRpcHandler):  # type: ignore[type-arg]  # generic in 
 
 def _descriptors() -> dict[str, ServiceDescriptor]:
     """The services offered, by full name."""
-    files = (remote_execution_pb2.DESCRIPTOR, bytestream_pb2.DESCRIPTOR)
+    files = (
+        remote_execution_pb2.DESCRIPTOR,
+        bytestream_pb2.DESCRIPTOR,
+        operations_pb2.DESCRIPTOR,
+    )
     every = [service for file in files for service in file.services_by_name.values()]
     return {service.full_name: service for service in every if service.name in _OFFERED}
 

@@ -38,6 +38,7 @@ class Space:
     ) -> None:
         self._stack, self._leases, self._limits, self._clock = stack, leases, limits, clock
         self._free_bytes = free_bytes or (lambda: free_disk_bytes(stack.incoming))
+        self._free_seen = 0
         self._reserved = 0
         self._lock = asyncio.Lock()
         self._hurry = asyncio.Event()
@@ -109,15 +110,18 @@ class Space:
                     await self._retire(self._stack.generations[-1])
 
     def _fits(self, needed_bytes: int) -> bool:
-        return fits(self.used_bytes, self._free_bytes(), needed_bytes, self._limits)
+        self._free_seen = self._free_bytes()
+        return fits(self.used_bytes, self._free_seen, needed_bytes, self._limits)
 
-    def _is_crowded(self) -> bool:
-        return is_crowded(self.used_bytes, self._free_bytes(), self._limits)
+    def _is_crowded(self, free_bytes: int | None = None) -> bool:
+        free_bytes = self._free_bytes() if free_bytes is None else free_bytes
+        return is_crowded(self.used_bytes, free_bytes, self._limits)
 
     def _wants_work(self) -> bool:
         if is_full(self._stack.newest.disk_bytes, self._limits):
             return True
-        return self._is_crowded() and self._clock.monotonic() >= self._stuck_until
+        # What was seen when the write began will do: asking again costs a fifth of the write.
+        return self._is_crowded(self._free_seen) and self._clock.monotonic() >= self._stuck_until
 
     async def _make_room(self, needed_bytes: int) -> None:
         if needed_bytes > self._limits.max_bytes:

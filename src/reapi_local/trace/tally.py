@@ -41,6 +41,17 @@ class CacheCount:
 
 
 @dataclass
+class ExecutionCount:
+    """Actions of one instance: run to their end, found in the action cache when one was to be run,
+    and ended without a result.
+    """
+
+    executed: int = 0
+    cached: int = 0
+    failed: int = 0
+
+
+@dataclass
 class RunCount:
     """One invocation of a client; times in seconds since the epoch."""
 
@@ -60,6 +71,7 @@ class Tally:
         self._clock = clock
         self.calls: dict[str, CallCount] = {}
         self.caches: dict[str, CacheCount] = {}
+        self.executions: dict[str, ExecutionCount] = {}
         self._runs: OrderedDict[tuple[str, str], RunCount] = OrderedDict()
         self._last_call_at = clock.monotonic()
         self._in_flight = 0
@@ -105,6 +117,10 @@ class Tally:
     def cache(self, instance: str) -> CacheCount:
         """The counts of one instance's action cache, made at its first use."""
         return self.caches.setdefault(instance, CacheCount())
+
+    def execution(self, instance: str) -> ExecutionCount:
+        """The counts of one instance's executions, made at its first use."""
+        return self.executions.setdefault(instance, ExecutionCount())
 
     def runs(self, instance: str | None, limit: int) -> list[dict[str, object]]:
         """The latest runs, newest first, as JSON values; of one instance or of all."""

@@ -1,0 +1,91 @@
+"""What a server tells of running processes itself, beside keeping their results."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from reapi_local_plugin.launcher.errors import LauncherError
+from reapi_local_plugin.launcher.settings import Settings, Words
+
+SANDBOXES = ("auto", "slots", "bubblewrap", "process-group")
+"""What can be asked for, the strongest first; `auto` is the strongest that works, not the last."""
+
+_TOO_OLD = "The running server is of a release that only keeps results."
+
+
+@dataclass(frozen=True)
+class Execution:
+    """Whether and how a server runs processes.
+
+    `slots`: how many at once. `caches`: where they find the directories that they share, empty for
+    nowhere. `hermetic`: they have no network. `notes` are sentences for whoever uses it; `reasons`
+    say why it isn't offered, or why its sandbox isn't a stronger one, with the cure.
+    """
+
+    offered: bool = False
+    sandbox: str = ""
+    slots: int = 0
+    caches: str = ""
+    hermetic: bool = False
+    notes: tuple[str, ...] = ()
+    reasons: tuple[str, ...] = ()
+
+    @property
+    def summary(self) -> str:
+        """It in a few words."""
+        if not self.offered:
+            return "none"
+        confined = "no sandbox" if self.sandbox == "process-group" else f"{self.sandbox} sandbox"
+        return f"{confined}, {self.slots} at once" + (", no network" if self.hermetic else "")
+
+
+def execution_in(status: Mapping[str, object]) -> Execution:
+    """The part of /v1/status about execution; a server without that part offers none."""
+    raw = status.get("execution")
+    if not isinstance(raw, dict):
+        return Execution(reasons=(_TOO_OLD,))
+    slots = raw.get("slots")
+    return Execution(
+        offered=raw.get("offered") is True,
+        sandbox=str(raw.get("sandbox") or ""),
+        slots=slots if isinstance(slots, int) else 0,
+        caches=str(raw.get("caches") or ""),
+        hermetic=raw.get("hermetic") is True,
+        notes=_sentences(raw.get("notes")),
+        reasons=_sentences(raw.get("reasons")),
+    )
+
+
+def must_be_offered(execution: Execution, words: Words) -> None:
+    """Raises LauncherError with the server's reasons if it runs no processes."""
+    if execution.offered:
+        return
+    raise LauncherError(
+        "The server doesn't run processes.",
+        " ".join(execution.reasons) or "It doesn't say why; its log may.",
+        f"Once that is cured, start it afresh: `{words.down}`, then `{words.up}`. Caching works "
+        "as it is.",
+    )
+
+
+def user_notes(execution: Execution, settings: Settings) -> tuple[str, ...]:
+    """What the user of a server that runs processes should know, such as what it wasn't asked for.
+
+    A default asks for nothing.
+    """
+    if not execution.offered:
+        return ()
+    keeps = []
+    if settings.slots not in (0, execution.slots):
+        keeps.append(f"The running server runs {execution.slots} processes at once")
+    if settings.sandbox not in ("auto", execution.sandbox):
+        keeps.append(f"The running server's sandbox is {execution.sandbox}")
+    if settings.hermetic and not execution.hermetic:
+        keeps.append("The running server gives processes the network")
+    change = f"; to change: `{settings.words.down}`, then `{settings.words.up}`."
+    return (*execution.notes, *execution.reasons, *(kept + change for kept in keeps))
+
+
+def _sentences(raw: object) -> tuple[str, ...]:
+    return tuple(map(str, raw)) if isinstance(raw, list) else ()

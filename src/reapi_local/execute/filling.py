@@ -1,0 +1,135 @@
+"""From the store into drafts: small files in batches, large ones in pieces."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Final
+
+from reapi_local.errors import BlobNotFound, MissingInputs
+from reapi_local.execute.draft import Draft
+from reapi_local.execute.folder import HEAVY_BYTES, File
+from reapi_local.execute.plan import LayerPlan
+from reapi_local.protocol.digest import Digest, without_empty
+from reapi_local.store.large_files import disk_errors, is_large
+from reapi_local.store.threads import in_thread
+from reapi_local.store.types import BlobStore
+
+_AT_ONCE: Final = 256
+_AT_ONCE_BYTES: Final = 1024 * 1024
+_CHUNK_BYTES: Final = 1024 * 1024
+
+_Place = tuple[Draft, bytes, File]
+"""A file to be written, and the draft and directory it is written to."""
+
+
+class Filling:
+    """Fills drafts with blobs of a store, which are leased to the run."""
+
+    def __init__(self, blobs: BlobStore, run: str) -> None:
+        self._blobs, self._run = blobs, run
+
+    async def check(self, plans: Sequence[LayerPlan]) -> None:
+        """Raise MissingInputs with every blob that layers need and the store doesn't hold."""
+        needed = dict.fromkeys(file.digest for plan in plans for _, file in plan.files())
+        missing = await self._blobs.find_missing(without_empty(needed), self._run)
+        if missing:
+            raise MissingInputs(missing)
+
+    async def fill(self, drafts: Sequence[Draft]) -> None:
+        """Write all that the drafts are to hold, which completes them.
+
+        Raises:
+            MissingInputs: a blob isn't there any more.
+            StorageFull: no room.
+        """
+        places = [(draft, path, file) for draft in drafts for path, file in draft.plan.files()]
+        light = [place for place in places if not _is_heavy(place)]
+        fresh = drafts
+        # Begun with the first batch: another thread's start takes as long as writing ten files.
+        for batch in list(_batches(light)) or [[]]:
+            contents = await self._read(dict.fromkeys(file.digest for _, _, file in batch))
+            await in_thread(_write, fresh, batch, contents)
+            fresh = ()
+        for draft, path, file in filter(_is_heavy, places):
+            await self._stream(draft, path, file)
+
+    async def _read(self, digests: Iterable[Digest]) -> Mapping[Digest, bytes]:
+        wanted = without_empty(digests)
+        small = [digest for digest in wanted if not is_large(digest)]
+        contents = dict(await self._blobs.read_many(small, self._run))
+        missing = [digest for digest in small if digest not in contents]
+        if missing:
+            raise MissingInputs(missing)
+        for digest in filter(is_large, wanted):
+            contents[digest] = await read_blob(self._blobs, digest, self._run)
+        return contents
+
+    async def _stream(self, draft: Draft, path: bytes, file: File) -> None:
+        try:
+            async with self._blobs.open_read(file.digest, self._run) as reader:
+                with disk_errors():
+                    fd = await in_thread(draft.create, path, file)
+                    try:
+                        while chunk := await reader.read(_CHUNK_BYTES):
+                            await in_thread(_write_all, fd, chunk)
+                        await in_thread(draft.seal, fd, file)
+                    finally:
+                        os.close(fd)
+        except BlobNotFound:
+            raise MissingInputs((file.digest,)) from None
+
+
+async def read_blob(blobs: BlobStore, digest: Digest, run: str) -> bytes:
+    """All of a blob; raises MissingInputs."""
+    chunks = []
+    try:
+        async with blobs.open_read(digest, run) as reader:
+            while chunk := await reader.read(_CHUNK_BYTES):
+                chunks.append(chunk)
+    except BlobNotFound:
+        raise MissingInputs((digest,)) from None
+    return b"".join(chunks)
+
+
+def _batches(places: Iterable[_Place]) -> Iterator[list[_Place]]:
+    """As much as may be in memory at once, and may keep the event loop from others."""
+    batch: list[_Place] = []
+    size = 0
+    for place in places:
+        if len(batch) == _AT_ONCE or (batch and size + _size(place) > _AT_ONCE_BYTES):
+            yield batch
+            batch, size = [], 0
+        batch.append(place)
+        size += _size(place)
+    if batch:
+        yield batch
+
+
+def _write(
+    fresh: Sequence[Draft], batch: Sequence[_Place], contents: Mapping[Digest, bytes]
+) -> None:
+    with disk_errors():
+        for draft in fresh:
+            draft.begin()
+        for draft, path, file in batch:
+            fd = draft.create(path, file)
+            try:
+                _write_all(fd, contents.get(file.digest, b""))
+                draft.seal(fd, file)
+            finally:
+                os.close(fd)
+
+
+def _write_all(fd: int, data: bytes) -> None:
+    written = os.write(fd, data)
+    while written < len(data):
+        written += os.write(fd, data[written:])
+
+
+def _is_heavy(place: _Place) -> bool:
+    return _size(place) > HEAVY_BYTES
+
+
+def _size(place: _Place) -> int:
+    return place[2].digest.size_bytes

@@ -1,0 +1,57 @@
+"""Contents within a result, for clients that ask to be spared a second call."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final, TypeAlias
+
+from reapi_local.proto import remote_execution_pb2 as re_pb2
+from reapi_local.protocol.digest import Digest, parse_digest
+from reapi_local.store.types import BlobStore
+
+_MOST_BYTES: Final = 1024 * 1024
+"""Of all contents in one result: gRPC clients accept messages of 4 MiB by default."""
+
+_Target: TypeAlias = re_pb2.ActionResult | re_pb2.OutputFile
+
+
+@dataclass(frozen=True)
+class Inline:
+    """What a client asks to have within the result; ``files`` by their output paths."""
+
+    stdout: bool = False
+    stderr: bool = False
+    files: frozenset[str] = frozenset()
+
+    async def fill(
+        self, result: re_pb2.ActionResult, blobs: BlobStore, function: int, run: str
+    ) -> re_pb2.ActionResult:
+        """A copy of the result with the contents asked for, while there is room; digests stay."""
+        if not (self.stdout or self.stderr or self.files):
+            return result
+        filled, room = re_pb2.ActionResult(), _MOST_BYTES
+        filled.CopyFrom(result)
+        chosen: list[tuple[Digest, _Target, str]] = []
+        for message, target, field in self._wanted(filled):
+            if message.hash and message.size_bytes <= room:
+                chosen.append((parse_digest(message, function), target, field))
+                room -= message.size_bytes
+        found = await blobs.read_many([digest for digest, _, _ in chosen], run)
+        for digest, target, field in chosen:
+            if digest in found:
+                setattr(target, field, found[digest])
+        return filled
+
+    def _wanted(self, result: re_pb2.ActionResult) -> Iterator[tuple[re_pb2.Digest, _Target, str]]:
+        """What to read, and the message and field it goes into."""
+        if self.stdout:
+            yield result.stdout_digest, result, "stdout_raw"
+        if self.stderr:
+            yield result.stderr_digest, result, "stderr_raw"
+        for file in result.output_files:
+            if file.path in self.files:
+                yield file.digest, file, "contents"
+
+
+NOTHING: Final = Inline()

@@ -1,0 +1,152 @@
+"""An input root as its client describes it: the Directories, fetched, checked and counted."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Final, NamedTuple
+
+from reapi_local.errors import InvalidRequest, MissingInputs
+from reapi_local.execute.folder import Folder, parse_folder
+from reapi_local.protocol.digest import Digest, without_empty
+from reapi_local.store.threads import in_thread
+from reapi_local.store.types import BlobStore
+
+MOST_ENTRIES: Final = 1_000_000
+"""Files, directories and symlinks that one input root may have."""
+
+_MOST_REMEMBERED: Final = 200_000
+_LARGEST_DIRECTORY_BYTES: Final = 128 * 1024 * 1024
+_INLINE_PARSE_BYTES: Final = 64 * 1024
+_AT_ONCE: Final = 256
+
+
+class Tree(NamedTuple):
+    """An input root: its digest, every Directory it reaches, and how many entries it has."""
+
+    root: Digest
+    folders: Mapping[Digest, Folder]
+    size: int
+
+
+class InputTrees:
+    """Fetches trees from ``blobs`` and remembers the Directories met lately."""
+
+    def __init__(self, blobs: BlobStore, most_entries: int = MOST_ENTRIES) -> None:
+        self._blobs, self._most_entries = blobs, most_entries
+        self._remembered = _RememberedFolders()
+
+    async def fetch(self, root: Digest, run: str) -> Tree:
+        """The whole tree; what was read for it is leased to the run.
+
+        Raises:
+            MissingInputs: Directories aren't in the store. Files below the others that aren't
+                there either are named with them.
+            InvalidRequest: something isn't a Directory, or the root has too many entries.
+        """
+        folders: dict[Digest, Folder] = {}
+        missing: dict[Digest, None] = {}
+        level: Iterable[Digest] = (root,)
+        while level:
+            found = await self._folders(root, level, run)
+            folders |= found
+            missing |= dict.fromkeys(digest for digest in level if digest not in found)
+            self._check(root, len(folders))
+            level = dict.fromkeys(
+                child
+                for folder in found.values()
+                for _, child in folder.children
+                if child not in folders and child not in missing
+            )
+        if missing:
+            raise MissingInputs([*missing, *await self._missing_files(folders.values(), run)])
+        size = _count_entries(root, folders, self._most_entries)
+        self._check(root, size)
+        return Tree(root, folders, size)
+
+    async def folder(self, digest: Digest, run: str) -> Folder:
+        """One Directory; raises as :meth:`fetch` does."""
+        found = await self._folders(digest, (digest,), run)
+        if digest not in found:
+            raise MissingInputs((digest,))
+        return found[digest]
+
+    async def _folders(
+        self, root: Digest, wanted: Iterable[Digest], run: str
+    ) -> dict[Digest, Folder]:
+        """Those that are remembered or in the store."""
+        found = self._remembered.those_of(wanted)
+        unknown = [digest for digest in wanted if digest not in found]
+        for start in range(0, len(unknown), _AT_ONCE):
+            for digest, data in (await self._read(unknown[start : start + _AT_ONCE], run)).items():
+                try:
+                    found[digest] = await _parsed(digest, data)
+                except InvalidRequest as error:
+                    raise InvalidRequest(f"input root {root}: {error} ({digest})") from error
+                self._remembered.add(digest, found[digest])
+        return found
+
+    async def _read(self, digests: Sequence[Digest], run: str) -> Mapping[Digest, bytes]:
+        for digest in digests:
+            if digest.size_bytes > _LARGEST_DIRECTORY_BYTES:
+                raise InvalidRequest(f"{digest} is too large for a Directory")
+        return await self._blobs.read_many(digests, run)
+
+    async def _missing_files(self, folders: Iterable[Folder], run: str) -> list[Digest]:
+        files = dict.fromkeys(file.digest for folder in folders for file in folder.files())
+        return await self._blobs.find_missing(without_empty(files), run)
+
+    def _check(self, root: Digest, entries: int) -> None:
+        if entries > self._most_entries:
+            raise InvalidRequest(
+                f"input root {root} has more than {self._most_entries} files, directories and "
+                "symlinks; give the action fewer inputs"
+            )
+
+
+async def _parsed(digest: Digest, data: bytes) -> Folder:
+    if len(data) > _INLINE_PARSE_BYTES:
+        return await in_thread(parse_folder, data, digest.function)
+    return parse_folder(data, digest.function)
+
+
+def _count_entries(root: Digest, folders: Mapping[Digest, Folder], most: int) -> int:
+    """How many entries the tree has; of a number above ``most`` only that it is above.
+
+    Each Directory is counted once, however often it is referred to: a few of them may describe
+    more entries than any machine holds.
+    """
+    counts: dict[Digest, int] = {}
+    waiting = [root]
+    while waiting:
+        folder = folders[waiting[-1]]
+        children = [child for _, child in folder.children]
+        if uncounted := set(children).difference(counts):
+            waiting += uncounted
+            continue
+        count = folder.size + sum(counts[child] - 1 for child in children)
+        counts[waiting.pop()] = min(count, most + 1)
+    return counts[root]
+
+
+class _RememberedFolders:
+    """The Directories met lately; one never changes, so neither does what was read from it."""
+
+    def __init__(self) -> None:
+        self._folders: OrderedDict[Digest, Folder] = OrderedDict()
+        self._size = 0
+
+    def those_of(self, wanted: Iterable[Digest]) -> dict[Digest, Folder]:
+        found = {}
+        for digest in wanted:
+            if (folder := self._folders.get(digest)) is not None:
+                self._folders.move_to_end(digest)
+                found[digest] = folder
+        return found
+
+    def add(self, digest: Digest, folder: Folder) -> None:
+        if digest not in self._folders:
+            self._size += folder.size
+        self._folders[digest] = folder
+        while self._size > _MOST_REMEMBERED:
+            self._size -= self._folders.popitem(last=False)[1].size

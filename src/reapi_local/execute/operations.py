@@ -1,0 +1,195 @@
+"""Operations: who asked for which execution, who watches, and how long each is remembered. No I/O.
+
+Times are monotonic seconds and never go back from one call to the next.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass, replace
+from enum import Enum, IntEnum
+from itertools import takewhile
+from math import inf
+
+from reapi_local.errors import OperationNotFound
+from reapi_local.store.types import ActionKey
+
+
+class Stage(IntEnum):
+    """How far an operation is; it never goes back.
+
+    Source: REAPI v2, ``ExecutionStage.Value``, by whose numbers they are.
+    """
+
+    QUEUED = 2
+    EXECUTING = 3
+    COMPLETED = 4
+
+
+class Reason(Enum):
+    """Why something ended before its time."""
+
+    TIMEOUT = "timeout"
+    CANCELLED = "cancelled"
+    ABANDONED = "abandoned"
+    SHUTDOWN = "shutdown"
+
+
+@dataclass(frozen=True, eq=False)
+class Task:
+    """One execution of one action, which operations may share.
+
+    ``timeout``: seconds its process may take. ``job``: as its first operation handed it in.
+    """
+
+    key: ActionKey
+    timeout: float
+    job: object
+
+
+@dataclass(frozen=True)
+class Operation:
+    """One client's call to execute an action, as it is at one moment.
+
+    ``run``: the client's invocation id. ``started_at``: when its task got a slot, which may be
+    before the operation joined it. ``outcome``: None until it is completed, then what its task
+    came to, or the :class:`Reason` why it didn't wait for that.
+    """
+
+    name: str
+    task: Task
+    run: str
+    priority: int
+    queued_at: float
+    stage: Stage = Stage.QUEUED
+    started_at: float | None = None
+    outcome: object = None
+
+    @property
+    def key(self) -> ActionKey:
+        return self.task.key
+
+
+class Operations:
+    """All operations by name.
+
+    One that nobody watched for ``grace_seconds`` is abandoned. A completed one is remembered for
+    ``keep_seconds``, as long as it is among the ``max_kept`` latest.
+    """
+
+    def __init__(self, *, grace_seconds: float, keep_seconds: float, max_kept: int) -> None:
+        self._grace, self._keep, self._max_kept = grace_seconds, keep_seconds, max_kept
+        self._all: dict[str, Operation] = {}
+        # Of those in flight: how many watch it; or, when nobody does, until when that is all right.
+        self._watchers: dict[str, int] = {}
+        self._unwatched: OrderedDict[str, float] = OrderedDict()
+        # Of completed ones: when each is forgotten. Like the above, soonest first.
+        self._kept: OrderedDict[str, float] = OrderedDict()
+        self._deleted: set[str] = set()
+
+    def all(self) -> list[Operation]:
+        """Those in flight and those remembered, in the order they came."""
+        return list(self._all.values())
+
+    def get(self, name: str) -> Operation:
+        """The operation as it is now.
+
+        Raises:
+            OperationNotFound: it never was, or is forgotten.
+        """
+        operation = self._all.get(name)
+        if operation is None:
+            raise OperationNotFound(
+                f"there is no operation {name[:300]!r}: it was deleted, ended long ago (one is "
+                f"remembered for at most {self._keep:g} seconds), or was another server's, before "
+                "a restart; execute the action again"
+            )
+        return operation
+
+    def add(self, operation: Operation) -> None:
+        """Begin one, with nobody watching yet."""
+        if operation.name in self._all:
+            raise ValueError(f"there is an operation {operation.name!r} already")
+        self._all[operation.name] = operation
+        self._unwatched[operation.name] = operation.queued_at + self._grace
+
+    def start(self, name: str, now: float) -> Operation:
+        """Its task executes."""
+        return self._change(replace(self._all[name], stage=Stage.EXECUTING, started_at=now))
+
+    def complete(self, name: str, outcome: object, now: float) -> Operation:
+        """It ends, and the time for which it is remembered begins."""
+        completed = replace(self._all[name], stage=Stage.COMPLETED, outcome=outcome)
+        self._change(completed)
+        self._watchers.pop(name, None)
+        self._unwatched.pop(name, None)
+        self._kept[name] = now + self._keep
+        if name in self._deleted:
+            self._remove(name)
+        elif len(self._kept) > self._max_kept:
+            self._remove(next(iter(self._kept)))
+        return completed
+
+    def _change(self, operation: Operation) -> Operation:
+        self._all[operation.name] = operation
+        return operation
+
+    def watch(self, name: str) -> Operation:
+        """One more watches it; raises as :meth:`get`."""
+        operation = self.get(name)
+        if operation.stage != Stage.COMPLETED:
+            self._watchers[name] = self._watchers.get(name, 0) + 1
+            self._unwatched.pop(name, None)
+        return operation
+
+    def unwatch(self, name: str, now: float) -> None:
+        """One watches it no more; it may be completed or forgotten by now."""
+        if name in self._kept or name not in self._all:
+            return
+        self._watchers[name] -= 1
+        if not self._watchers[name]:
+            del self._watchers[name]
+            self._unwatched[name] = now + self._grace
+
+    def forget(self, name: str) -> None:
+        """Forget it as soon as it is completed; raises as :meth:`get`."""
+        if self.get(name).stage == Stage.COMPLETED:
+            self._remove(name)
+        else:
+            self._deleted.add(name)
+
+    def abandoned(self, now: float) -> list[Operation]:
+        """Those in flight that nobody watched for too long."""
+        return [self._all[name] for name in _due(self._unwatched, now)]
+
+    def forget_old(self, now: float) -> None:
+        """Forget those that were kept long enough."""
+        for name in _due(self._kept, now):
+            self._remove(name)
+
+    def next_event(self) -> float:
+        """When the next is to be abandoned or forgotten; infinity if none is."""
+        return min(next(iter(times.values()), inf) for times in (self._unwatched, self._kept))
+
+    def _remove(self, name: str) -> None:
+        del self._all[name], self._kept[name]
+        self._deleted.discard(name)
+
+    def check_invariants(self) -> None:
+        """Raises AssertionError when the books don't agree."""
+        for name, operation in self._all.items():
+            assert operation.started_at is None or operation.stage != Stage.QUEUED
+            books = (self._watchers, self._unwatched, self._kept)
+            holding = [book for book in books if name in book]
+            assert len(holding) == 1, f"{name} is in {len(holding)} books"
+            assert (holding[0] is self._kept) == (operation.stage == Stage.COMPLETED)
+        assert len(self._all) == len(self._watchers) + len(self._unwatched) + len(self._kept)
+        assert all(count > 0 for count in self._watchers.values())
+        assert self._deleted <= self._watchers.keys() | self._unwatched.keys()
+        assert len(self._kept) <= self._max_kept
+        for times in (self._unwatched, self._kept):
+            assert list(times.values()) == sorted(times.values())
+
+
+def _due(times: OrderedDict[str, float], now: float) -> list[str]:
+    return list(takewhile(lambda name: times[name] <= now, times))

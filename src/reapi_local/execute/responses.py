@@ -1,0 +1,56 @@
+"""What a client is told of an execution that brought no result of its own.
+
+Source: REAPI v2, rpc Execute: errors of an action travel within ``ExecuteResponse.status``.
+"""
+
+from __future__ import annotations
+
+import logging
+import secrets
+from typing import Final
+
+from google.rpc import error_details_pb2, status_pb2
+
+from reapi_local.errors import BlobName, Code, MissingInputs, ReapiError
+from reapi_local.execute.types import SandboxBroken
+from reapi_local.proto import remote_execution_pb2 as re_pb2
+from reapi_local.protocol.digest import Digest, DigestFunction
+
+_log = logging.getLogger(__name__)
+_MOST_VIOLATIONS: Final = 10_000
+"""About 1 MiB: gRPC clients accept 4 MiB by default. Told of some, they come back for the rest."""
+
+
+def failed(error: Exception) -> re_pb2.ExecuteResponse:
+    """The response for an action that ended with ``error``; what nobody expected is logged."""
+    if isinstance(error, ReapiError):
+        status = status_pb2.Status(code=int(error.code), message=str(error))
+        if isinstance(error, MissingInputs):
+            status.details.add().Pack(_missing(error))
+    elif isinstance(error, SandboxBroken):
+        # Clients try again what is unavailable: the next sandbox is a new one.
+        _log.error("a sandbox failed: %s", error)
+        status = status_pb2.Status(
+            code=int(Code.UNAVAILABLE), message=f"the sandbox failed: {error}"
+        )
+    else:
+        reference = secrets.token_hex(4)
+        _log.error("an execution failed (%s)", reference, exc_info=error)
+        message = f"the server failed unexpectedly; its log says why under {reference}"
+        status = status_pb2.Status(code=int(Code.INTERNAL), message=message)
+    return re_pb2.ExecuteResponse(status=status)
+
+
+def _missing(error: MissingInputs) -> error_details_pb2.PreconditionFailure:
+    """One violation a blob, in the only form that Pants and Bazel upload blobs for."""
+    failure = error_details_pb2.PreconditionFailure()
+    for blob in error.digests[:_MOST_VIOLATIONS]:
+        failure.violations.add(type="MISSING", subject=_subject(blob))
+    return failure
+
+
+def _subject(blob: BlobName) -> str:
+    """As ByteStream names it, which tells the function only where the hash's length doesn't."""
+    if isinstance(blob, Digest) and blob.function is DigestFunction.BLAKE3:
+        return f"blobs/blake3/{blob}"
+    return f"blobs/{blob}"

@@ -1,0 +1,168 @@
+"""Actions in bubblewrap: for machines on which bwrap may do what a slot may not.
+
+That is so where only programs that the system names, or setuid ones, may make user namespaces, and
+for root where nobody may. Nor does it need overlays, so it runs on older kernels.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import sys
+from dataclasses import replace
+from typing import Final
+
+from reapi_local.execute.sandbox.action_dirs import ActionDir, ActionDirs
+from reapi_local.execute.sandbox.bubblewrap_options import (
+    PACKAGES_INSIDE,
+    options_for_action,
+    options_for_host,
+    options_for_supervisor,
+    read_only_at_last,
+)
+from reapi_local.execute.sandbox.diagnosis import explained
+from reapi_local.execute.sandbox.host_view import HostView, homes_of_server, plan_host_view
+from reapi_local.execute.sandbox.identity import identity_of_actions, missing_accounts
+from reapi_local.execute.sandbox.medium import Disk, Tmpfs
+from reapi_local.execute.sandbox.slot_process import SlotFailed
+from reapi_local.execute.sandbox.supervised import SupervisedSandbox
+from reapi_local.execute.sandbox.supervision import Process, rlimits, supervisor_command
+from reapi_local.execute.types import INPUT_ROOT, Launch, Limits, SandboxBroken
+from reapi_local.store.threads import in_thread
+
+_NAMESPACES: Final = ("--unshare-pid", "--unshare-ipc", "--unshare-uts", "--unshare-cgroup-try")
+# To become the actions' user and to kill what that user runs.
+_CAPABILITIES_OF_ROOT: Final = ("CAP_SETUID", "CAP_SETGID", "CAP_KILL")
+# What bwrap was about to do, by a part of its message.
+_STEPS: Final = {
+    "mount proc": "proc",
+    "namespace": "user namespace",
+    "uid map": "user namespace",
+    "loopback": "user namespace",
+}
+
+
+class BubblewrapSandbox(SupervisedSandbox):
+    """At most ``count`` actions at once, each in a bwrap of its own, on a copy of its input root.
+
+    ``work_dir`` is a directory of the server's. ``hidden``: paths of the host that no action may
+    see, besides ``work_dir``, ``layers_dir`` and ``caches_dir``. ``user``: the uid of actions if
+    the server is root's, None = the usual one. They have it inside, too: root needs no user
+    namespace, and so has none that could be forbidden.
+    """
+
+    def __init__(
+        self,
+        *,
+        count: int,
+        limits: Limits,
+        work_dir: str,
+        layers_dir: str,
+        caches_dir: str,
+        hidden: tuple[str, ...] = (),
+        user: int | None = None,
+    ) -> None:
+        self._is_root = os.getuid() == 0
+        identity = identity_of_actions(user)
+        self._identity = replace(identity, inner_user=identity.user, inner_group=identity.group)
+        self._hidden = (*hidden, work_dir, layers_dir, caches_dir)
+        self._view = HostView((), ())
+        self._files = os.path.join(work_dir, "files")
+        self._program = ""
+        self._accounts: list[str] = []
+        # Root's actions share a uid, by which the kernel counts.
+        processes = limits.processes * (count if self._is_root else 1)
+        self._limits_of_process = rlimits(limits, processes)
+        self._owner = identity.user if self._is_root else None
+        medium = Tmpfs(limits) if self._is_root else Disk()
+        super().__init__(
+            limits, ActionDirs(os.path.join(work_dir, "actions"), count, self._owner, medium)
+        )
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What doesn't hold."""
+        notes = []
+        if self._limits.memory_bytes:
+            notes.append("bubblewrap doesn't limit memory, so action_memory has no effect")
+        if not self._is_root:
+            notes.append(
+                "bubblewrap doesn't limit what actions write, so scratch_size and scratch_inodes"
+                " have no effect"
+            )
+        return tuple(notes)
+
+    async def start(self) -> None:
+        """Run a first action.
+
+        Raises:
+            SandboxBroken: it doesn't work here; the message names cause and cure.
+        """
+        if sys.platform != "linux":
+            raise SandboxBroken("bubblewrap exists for Linux only")
+        await in_thread(self._write_files)
+        self._program = shutil.which("bwrap") or ""
+        if not self._program:
+            raise SandboxBroken("bubblewrap isn't installed; `apt install bubblewrap` or the like")
+        try:
+            await super().start()
+        except SandboxBroken as error:
+            raise _explained(error) from error
+
+    async def _start_with(self, launch: Launch, place: ActionDir) -> tuple[list[str], Process]:
+        if not self._view.is_current() or not self._view.steps:
+            homes = homes_of_server()
+            self._view = await in_thread(plan_host_view, self._identity, homes, self._hidden)
+        command = [
+            *(self._program, "--as-pid-1", "--die-with-parent"),
+            *_NAMESPACES,
+            *(() if launch.network else ("--unshare-net",)),
+            *self._privileges(),
+            *options_for_host(self._view, os.path.join(self._files, "empty")),
+            *self._accounts,
+            *options_for_action(place, launch.caches),
+            *options_for_supervisor(self._view),
+            *read_only_at_last(self._view),
+            "--",
+            *supervisor_command(PACKAGES_INSIDE),
+        ]
+        return command, {
+            "arguments": list(launch.arguments),
+            "environment": dict(launch.environment),
+            "working_directory": os.path.join(INPUT_ROOT, launch.working_directory),
+            "directories": [os.path.join(INPUT_ROOT, path) for path in launch.directories],
+            "limits": self._limits_of_process,
+            "user": self._owner,
+            "contained": True,
+        }
+
+    def _privileges(self) -> list[str]:
+        if not self._is_root:
+            return ["--unshare-user-try", "--cap-drop", "ALL"]
+        kept = [option for name in _CAPABILITIES_OF_ROOT for option in ("--cap-add", name)]
+        return ["--cap-drop", "ALL", *kept]
+
+    def _write_files(self) -> None:
+        """What is mounted over the host's files; for all to read, whatever the server's umask."""
+        shutil.rmtree(self._files, ignore_errors=True)
+        os.makedirs(self._files, mode=0o700)
+        accounts = missing_accounts(self._identity)
+        self._accounts = []
+        for path, text in {"/empty": "", **accounts}.items():
+            own = os.path.join(self._files, os.path.basename(path))
+            with open(own, "w", encoding="utf-8", errors="surrogateescape") as file:
+                file.write(text)
+            os.chmod(own, 0o644)
+            if path in accounts and os.path.isfile(path):
+                self._accounts += ["--ro-bind", own, path]
+
+
+def _explained(error: SandboxBroken) -> SandboxBroken:
+    """With the cure, if bwrap could not do what a slot can't either."""
+    said = str(error)
+    steps = [step for sign, step in _STEPS.items() if sign in said]
+    if not steps:
+        return error
+    number = errno.ENOSPC if "ENOSPC" in said else errno.EPERM
+    return SandboxBroken(explained(SlotFailed(steps[0], number, said)))

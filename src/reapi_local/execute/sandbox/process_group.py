@@ -1,0 +1,69 @@
+"""The sandbox that is none: a process of the server's user, on the host as it is."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable
+from typing import Final
+
+from reapi_local.execute.sandbox.action_dirs import ActionDir, ActionDirs
+from reapi_local.execute.sandbox.supervised import SupervisedSandbox
+from reapi_local.execute.sandbox.supervision import PACKAGES, Process, rlimits, supervisor_command
+from reapi_local.execute.types import CACHES, HOME, INPUT_ROOT, Launch, Limits
+
+_OF_THE_CONTRACT: Final = re.compile(
+    "|".join(map(re.escape, (INPUT_ROOT, HOME, CACHES))).join(("(?:", r")(?![\w.-])"))
+)
+
+
+class ProcessGroupSandbox(SupervisedSandbox):
+    """Runs actions that are trusted, where nothing better works. It contains nothing.
+
+    An action sees and may change whatever the server's user may, and has the host's network, /tmp
+    and processes. Its input root, a copy, is in one of ``count`` directories below ``work_dir``.
+    Nothing is mounted: where the paths of the contract occur in arguments and variables, those on
+    the host take their place, but not where they occur in files.
+
+    What an action leaves running is killed: on Linux all but what has become another user's,
+    unless the action kills its supervisor; elsewhere only what is still in its process group.
+    """
+
+    notes: Final = (
+        "the process group contains nothing: actions may do whatever the server's user may",
+        "of the limits on actions, only those of CPU time and file size hold",
+    )
+
+    def __init__(
+        self,
+        *,
+        count: int,
+        limits: Limits,
+        work_dir: str,
+        layers_dir: str,
+        caches_dir: str,
+        hidden: tuple[str, ...] = (),
+        user: int | None = None,
+    ) -> None:
+        """Takes what every sandbox takes; has no use for what only containment needs."""
+        super().__init__(limits, ActionDirs(os.path.join(work_dir, "actions"), count))
+
+    async def _start_with(self, launch: Launch, place: ActionDir) -> tuple[list[str], Process]:
+        replaced = _replacement(launch, place)
+        root = place.directory("root")
+        return supervisor_command(PACKAGES), {
+            "arguments": [replaced(argument) for argument in launch.arguments],
+            "environment": {name: replaced(value) for name, value in launch.environment.items()},
+            "working_directory": os.path.join(root, launch.working_directory),
+            "directories": [os.path.join(root, path) for path in launch.directories],
+            "limits": rlimits(self._limits),
+            "user": None,
+            "contained": False,
+        }
+
+
+def _replacement(launch: Launch, place: ActionDir) -> Callable[[str], str]:
+    paths = {INPUT_ROOT: place.directory("root"), HOME: place.directory("home")}
+    if launch.caches is not None:
+        paths[CACHES] = launch.caches
+    return lambda text: _OF_THE_CONTRACT.sub(lambda match: paths.get(match[0], match[0]), text)

@@ -1,0 +1,112 @@
+"""Input roots as copies, for sandboxes that have no overlay, and removing what actions leave.
+
+Copies are never hard links: an action could write through one into what others are given.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import stat
+import subprocess
+from collections.abc import Sequence
+from typing import Final
+
+_COPY_BYTES: Final = 1 << 30
+_CANT_COPY_RANGE: Final = frozenset({errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP})
+
+
+def compose(layers: Sequence[str], destination: str, owner: int | None = None) -> None:
+    """Copy the union of ``layers`` into the directory ``destination``, which is empty.
+
+    Modes, times and symlinks are kept; where several layers have a directory, the first one's.
+    Everything belongs to the uid ``owner`` then, None = whoever calls.
+
+    Raises:
+        FileExistsError: two layers hold the same file.
+    """
+    made: dict[str, os.stat_result] = {}
+    _give(destination, owner)
+    for layer in layers:
+        made.setdefault(destination, os.stat(layer))
+        _copy_directory(layer, destination, owner, made)
+    # Last of all and inner ones first: making an entry changes the time, and may need the mode.
+    for path, status in reversed(made.items()):
+        os.chmod(path, _permissions(status))
+        os.utime(path, ns=_times(status))
+
+
+def _copy_directory(
+    source: str, target: str, owner: int | None, made: dict[str, os.stat_result]
+) -> None:
+    pending = [(source, target)]
+    while pending:
+        source, target = pending.pop()
+        if target not in made:
+            made[target] = os.stat(source)
+            os.mkdir(target, mode=0o700)
+            _give(target, owner)
+        with os.scandir(source) as entries:
+            for entry in entries:
+                path = os.path.join(target, entry.name)
+                if entry.is_dir(follow_symlinks=False):
+                    pending.append((entry.path, path))
+                else:
+                    _copy_entry(entry, path)
+                    _give(path, owner)
+
+
+def _copy_entry(entry: os.DirEntry[str], target: str) -> None:
+    if entry.is_symlink():
+        os.symlink(os.readlink(entry.path), target)
+        os.utime(target, ns=_times(entry.stat(follow_symlinks=False)), follow_symlinks=False)
+        return
+    with open(entry.path, "rb", buffering=0) as source, open(target, "xb", buffering=0) as copy:
+        status = os.fstat(source.fileno())
+        if not stat.S_ISREG(status.st_mode):
+            raise OSError(f"{entry.path} is neither a file nor a directory nor a symlink")
+        _copy_data(source.fileno(), copy.fileno())
+        os.fchmod(copy.fileno(), _permissions(status))
+        os.utime(copy.fileno(), ns=_times(status))
+
+
+def _copy_data(source: int, target: int) -> None:
+    """By sharing blocks, where the file system can."""
+    try:
+        while os.copy_file_range(source, target, _COPY_BYTES):
+            pass
+    except (AttributeError, OSError) as error:
+        if isinstance(error, OSError) and error.errno not in _CANT_COPY_RANGE:
+            raise
+        with open(source, "rb", closefd=False) as reader, open(target, "wb", closefd=False) as copy:
+            shutil.copyfileobj(reader, copy)
+
+
+def _give(path: str, owner: int | None) -> None:
+    if owner is not None:
+        os.chown(path, owner, owner, follow_symlinks=False)
+
+
+def _permissions(status: os.stat_result) -> int:
+    return status.st_mode & 0o777
+
+
+def _times(status: os.stat_result) -> tuple[int, int]:
+    return status.st_atime_ns, status.st_mtime_ns
+
+
+def remove(path: str) -> None:
+    """Remove a tree that an action may have made: deep, unreadable, or not there at all.
+
+    By the commands for it, which walk trees deeper than any path may be long.
+
+    Raises:
+        OSError: it can't be removed.
+    """
+    if subprocess.run(["rm", "-rf", path], stderr=subprocess.DEVNULL, check=False).returncode:
+        # Directories that their owner may not enter.
+        subprocess.run(["chmod", "-R", "u+rwx", path], stderr=subprocess.DEVNULL, check=False)
+        removal = subprocess.run(["rm", "-rf", path], capture_output=True, text=True, check=False)
+        if removal.returncode:
+            raise OSError(f"can't remove {path}: {removal.stderr.strip()[-500:]}")

@@ -1,0 +1,121 @@
+"""What an action mustn't see of a home directory, though it sees the host. Paths relative to it.
+
+The list is for people to read: documentation shows it, and tests keep it true.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+SECRET_DIRECTORIES: Final = (
+    # keys and agents' sockets
+    ".ssh",
+    ".gnupg",
+    ".pki",
+    ".password-store",
+    ".local/share/keyrings",
+    ".local/share/kwalletd",
+    ".local/share/gopass",
+    # clouds
+    ".aws",
+    ".azure",
+    ".config/gcloud",
+    ".config/doctl",
+    ".config/hcloud",
+    ".config/scw",
+    ".config/rclone",
+    ".oci",
+    ".bluemix",
+    ".aliyun",
+    # clusters and containers, the sockets of their daemons among it
+    ".kube",
+    ".docker",
+    ".config/containers",
+    ".config/helm",
+    ".local/share/containers",
+    ".colima",
+    ".lima",
+    ".rd",
+    ".orbstack",
+    ".minikube",
+    # code hosting
+    ".config/gh",
+    ".config/glab-cli",
+    ".config/hub",
+    ".subversion",
+    # secret stores and infrastructure
+    ".vault",
+    ".config/op",
+    ".config/sops",
+    ".config/age",
+    ".terraform.d",
+    ".pulumi",
+    # assistants
+    ".claude",
+    ".codex",
+    ".gemini",
+    ".config/github-copilot",
+    # browsers and mail: cookies are logins
+    ".mozilla",
+    ".thunderbird",
+    ".config/google-chrome",
+    ".config/chromium",
+    ".config/BraveSoftware",
+    ".config/microsoft-edge",
+    ".config/vivaldi",
+    ".config/opera",
+)
+
+SECRET_FILES: Final = (
+    ".netrc",
+    "_netrc",
+    ".git-credentials",
+    ".config/git/credentials",
+    ".pypirc",
+    ".npmrc",
+    ".yarnrc*",
+    ".cargo/credentials*",
+    ".gem/credentials*",
+    ".bundle/config",
+    ".m2/settings*.xml",
+    ".gradle/gradle.properties",
+    ".sbt/.credentials",
+    ".composer/auth.json",
+    ".config/composer/auth.json",
+    ".config/pypoetry/auth.toml",
+    ".dockercfg",
+    ".terraformrc",
+    ".vault-token",
+    ".boto",
+    ".s3cfg",
+    ".pgpass",
+    ".my.cnf",
+    ".Xauthority",
+    ".ICEauthority",
+    ".*history",
+)
+"""Patterns for the last component, so ``credentials*`` covers ``credentials.toml``."""
+
+TOOLCHAINS: Final = (
+    ".asdf",
+    ".cache",
+    ".cargo",
+    ".local",
+    ".local/bin",
+    ".local/lib",
+    ".local/share",
+    ".nvm",
+    ".pyenv",
+    ".rustup",
+    ".sdkman",
+    ".volta",
+)
+"""Where toolchains live: opened for actions of another user even if the directory is closed."""
+
+DAEMONS: Final = (
+    "/var/lib/docker",
+    "/var/lib/incus",
+    "/var/lib/lxd",
+    "/var/snap/lxd",
+)
+"""Where daemons that act as root have their sockets, other than below /run."""

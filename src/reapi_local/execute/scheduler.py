@@ -1,0 +1,377 @@
+"""The scheduler: which action executes when, and when it has to end. A state machine without I/O.
+
+Each step is told what time it is, in monotonic seconds that never go back, and returns what its
+driver has to do then, in that order. What isn't returned needn't be done.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, insort
+from collections import Counter, OrderedDict
+from dataclasses import dataclass, field
+from itertools import count
+from math import inf
+
+from reapi_local.errors import Draining, QueueFull
+from reapi_local.execute.operations import Operation, Operations, Reason, Stage, Task
+from reapi_local.store.types import ActionKey
+
+
+@dataclass(frozen=True)
+class Start:
+    """Carry the task out; report :meth:`Scheduler.started` and :meth:`Scheduler.finished`."""
+
+    task: Task
+
+
+@dataclass(frozen=True)
+class Kill:
+    """End a task that executes. It keeps its slot until it is reported to have finished."""
+
+    task: Task
+    why: Reason
+
+
+@dataclass(frozen=True)
+class Notify:
+    """Tell the operation's watchers its new stage. It may be forgotten already."""
+
+    operation: Operation
+
+
+Effect = Start | Kill | Notify
+
+
+class Scheduler:
+    """Executes at most ``slots`` tasks at once, and lets at most ``max_queued`` operations wait.
+
+    The most urgent priority goes first, and that is the lowest; among equals the run with the
+    fewest tasks executing; among equals the run that was served longest ago; within a run first
+    come, first served. So nobody waits for the whole queue of a huge build.
+
+    Equal actions share one task: it starts when the first of its operations gets its turn, and is
+    killed when the last has gone. One that is being killed is joined no more.
+
+    ``grace_seconds``, ``keep_seconds`` and ``max_kept``: see :class:`Operations`.
+    """
+
+    def __init__(
+        self,
+        slots: int,
+        *,
+        max_queued: int = 100_000,
+        grace_seconds: float = 10.0,
+        keep_seconds: float = 600.0,
+        max_kept: int = 10_000,
+    ) -> None:
+        self._slots, self._max_queued = slots, max_queued
+        self._operations = Operations(
+            grace_seconds=grace_seconds, keep_seconds=keep_seconds, max_kept=max_kept
+        )
+        self._queue = _FairQueue()
+        self._flights: dict[Task, _Flight] = {}
+        self._executing: dict[Task, _Flight] = {}
+        self._shared: dict[ActionKey, Task] = {}
+        self._draining = False
+
+    def submit(
+        self,
+        name: str,
+        key: ActionKey,
+        now: float,
+        *,
+        run: str = "",
+        priority: int = 0,
+        timeout: float = inf,
+        mergeable: bool = True,
+        job: object = None,
+    ) -> list[Effect]:
+        """Begin an operation under a new name. Watch it at once: its grace period has begun.
+
+        ``job`` is what the driver needs to carry the task out, and goes unused where the operation
+        joins a task. Operations without a run count as those of one.
+
+        Raises:
+            QueueFull: it would have to wait, and too many do.
+            Draining: the server is stopping.
+        """
+        task = self._shared.get(key) if mergeable else None
+        self._admit(task)
+        operation = Operation(name, task or Task(key, timeout, job), run, priority, now)
+        self._operations.add(operation)
+        flight = self._flights.setdefault(operation.task, _Flight())
+        flight.operations[name] = None
+        if mergeable:
+            self._shared[key] = operation.task
+        if flight.started_at is not None:
+            return [Notify(self._operations.start(name, flight.started_at))]
+        self._queue.add(operation)
+        return self._fill_slots(now)
+
+    def cancel(self, name: str, now: float) -> list[Effect]:
+        """End an operation for its client; nothing happens to one that is completed.
+
+        Raises:
+            OperationNotFound: it never was, or is forgotten.
+        """
+        operation = self._operations.get(name)
+        if operation.stage == Stage.COMPLETED:
+            return []
+        return self._end(operation, Reason.CANCELLED, now)
+
+    def forget(self, name: str) -> None:
+        """Its client has lost interest in an operation; one in flight is forgotten at its end.
+
+        Raises:
+            OperationNotFound: it never was, or is forgotten.
+        """
+        self._operations.forget(name)
+
+    def watch(self, name: str) -> Operation:
+        """A client's stream on the operation opens, and begins with what this returns.
+
+        Raises:
+            OperationNotFound: it never was, or is forgotten.
+        """
+        return self._operations.watch(name)
+
+    def unwatch(self, name: str, now: float) -> None:
+        """A stream that was opened with :meth:`watch` closes, for whatever reason."""
+        self._operations.unwatch(name, now)
+
+    def lookup(self, name: str) -> Operation:
+        """The operation as it is now.
+
+        Raises:
+            OperationNotFound: it never was, or is forgotten.
+        """
+        return self._operations.get(name)
+
+    def operations(self) -> list[Operation]:
+        """Those in flight and those remembered, in the order they came."""
+        return self._operations.all()
+
+    def started(self, task: Task, now: float) -> None:
+        """The task's process runs: from now on its timeout counts, and anew if it is run again."""
+        flight = self._executing[task]
+        if not flight.is_killed:
+            flight.deadline = now + task.timeout
+
+    def finished(self, task: Task, outcome: object, now: float) -> list[Effect]:
+        """The task has ended, and its slot is free."""
+        flight = self._executing.pop(task)
+        self._drop(task)
+        self._queue.release(flight.served)
+        completed = [self._operations.complete(name, outcome, now) for name in flight.operations]
+        return [*map(Notify, completed), *self._fill_slots(now)]
+
+    def tick(self, now: float) -> list[Effect]:
+        """Do what has become due."""
+        effects: list[Effect] = []
+        for operation in self._operations.abandoned(now):
+            effects += self._end(operation, Reason.ABANDONED, now)
+        late = [task for task, flight in self._executing.items() if flight.deadline <= now]
+        effects += [self._kill(task, Reason.TIMEOUT) for task in late]
+        self._operations.forget_old(now)
+        return effects
+
+    def next_event(self, now: float) -> float | None:
+        """When :meth:`tick` is due, at the earliest now; None = not before another step."""
+        deadlines = (flight.deadline for flight in self._executing.values())
+        due = min(self._operations.next_event(), min(deadlines, default=inf))
+        return None if due == inf else max(due, now)
+
+    def drain(self, now: float) -> list[Effect]:
+        """Take nothing new and end what waits; what executes goes on."""
+        self._draining = True
+        queued = [o for o in self._operations.all() if o.stage == Stage.QUEUED]
+        return [effect for o in queued for effect in self._end(o, Reason.SHUTDOWN, now)]
+
+    def _admit(self, task: Task | None) -> None:
+        if self._draining:
+            raise Draining("the server is stopping; try again when it is back")
+        waits = task not in self._executing and len(self._executing) >= self._slots
+        if waits and len(self._queue) >= self._max_queued:
+            raise QueueFull(
+                f"{len(self._queue)} actions wait already and no more may; try again later, or "
+                "raise the server's max_queued_actions"
+            )
+
+    def _fill_slots(self, now: float) -> list[Effect]:
+        effects: list[Effect] = []
+        while self._queue and len(self._executing) < self._slots:
+            first = self._queue.first()
+            self._queue.serve(first.run)
+            effects += self._start(first.task, first.run, now)
+        return effects
+
+    def _start(self, task: Task, served: str, now: float) -> list[Effect]:
+        flight = self._executing[task] = self._flights[task]
+        flight.started_at, flight.served = now, served
+        for name in flight.operations:
+            self._queue.remove(self._operations.get(name))
+        started = [self._operations.start(name, now) for name in flight.operations]
+        return [Start(task), *map(Notify, started)]
+
+    def _end(self, operation: Operation, reason: Reason, now: float) -> list[Effect]:
+        """End one operation; its task ends with its last."""
+        task, flight = operation.task, self._flights[operation.task]
+        del flight.operations[operation.name]
+        effects: list[Effect] = [Notify(self._operations.complete(operation.name, reason, now))]
+        if operation.stage == Stage.QUEUED:
+            self._queue.remove(operation)
+            if not flight.operations:
+                self._drop(task)
+        elif not flight.operations and not flight.is_killed:
+            effects.append(self._kill(task, reason))
+        return effects
+
+    def _kill(self, task: Task, why: Reason) -> Kill:
+        flight = self._executing[task]
+        flight.is_killed, flight.deadline = True, inf
+        self._unshare(task)
+        return Kill(task, why)
+
+    def _drop(self, task: Task) -> None:
+        del self._flights[task]
+        self._unshare(task)
+
+    def _unshare(self, task: Task) -> None:
+        if self._shared.get(task.key) is task:
+            del self._shared[task.key]
+
+    def check_invariants(self) -> None:
+        """Raises AssertionError when a promise of this class is broken."""
+        self._operations.check_invariants()
+        assert len(self._executing) <= self._slots
+        assert not self._queue or len(self._executing) == self._slots, "a slot is idle"
+        live = [o for o in self._operations.all() if o.stage != Stage.COMPLETED]
+        assert sum(len(flight.operations) for flight in self._flights.values()) == len(live)
+        for operation in live:
+            assert operation.name in self._flights[operation.task].operations
+            executes = operation.task in self._executing
+            assert executes == (operation.stage == Stage.EXECUTING)
+        for task, flight in self._flights.items():
+            assert (flight.started_at is not None) == (task in self._executing)
+            assert flight.operations or flight.is_killed, "a task nobody wants goes on"
+        assert self._executing.keys() <= self._flights.keys()
+        for key, task in self._shared.items():
+            assert task.key == key
+            assert not self._flights[task].is_killed
+        served = Counter(flight.served for flight in self._executing.values())
+        self._queue.check_invariants([o for o in live if o.stage == Stage.QUEUED], served)
+
+
+@dataclass
+class _Flight:
+    """A task in flight.
+
+    ``operations``: the live ones, in the order they came. ``served``: the run whose turn it was
+    when the task started.
+    """
+
+    operations: dict[str, None] = field(default_factory=dict)
+    started_at: float | None = None
+    served: str = ""
+    deadline: float = inf
+    is_killed: bool = False
+
+
+_Rank = tuple[int, int, int, str]
+
+
+@dataclass
+class _Run:
+    """``executing`` tasks were started for it; ``turn``: when it came, or was last served.
+
+    ``lines``: its operations that wait, by priority, in the order they came.
+    """
+
+    turn: int
+    executing: int = 0
+    lines: dict[int, OrderedDict[str, Operation]] = field(default_factory=dict)
+
+
+class _FairQueue:
+    """Operations that wait, and which of them is next.
+
+    A run is served from the start of a task to its end, and one that comes counts as just served:
+    else runs of one action each, a new one every time, would keep all others waiting.
+    """
+
+    def __init__(self) -> None:
+        self._runs: dict[str, _Run] = {}
+        self._ranks: list[_Rank] = []  # one for each line, the next to be served first
+        self._length = 0
+        self._turns = count()
+
+    def __len__(self) -> int:
+        return self._length
+
+    def first(self) -> Operation:
+        priority, _, _, run = self._ranks[0]
+        return next(iter(self._runs[run].lines[priority].values()))
+
+    def add(self, operation: Operation) -> None:
+        run = self._runs.get(operation.run)
+        if run is None:
+            run = self._runs[operation.run] = _Run(next(self._turns))
+        line = run.lines.get(operation.priority)
+        if line is None:
+            line = run.lines[operation.priority] = OrderedDict()
+            insort(self._ranks, self._rank(operation.run, operation.priority))
+        line[operation.name] = operation
+        self._length += 1
+
+    def remove(self, operation: Operation) -> None:
+        run = self._runs[operation.run]
+        line = run.lines[operation.priority]
+        del line[operation.name]
+        self._length -= 1
+        if not line:
+            self._drop_rank(operation.run, operation.priority)
+            del run.lines[operation.priority]
+            self._forget_if_idle(operation.run)
+
+    def serve(self, run: str) -> None:
+        """A task was started for this run."""
+        self._change(run, +1)
+
+    def release(self, run: str) -> None:
+        """A task that was started for this run has ended."""
+        self._change(run, -1)
+        self._forget_if_idle(run)
+
+    def _change(self, name: str, executing: int) -> None:
+        run = self._runs[name]
+        for priority in run.lines:
+            self._drop_rank(name, priority)
+        run.executing += executing
+        run.turn = next(self._turns)
+        for priority in run.lines:
+            insort(self._ranks, self._rank(name, priority))
+
+    def _rank(self, name: str, priority: int) -> _Rank:
+        run = self._runs[name]
+        return priority, run.executing, run.turn, name
+
+    def _drop_rank(self, name: str, priority: int) -> None:
+        del self._ranks[bisect_left(self._ranks, self._rank(name, priority))]
+
+    def _forget_if_idle(self, name: str) -> None:
+        run = self._runs[name]
+        if not run.lines and not run.executing:
+            del self._runs[name]
+
+    def check_invariants(self, queued: list[Operation], served: Counter[str]) -> None:
+        """Raises AssertionError unless it holds these, and knows for whom tasks execute."""
+        lines = [line for run in self._runs.values() for line in run.lines.values()]
+        held = {operation.name: operation for line in lines for operation in line.values()}
+        assert held == {operation.name: operation for operation in queued}
+        assert len(self) == len(held)
+        assert all(lines), "a line is empty"
+        assert self._ranks == sorted(
+            self._rank(name, priority) for name, run in self._runs.items() for priority in run.lines
+        )
+        executing = {name: run.executing for name, run in self._runs.items() if run.executing}
+        assert executing == served

@@ -1,0 +1,171 @@
+"""Commands and actions as they are asked for, checked.
+
+Source: REAPI v2, messages ``Command``, ``Action`` and ``Platform``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from enum import Enum
+from typing import Final, TypeVar
+
+from google.protobuf.message import DecodeError
+
+from reapi_local.errors import InvalidRequest
+from reapi_local.proto import remote_execution_pb2 as re_pb2
+from reapi_local.protocol.digest import Digest, parse_digest
+from reapi_local.protocol.tree import check_output_path
+
+_M = TypeVar("_M", re_pb2.Action, re_pb2.Command)
+
+_LONGEST_NAME: Final = 255
+_LONGEST_PATH: Final = 4000
+
+NODE_PROPERTIES: Final = ("mtime", "unix_mode")
+"""What can be asked for in ``output_node_properties``: fields of ``NodeProperties``."""
+
+
+class OutputKind(Enum):
+    """What an output may be: newer clients leave that to the action."""
+
+    ANY = "file, directory or symlink"
+    FILE = "file"
+    DIRECTORY = "directory"
+
+
+@dataclass(frozen=True)
+class Output:
+    """A path to collect, relative to the working directory; "" is that directory itself."""
+
+    path: str
+    kind: OutputKind
+
+
+@dataclass(frozen=True)
+class ParsedCommand:
+    """A command that can be run. ``properties`` are the platform's, by name."""
+
+    arguments: tuple[str, ...]
+    environment: Mapping[str, str]
+    working_directory: str
+    outputs: tuple[Output, ...]
+    output_properties: tuple[str, ...]
+    directory_format: int
+    properties: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class ParsedAction:
+    """An action. ``timeout`` in seconds, None = the server's default."""
+
+    command: Digest
+    input_root: Digest
+    timeout: float | None
+    do_not_cache: bool
+    platform: re_pb2.Platform
+
+
+def parse_action(data: bytes, function_number: int) -> ParsedAction:
+    """An action from its blob.
+
+    Raises:
+        InvalidRequest: it isn't one, or a part of it can't be right.
+    """
+    action = _decoded(re_pb2.Action, data)
+    for name in ("command_digest", "input_root_digest"):
+        if not action.HasField(name):
+            raise InvalidRequest(f"the action has no {name}")
+    timeout = None
+    if action.HasField("timeout"):
+        timeout = action.timeout.seconds + action.timeout.nanos / 1e9
+        if timeout < 0:
+            raise InvalidRequest(f"the action's timeout can't be {timeout:g} seconds")
+    return ParsedAction(
+        command=parse_digest(action.command_digest, function_number),
+        input_root=parse_digest(action.input_root_digest, function_number),
+        timeout=timeout or None,
+        do_not_cache=action.do_not_cache,
+        platform=action.platform,
+    )
+
+
+def parse_command(data: bytes, platform: re_pb2.Platform) -> ParsedCommand:
+    """A command from its blob; ``platform`` is its action's, which counts if it says anything.
+
+    Raises:
+        InvalidRequest: it isn't one, or it asks for what can't be given.
+    """
+    command = _decoded(re_pb2.Command, data)
+    if not command.arguments or not command.arguments[0]:
+        raise InvalidRequest("the command has no program to run: its arguments are empty")
+    if any("\0" in argument for argument in command.arguments):
+        raise InvalidRequest("an argument of the command has a NUL character")
+    _check_working_directory(command.working_directory)
+    for name in command.output_node_properties:
+        if name not in NODE_PROPERTIES:
+            raise InvalidRequest(
+                f"output_node_properties: {name!r} isn't known here; "
+                f"known are {', '.join(NODE_PROPERTIES)}"
+            )
+    chosen = platform if platform.properties else command.platform
+    return ParsedCommand(
+        arguments=tuple(command.arguments),
+        environment=dict(_environment(command)),
+        working_directory=command.working_directory,
+        outputs=tuple(_outputs(command)),
+        output_properties=tuple(command.output_node_properties),
+        directory_format=command.output_directory_format,
+        properties={entry.name: entry.value for entry in chosen.properties},
+    )
+
+
+def _decoded(kind: type[_M], data: bytes) -> _M:
+    try:
+        return kind.FromString(data)
+    except DecodeError as error:
+        raise InvalidRequest(f"the blob isn't a message of type {kind.DESCRIPTOR.name}") from error
+
+
+def _environment(command: re_pb2.Command) -> Iterator[tuple[str, str]]:
+    for variable in command.environment_variables:
+        if not variable.name or "=" in variable.name or "\0" in variable.name + variable.value:
+            raise InvalidRequest(
+                f"the environment variable {variable.name!r} can't be set: a name is neither empty "
+                "nor has '=', and neither it nor a value has a NUL character"
+            )
+        yield variable.name, variable.value
+
+
+def _outputs(command: re_pb2.Command) -> Iterator[Output]:
+    """``output_paths`` alone when it is set (REAPI v2.1), else the two older fields."""
+    if command.output_paths:
+        given = [(OutputKind.ANY, command.output_paths)]
+    else:
+        given = [
+            (OutputKind.FILE, command.output_files),
+            (OutputKind.DIRECTORY, command.output_directories),
+        ]
+    for kind, paths in given:
+        for path in paths:
+            # Some clients end a directory's name with a slash.
+            name = path if kind is OutputKind.FILE or path == "/" else path.removesuffix("/")
+            _check_path(name, may_be_root=kind is not OutputKind.FILE)
+            yield Output(name, kind)
+
+
+def _check_working_directory(path: str) -> None:
+    try:
+        _check_path(path, may_be_root=True)
+    except InvalidRequest as error:
+        raise InvalidRequest(
+            f"the working directory can't be {path[:100]!r}; REAPI wants a path below the input "
+            "root, like a/b"
+        ) from error
+
+
+def _check_path(path: str, *, may_be_root: bool) -> None:
+    check_output_path(path, may_be_root=may_be_root)
+    data = path.encode()
+    if len(data) > _LONGEST_PATH or any(len(name) > _LONGEST_NAME for name in data.split(b"/")):
+        raise InvalidRequest(f"output path {path[:100]!r}... is longer than file systems take")

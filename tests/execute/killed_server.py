@@ -1,0 +1,37 @@
+"""A program for tests, which kill it: a sandbox with as many actions running as it takes.
+
+Each writes a line to the pipe ``running`` in its cache and then runs, with a daemon, until it is
+killed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+
+from reapi_local.execute.sandbox.slots import SlotSandbox
+from reapi_local.execute.types import Launch, Limits
+
+FOREVER = "trap '' TERM; setsid sleep 1000 & echo running > /reapi/caches/running; sleep 1000"
+
+
+async def main() -> None:
+    settings = json.loads(sys.argv[1])
+    launch = Launch(
+        ("/bin/sh", "-c", FOREVER), {"PATH": "/usr/bin:/bin"}, caches=settings.pop("cache")
+    )
+    sandbox = SlotSandbox(limits=Limits(), **settings)
+    await sandbox.start()
+
+    async def run() -> None:
+        async with sandbox.run(launch, asyncio.Event()):
+            pass
+
+    async with asyncio.TaskGroup() as actions:
+        for _ in range(settings["count"]):
+            actions.create_task(run())
+
+
+if __name__ == "__main__":
+    asyncio.run(main())

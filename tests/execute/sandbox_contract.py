@@ -1,0 +1,483 @@
+"""What holds for every sandbox: the cases, each a coroutine on a bench, and a program to run one.
+
+The program uses the standard library alone, so that any user can run it with any Python:
+``python sandbox_contract.py KIND CASE DIRECTORY``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import stat
+import sys
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from reapi_local.execute.sandbox.bubblewrap import BubblewrapSandbox
+from reapi_local.execute.sandbox.identity import identity_of_actions
+from reapi_local.execute.sandbox.process_group import ProcessGroupSandbox
+from reapi_local.execute.sandbox.slots import SlotSandbox
+from reapi_local.execute.types import CACHES, Launch, Limits, Outcome, Sandbox, SandboxBroken
+
+KINDS = {
+    "slots": SlotSandbox,
+    "bubblewrap": BubblewrapSandbox,
+    "process-group": ProcessGroupSandbox,
+}
+PATH = "/usr/local/bin:/usr/bin:/bin"
+
+
+@dataclass(frozen=True)
+class Ran:
+    """What was seen of a process while its outcome was there."""
+
+    outcome: Outcome
+    stdout: bytes
+    stderr: bytes
+    files: dict[str, bytes] = field(default_factory=dict)
+
+
+class Witness:
+    """Learns from a named pipe whether processes are alive that have it open for writing."""
+
+    def __init__(self, path: Path, owner: int | None) -> None:
+        os.mkfifo(path)
+        os.chmod(path, 0o666)
+        if owner is not None:
+            os.chown(path, owner, owner)
+        self.script = f'exec 9>"{CACHES}/{path.name}"; echo up >&9; '
+        self._end = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+
+    async def sees_it_start(self) -> None:
+        readable = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        loop.add_reader(self._end, readable.set)
+        await readable.wait()
+        loop.remove_reader(self._end)
+        assert os.read(self._end, 10).startswith(b"up")
+
+    def assert_nothing_lives(self) -> None:
+        try:
+            assert os.read(self._end, 1000) in (b"", b"up\n")  # b"" = nobody has it open
+            assert os.read(self._end, 1000) == b""
+        except BlockingIOError:
+            raise AssertionError("a process of the action is alive") from None
+
+    def close(self) -> None:
+        os.close(self._end)
+
+
+class Bench:
+    """A sandbox that has started, and directories to give it."""
+
+    def __init__(self, kind: str, directory: Path, limits: Limits | None = None) -> None:
+        self.kind, self.directory = kind, directory
+        self.contains = kind != "process-group"
+        self.owner = identity_of_actions().user if os.getuid() == 0 else None
+        paths = {name: directory / name for name in ("work", "layers", "caches")}
+        for path in paths.values():
+            path.mkdir()
+        self.caches = paths["caches"] / "instance"
+        self.caches.mkdir()
+        self._give(self.caches)
+        self._layers = paths["layers"]
+        self.work = paths["work"]
+        self.sandbox: Sandbox = KINDS[kind](
+            count=2,
+            limits=limits or Limits(scratch_bytes=256 << 20, scratch_inodes=20_000),
+            work_dir=str(self.work),
+            layers_dir=str(self._layers),
+            caches_dir=str(paths["caches"]),
+        )
+
+    def layer(self, files: Mapping[str, str]) -> str:
+        """A directory with these files, which are the actions' user's."""
+        layer = self._layers / str(len(list(self._layers.iterdir())))
+        layer.mkdir()
+        for name, text in files.items():
+            path = layer / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text)
+        self.give(layer)
+        return str(layer)
+
+    def give(self, tree: Path) -> None:
+        """To the actions' user, with all below."""
+        for path in (tree, *tree.rglob("*")):
+            self._give(path)
+
+    def witness(self) -> Witness:
+        return Witness(self.caches / "witness", self.owner)
+
+    @asynccontextmanager
+    async def running(
+        self,
+        *arguments: str,
+        stop: asyncio.Event | None = None,
+        environment: Mapping[str, str] | None = None,
+        layers: Iterable[str] = (),
+        directories: Iterable[str] = (),
+        working_directory: str = "",
+    ) -> AsyncIterator[Outcome]:
+        launch = Launch(
+            arguments,
+            {"PATH": PATH} if environment is None else environment,
+            working_directory,
+            tuple(layers),
+            tuple(directories),
+            caches=str(self.caches),
+        )
+        async with self.sandbox.run(launch, stop or asyncio.Event()) as outcome:
+            yield outcome
+
+    async def run(self, *arguments: str, reads: Iterable[str] = (), **rest: object) -> Ran:
+        """Run it to its end, and read files that it left in its input root."""
+        async with self.running(*arguments, **rest) as outcome:  # type: ignore[arg-type]
+            files = {name: _contents(name, outcome.root_fd) for name in reads}
+            return Ran(outcome, _all_of(outcome.stdout_fd), _all_of(outcome.stderr_fd), files)
+
+    async def shell(self, script: str, *arguments: str, **rest: object) -> Ran:
+        """The same for a script of the shell, with ``$1`` and so on."""
+        return await self.run("sh", "-c", script, "sh", *arguments, **rest)  # type: ignore[arg-type]
+
+    def _give(self, path: Path) -> None:
+        if self.owner is not None:
+            os.chown(path, self.owner, self.owner, follow_symlinks=False)
+
+
+@asynccontextmanager
+async def bench_of(
+    kind: str, directory: Path, limits: Limits | None = None
+) -> AsyncIterator[Bench]:
+    bench = Bench(kind, directory, limits)
+    try:
+        await bench.sandbox.start()
+        yield bench
+    finally:
+        await bench.sandbox.close()
+
+
+def _contents(name: str, root_fd: int) -> bytes:
+    with open(os.open(name, os.O_RDONLY, dir_fd=root_fd), "rb") as file:
+        return file.read()
+
+
+def _all_of(descriptor: int) -> bytes:
+    return os.pread(descriptor, os.fstat(descriptor).st_size, 0)
+
+
+def _snapshot(tree: str) -> dict[str, tuple[int, int, object]]:
+    found = {}
+    for path in sorted((Path(tree), *Path(tree).rglob("*"))):
+        status = path.lstat()
+        content = os.readlink(path) if path.is_symlink() else path.is_file() and path.read_bytes()
+        found[str(path)] = (status.st_mode, status.st_mtime_ns, content)
+    return found
+
+
+async def the_exit_code_is_that_of_the_process(bench: Bench) -> None:
+    for code in (0, 1, 126, 127, 255):
+        ran = await bench.shell(f"exit {code}")
+        assert (ran.outcome.exit_code, ran.outcome.problem) == (code, "")
+
+
+async def an_end_by_a_signal_is_128_and_its_number(bench: Bench) -> None:
+    for number in (1, 2, 3, 6, 9, 11, 13, 15):
+        ran = await bench.shell(f"kill -{number} $$")
+        assert ran.outcome.exit_code == 128 + number
+
+
+async def the_environment_is_exactly_what_was_given(bench: Bench) -> None:
+    given = {"PATH": PATH, "EMPTY": "", "WORDS": "a 'b' \"c\"\nd=e", "É": "é"}
+    ran = await bench.run("env", "-0", environment=given)
+    seen = dict(line.split("=", 1) for line in ran.stdout.decode().split("\0") if line)
+    assert seen == given
+
+
+async def arguments_arrive_as_they_are(bench: Bench) -> None:
+    given = ("", " ", "*", "a\nb", "$HOME", "--", "é", "x" * 100_000)
+    ran = await bench.shell(r'printf "%s\0" "$@"', *given)
+    assert ran.stdout.decode().split("\0")[:-1] == list(given)
+
+
+async def two_megabytes_of_arguments_arrive(bench: Bench) -> None:
+    ran = await bench.shell("cat /proc/$$/cmdline | wc -c", *["x" * 100_000] * 20)
+    assert int(ran.stdout) > 2_000_000
+
+
+async def it_starts_in_the_input_root(bench: Bench) -> None:
+    ran = await bench.shell('test "$(pwd -P)" = "$1"', bench.sandbox.root)
+    assert ran.outcome.exit_code == 0
+
+
+async def it_starts_in_its_working_directory(bench: Bench) -> None:
+    layer = bench.layer({"a/b/file": "text"})
+    ran = await bench.shell(
+        'test "$(pwd -P)" = "$1/a/b" && cat file',
+        bench.sandbox.root,
+        working_directory="a/b",
+        layers=[layer],
+    )
+    assert ran.stdout == b"text"
+
+
+async def files_of_its_root_are_seen_from_outside(bench: Bench) -> None:
+    ran = await bench.shell(
+        "mkdir -p a/b; echo one > top; echo two > a/b/nested", reads=["top", "a/b/nested"]
+    )
+    assert ran.files == {"top": b"one\n", "a/b/nested": b"two\n"}
+
+
+async def output_and_error_are_told_apart_and_complete(bench: Bench) -> None:
+    ran = await bench.shell("seq 1000000; seq 2000000 >&2")
+    assert ran.stdout == b"".join(b"%d\n" % number for number in range(1, 1_000_001))
+    assert ran.stderr == b"".join(b"%d\n" % number for number in range(1, 2_000_001))
+
+
+async def writing_to_dev_stderr_loses_nothing(bench: Bench) -> None:
+    ran = await bench.shell(
+        "echo one >&2; echo two > /dev/stderr; echo three >&2; echo four > /dev/stdout"
+    )
+    assert (ran.stdout, ran.stderr) == (b"four\n", b"one\ntwo\nthree\n")
+
+
+async def standard_input_is_empty(bench: Bench) -> None:
+    assert (await bench.shell("cat; echo end")).stdout == b"end\n"
+
+
+async def a_program_is_found_on_the_path_it_was_given(bench: Bench) -> None:
+    layer = bench.layer({"tools/mine": "#!/bin/sh\necho mine"})
+    os.chmod(Path(layer, "tools/mine"), 0o755)
+    ran = await bench.run("mine", environment={"PATH": "/nowhere:tools"}, layers=[layer])
+    assert ran.stdout == b"mine\n"
+
+
+async def a_program_is_found_from_its_working_directory(bench: Bench) -> None:
+    layer = bench.layer({"a/b/mine": "#!/bin/sh\necho mine"})
+    os.chmod(Path(layer, "a/b/mine"), 0o755)
+    for program in ("./mine", "../b/mine"):
+        ran = await bench.run(program, layers=[layer], working_directory="a/b")
+        assert ran.stdout == b"mine\n"
+
+
+async def a_program_that_is_missing_is_127_and_named(bench: Bench) -> None:
+    layer = bench.layer({"orphan": "#!/no/such/interpreter\n", "file": ""})
+    os.chmod(Path(layer, "orphan"), 0o755)
+    for program in ("missing", "./missing", "/no/such/thing", "./orphan", "./file/below"):
+        ran = await bench.run(program, layers=[layer])
+        assert ran.outcome.exit_code == 127
+        assert program.removeprefix("./") in ran.outcome.problem
+        assert (ran.stdout, ran.stderr) == (b"", b"")
+
+
+async def what_cant_be_executed_is_126_and_named(bench: Bench) -> None:
+    layer = bench.layer({"text": "hello", "strange": "\x00\x01\x02", "directory/file": ""})
+    os.chmod(Path(layer, "strange"), 0o755)
+    for program in ("./text", "./strange", "./directory"):
+        ran = await bench.run(program, layers=[layer])
+        assert ran.outcome.exit_code == 126
+        assert program.removeprefix("./") in ran.outcome.problem
+
+
+async def a_working_directory_that_is_missing_is_126_and_named(bench: Bench) -> None:
+    ran = await bench.run("true", working_directory="not/there")
+    assert ran.outcome.exit_code == 126
+    assert "not/there" in ran.outcome.problem
+
+
+async def an_argument_that_cant_be_is_126(bench: Bench) -> None:
+    ran = await bench.run("echo", "a\0b")
+    assert ran.outcome.exit_code == 126
+    assert ran.outcome.problem
+
+
+async def two_thousand_files_are_there(bench: Bench) -> None:
+    layer = bench.layer({f"d{number % 40}/f{number}": f"{number}" for number in range(2000)})
+    ran = await bench.shell("cat d*/f* | wc -c; find . -type f | wc -l", layers=[layer])
+    assert ran.stdout.split() == [b"%d" % sum(len(str(n)) for n in range(2000)), b"2000"]
+
+
+async def layers_are_united(bench: Bench) -> None:
+    first = bench.layer({"shared/one": "1", "only/first": "f"})
+    second = bench.layer({"shared/two": "2", "shared/deep/three": "3"})
+    ran = await bench.shell("cat */* */*/*; echo x > shared/new", layers=[first, second])
+    assert ran.stdout == b"f123"
+    assert ran.stderr == b"" or b"directory" in ran.stderr
+
+
+async def modes_times_and_symlinks_are_those_of_the_layer(bench: Bench) -> None:
+    layer = bench.layer({"run": "#!/bin/sh", "plain": "", "old": ""})
+    os.chmod(Path(layer, "run"), 0o755)
+    os.chmod(Path(layer, "plain"), 0o644)
+    os.utime(Path(layer, "old"), (1_000_000_000, 1_000_000_000))
+    Path(layer, "relative").symlink_to("run")
+    Path(layer, "broken").symlink_to("../no/where")
+    Path(layer, "absolute").symlink_to("/etc/passwd")
+    ran = await bench.shell(
+        "stat -c '%n %a %F' run plain; stat -c %Y old; readlink relative broken absolute",
+        layers=[layer],
+    )
+    assert ran.stdout.decode().splitlines() == [
+        "run 755 regular file",
+        "plain 644 regular empty file",
+        "1000000000",
+        "run",
+        "../no/where",
+        "/etc/passwd",
+    ]
+
+
+async def layers_stay_as_they_are_whatever_the_action_does(bench: Bench) -> None:
+    layer = bench.layer({"a": "first", "b": "second", "directory/c": "third", "gone/d": "fourth"})
+    Path(layer, "link").symlink_to("a")
+    before = _snapshot(layer)
+    ran = await bench.shell(
+        "echo more >> a; echo new > b; chmod 777 directory/c; chmod 700 directory;"
+        "rm -r gone; ln -f a hard; echo through > link; touch -d @1 directory/c; cat a hard",
+        layers=[layer],
+    )
+    assert (ran.stdout, ran.stderr) == (b"through\nthrough\n", b"")
+    assert _snapshot(layer) == before
+
+
+async def directories_are_made_beforehand(bench: Bench) -> None:
+    layer = bench.layer({"there/file": ""})
+    ran = await bench.shell(
+        "touch there/new/a made/b/c; echo done", layers=[layer], directories=["there/new", "made/b"]
+    )
+    assert (ran.stdout, ran.stderr) == (b"done\n", b"")
+
+
+async def an_action_finds_nothing_of_the_one_before(bench: Bench) -> None:
+    home = {"PATH": PATH, "HOME": "/reapi/home"}
+    places = ". $HOME" + (" /tmp /var/tmp /dev/shm" if bench.contains else "")
+    left = await bench.shell(f"for place in {places}; do touch $place/left; done", environment=home)
+    assert left.stderr == b""
+    found = await bench.shell(f"find {places} -name left", environment=home)
+    assert (found.stdout, found.stderr) == (b"", b"")
+
+
+async def caches_are_shared_with_what_comes_after(bench: Bench) -> None:
+    await bench.shell(f"echo kept > {CACHES}/file")
+    assert (await bench.shell(f"cat {CACHES}/file")).stdout == b"kept\n"
+
+
+async def two_run_at_once(bench: Bench) -> None:
+    for name in ("there", "back"):
+        os.mkfifo(bench.caches / name)
+        os.chmod(bench.caches / name, 0o666)
+    bench.give(bench.caches)
+    ping = bench.shell(f"echo ping > {CACHES}/there; cat {CACHES}/back")
+    pong = bench.shell(f"cat {CACHES}/there; echo pong > {CACHES}/back")
+    assert [ran.stdout for ran in await asyncio.gather(ping, pong)] == [b"pong\n", b"ping\n"]
+
+
+async def what_it_used_is_told(bench: Bench) -> None:
+    before = time.time_ns()
+    ran = await bench.shell("i=0; while [ $i -lt 200000 ]; do i=$((i+1)); done")
+    outcome = ran.outcome
+    assert before <= outcome.started_ns < outcome.ended_ns <= time.time_ns()
+    assert 0 < outcome.user_seconds + outcome.system_seconds
+    assert 100_000 < outcome.max_rss_bytes < 1 << 30
+    assert (outcome.stopped, outcome.breaches) == (False, ())
+
+
+_FAMILY = """
+sh -c 'sleep 1000 & sleep 1000' &
+setsid sh -c 'setsid sleep 1000 & sleep 1000' &
+(setsid sh -c 'trap "" TERM HUP INT; sleep 1000; sleep 1000' > /dev/null 2>&1 &)
+"""
+
+
+async def a_stop_kills_the_process_and_all_it_started(bench: Bench) -> None:
+    witness, stop = bench.witness(), asyncio.Event()
+    script = f"echo begun; {_FAMILY} {witness.script} sleep 1000"
+    run = asyncio.create_task(bench.shell(script, stop=stop))
+    await witness.sees_it_start()
+    stop.set()
+    ran = await run
+    witness.assert_nothing_lives()
+    assert ran.outcome.stopped
+    assert ran.outcome.exit_code == 128 + 9
+    assert ran.stdout == b"begun\n"
+    witness.close()
+
+
+async def a_stop_that_came_before_is_obeyed(bench: Bench) -> None:
+    stop = asyncio.Event()
+    stop.set()
+    ran = await bench.shell("sleep 1000", stop=stop)
+    assert ran.outcome.stopped
+
+
+async def what_a_process_leaves_running_is_killed(bench: Bench) -> None:
+    witness = bench.witness()
+    ran = await bench.shell(f"{witness.script} {_FAMILY} echo done; exit 7")
+    witness.assert_nothing_lives()
+    assert (ran.outcome.exit_code, ran.outcome.stopped, ran.stdout) == (7, False, b"done\n")
+    witness.close()
+
+
+async def a_cancelled_caller_leaves_no_process(bench: Bench) -> None:
+    witness = bench.witness()
+    run = asyncio.create_task(bench.shell(f"{witness.script} {_FAMILY} sleep 1000"))
+    await witness.sees_it_start()
+    run.cancel()
+    await asyncio.wait([run])
+    assert run.cancelled()
+    witness.assert_nothing_lives()
+    witness.close()
+    assert (await bench.shell("echo usable")).stdout == b"usable\n"
+
+
+async def closing_kills_what_still_runs(bench: Bench) -> None:
+    witness = bench.witness()
+    run = asyncio.create_task(bench.shell(f"{witness.script} {_FAMILY} sleep 1000"))
+    await witness.sees_it_start()
+    await bench.sandbox.close()
+    witness.assert_nothing_lives()
+    witness.close()
+    (result,) = await asyncio.gather(run, return_exceptions=True)
+    assert isinstance(result, SandboxBroken)
+
+
+async def what_nobody_may_enter_and_what_is_deep_is_cleared_away(bench: Bench) -> None:
+    ran = await bench.shell(
+        "mkdir -p closed/inner; touch closed/inner/file; chmod 000 closed/inner closed;"
+        "i=0; while [ $i -lt 300 ]; do mkdir dddddddddddddddddddd; cd dddddddddddddddddddd;"
+        " i=$((i+1)); done; echo done"
+    )
+    assert ran.stdout == b"done\n"
+    assert (await bench.shell("echo usable; ls -A")).stdout == b"usable\n"
+    await bench.sandbox.close()
+    assert [path for path in bench.work.rglob("*") if path.is_file()] == []
+
+
+async def many_runs_leave_no_descriptor_and_no_file(bench: Bench) -> None:
+    await bench.shell("true")
+    before = set(os.listdir("/proc/self/fd")), sorted(bench.work.rglob("*"))
+    for number in range(10):
+        await bench.shell("echo $0; touch file", str(number))
+    assert (set(os.listdir("/proc/self/fd")), sorted(bench.work.rglob("*"))) == before
+
+
+Case = Callable[[Bench], Awaitable[None]]
+CASES: dict[str, Case] = {
+    name: value
+    for name, value in dict(globals()).items()
+    if asyncio.iscoroutinefunction(value) and not name.startswith("_")
+}
+
+
+async def main() -> None:
+    kind, case, directory = sys.argv[1:]
+    async with bench_of(kind, Path(directory)) as bench:
+        await CASES[case](bench)
+
+
+if __name__ == "__main__":
+    asyncio.run(main())

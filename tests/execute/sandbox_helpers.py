@@ -1,0 +1,235 @@
+"""Sandboxes for tests: in this process, and as another user in a process of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import pytest
+from execute.slot_driver import Seen, seen
+
+from reapi_local.execute.sandbox.identity import ACTION_USER
+from reapi_local.execute.sandbox.slots import SlotSandbox
+from reapi_local.execute.types import Launch, Limits, SandboxBroken
+
+PATH = {"PATH": "/usr/local/bin:/usr/bin:/bin"}
+ORDINARY_USER = 54321
+SOURCES = Path(__file__).resolve().parents[2] / "src"
+
+Files = Mapping[str, str | tuple[str, int]]
+"""By path: content, or content and mode. A path that ends in "/" is an empty directory, a content
+that starts with "-> " the target of a symbolic link."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """The directories that a sandbox works with, and how its constructor wants them."""
+
+    base: Path
+    owner: int
+    hidden: tuple[str, ...] = field(default=())
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        return {
+            "work_dir": str(self.base / "work"),
+            "layers_dir": str(self.base / "layers"),
+            "caches_dir": str(self.base / "caches"),
+            "hidden": self.hidden,
+        }
+
+    def layer(self, name: str, files: Files) -> str:
+        """A directory with these files, owned by whom the actions run as."""
+        layer = self.base / "layers" / name
+        layer.mkdir()
+        for path, content in files.items():
+            text, mode = content if isinstance(content, tuple) else (content, 0o644)
+            target = layer / path
+            target.parent.mkdir(parents=True, exist_ok=True)
+            if path.endswith("/"):
+                target.mkdir(exist_ok=True)
+            elif text.startswith("-> "):
+                target.symlink_to(text.removeprefix("-> "))
+            else:
+                target.write_text(text)
+                target.chmod(mode)
+        self.give_away(layer)
+        return str(layer)
+
+    def cache(self, name: str) -> str:
+        cache = self.base / "caches" / name
+        cache.mkdir()
+        self.give_away(cache)
+        return str(cache)
+
+    def give_away(self, top: Path) -> None:
+        if os.getuid() == 0:
+            for directory, _, names in os.walk(top):
+                for path in (directory, *(os.path.join(directory, name) for name in names)):
+                    os.chown(path, self.owner, self.owner, follow_symlinks=False)
+
+
+class Box(Protocol):
+    """A sandbox as tests use it: they name what matters of a launch and see what came out."""
+
+    place: Place
+
+    async def run(self, *arguments: str, files: tuple[str, ...] = (), **launch: Any) -> Seen:
+        """Run it with a search path unless ``environment`` says otherwise."""
+
+
+class OwnBox:
+    """In this process, as whoever runs the tests."""
+
+    def __init__(self, place: Place, sandbox: SlotSandbox) -> None:
+        self.place = place
+        self.sandbox = sandbox
+
+    async def run(
+        self,
+        *arguments: str,
+        files: tuple[str, ...] = (),
+        stop: asyncio.Event | None = None,
+        **launch: Any,
+    ) -> Seen:
+        wanted = Launch(arguments, launch.pop("environment", PATH), **launch)
+        async with self.sandbox.run(wanted, stop or asyncio.Event()) as outcome:
+            return seen(outcome, files)
+
+
+class OtherBox:
+    """In a process of another user, who is an ordinary one."""
+
+    def __init__(self, place: Place, process: asyncio.subprocess.Process) -> None:
+        self.place = place
+        self._process = process
+
+    async def run(self, *arguments: str, files: tuple[str, ...] = (), **launch: Any) -> Seen:
+        environment = launch.pop("environment", PATH)
+        wanted = {"arguments": arguments, "environment": environment, **launch}
+        answer = await self.ask({"launch": wanted, "files": files})
+        return Seen(**{**answer, "breaches": tuple(answer["breaches"])})
+
+    async def ask(self, request: dict[str, Any]) -> dict[str, Any]:
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write(json.dumps(request).encode() + b"\n")
+        answer: dict[str, Any] = json.loads(await self._process.stdout.readline())
+        if "broken" in answer:
+            raise SandboxBroken(answer["broken"])
+        return answer
+
+
+@contextmanager
+def make_place(owner: int, hidden: tuple[str, ...] = ()) -> Iterator[Place]:
+    """Not below pytest's own directory, which another user can't walk."""
+    base = Path(tempfile.mkdtemp(prefix="reapi-local-test-"))
+    try:
+        base.chmod(0o755)
+        for name in ("work", "layers", "caches"):
+            (base / name).mkdir()
+        yield Place(base, owner, hidden)
+    finally:
+        shutil.rmtree(base)
+
+
+@contextmanager
+def visible_directory(owner: int) -> Iterator[Path]:
+    """A new directory where actions see it at its own path, so not in /tmp."""
+    for parent in ("/opt", "/srv", "/var/lib", str(Path.home())):
+        if os.access(parent, os.W_OK):
+            made = Path(tempfile.mkdtemp(prefix="reapi-local-test-", dir=parent))
+            break
+    else:
+        pytest.skip("no directory outside /tmp can be written")
+    try:
+        made.chmod(0o755)
+        if os.getuid() == 0:
+            os.chown(made, owner, owner)
+        yield made
+    finally:
+        shutil.rmtree(made)
+
+
+@asynccontextmanager
+async def own_box(
+    *, count: int = 2, limits: Limits | None = None, hidden: tuple[str, ...] = ()
+) -> AsyncIterator[OwnBox]:
+    """Skips the test where no slot can be had, and says why."""
+    owner = ACTION_USER if os.getuid() == 0 else os.getuid()
+    with make_place(owner, hidden) as place:
+        sandbox = SlotSandbox(count=count, limits=limits or Limits(), **place.arguments)
+        try:
+            await sandbox.start()
+        except SandboxBroken as broken:
+            pytest.skip(str(broken))
+        try:
+            yield OwnBox(place, sandbox)
+        finally:
+            await sandbox.close()
+
+
+@asynccontextmanager
+async def other_box(
+    *,
+    limits: Limits | None = None,
+    hidden: tuple[str, ...] = (),
+    environment: Mapping[str, str] | None = None,
+) -> AsyncIterator[OtherBox]:
+    """The server being an ordinary user; only root can play that."""
+    if os.getuid() != 0:
+        pytest.skip("only root can run a server as another user")
+    python = _python_for(ORDINARY_USER)
+    with make_place(ORDINARY_USER, hidden) as place:
+        place.give_away(place.base)
+        settings = {"count": 2, "limits": asdict(limits or Limits()), **place.arguments}
+        process = await asyncio.create_subprocess_exec(
+            *(python, str(Path(__file__).with_name("slot_driver.py")), json.dumps(settings)),
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            user=ORDINARY_USER,
+            group=ORDINARY_USER,
+            extra_groups=[],
+            env={
+                "HOME": str(place.base),
+                "PYTHONDONTWRITEBYTECODE": "1",
+                "PYTHONPATH": str(SOURCES),
+                **(environment or {}),
+            },
+            cwd="/",
+            limit=128 * 1024 * 1024,
+        )
+        assert process.stdin is not None
+        try:
+            box = OtherBox(place, process)
+            try:
+                await box.ask({"start": True})
+            except SandboxBroken as broken:
+                pytest.skip(str(broken))
+            yield box
+        finally:
+            process.stdin.close()
+            await process.wait()
+
+
+def _python_for(user: int) -> str:
+    """One that this user may run; ours may be in a closed home."""
+    for python in (sys.executable, "/usr/bin/python3"):
+        check = (python, "-c", "import sys; sys.exit(sys.version_info < (3, 11))")
+        try:
+            done = subprocess.run(check, user=user, group=user, extra_groups=[], cwd="/")
+        except OSError:
+            continue
+        if done.returncode == 0:
+            return python
+    pytest.skip("no Python 3.11 or later that an ordinary user may run")

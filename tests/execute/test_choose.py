@@ -1,0 +1,111 @@
+"""Which sandbox is chosen, and what is said of those that are not."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+
+import pytest
+
+from reapi_local.execute.sandbox.choose import Chosen, choose
+from reapi_local.execute.types import Launch, Outcome, SandboxBroken
+
+
+class FakeSandbox:
+    """Works, or fails to start with that error."""
+
+    root = "/reapi/root"
+
+    def __init__(self, error: BaseException | None = None) -> None:
+        self.error = error
+        self.is_open = False
+
+    async def start(self) -> None:
+        self.is_open = True
+        if self.error is not None:
+            raise self.error
+
+    async def close(self) -> None:
+        self.is_open = False
+
+    def run(self, launch: Launch, stop: asyncio.Event) -> AbstractAsyncContextManager[Outcome]:
+        raise NotImplementedError
+
+
+class Machine:
+    """Three sandboxes, of which some are broken."""
+
+    def __init__(self, **errors: BaseException) -> None:
+        names = ("slots", "bubblewrap", "process_group")
+        self.sandboxes = {name.replace("_", "-"): FakeSandbox(errors.get(name)) for name in names}
+        self.made: list[str] = []
+
+    async def choose(self, wanted: str) -> Chosen:
+        return await choose(wanted, {name: self._maker(name) for name in self.sandboxes})
+
+    def _maker(self, name: str) -> Callable[[], FakeSandbox]:
+        def make() -> FakeSandbox:
+            self.made.append(name)
+            return self.sandboxes[name]
+
+        return make
+
+    def opened(self) -> list[str]:
+        return [name for name, sandbox in self.sandboxes.items() if sandbox.is_open]
+
+
+async def test_the_strongest_is_chosen_and_no_other_is_made() -> None:
+    machine = Machine()
+    chosen = await machine.choose("auto")
+    assert chosen == Chosen(machine.sandboxes["slots"], "slots", ())
+    assert machine.made == ["slots"]
+
+
+@pytest.mark.parametrize("error", [SandboxBroken("no overlays; cure it."), OSError("no overlays")])
+async def test_where_slots_dont_work_bubblewrap_is_chosen_and_it_is_said_why(
+    error: Exception,
+) -> None:
+    machine = Machine(slots=error)
+    chosen = await machine.choose("auto")
+    assert (chosen.sandbox, chosen.level) == (machine.sandboxes["bubblewrap"], "bubblewrap")
+    (reason,) = chosen.reasons
+    assert "slots" in reason
+    assert "no overlays" in reason
+    assert reason.endswith(".")
+    assert not reason.endswith("..")
+    assert machine.opened() == ["bubblewrap"]
+
+
+async def test_where_nothing_contains_actions_nothing_is_chosen_with_every_reason() -> None:
+    machine = Machine(slots=SandboxBroken("no overlays"), bubblewrap=SandboxBroken("no bwrap"))
+    chosen = await machine.choose("auto")
+    assert (chosen.sandbox, chosen.level) == (None, "")
+    said = " ".join(chosen.reasons)
+    assert "no overlays" in said
+    assert "no bwrap" in said
+    assert "process-group" in said
+    assert machine.made == ["slots", "bubblewrap"]
+    assert machine.opened() == []
+
+
+@pytest.mark.parametrize("wanted", ["slots", "bubblewrap", "process-group"])
+async def test_who_asks_for_one_gets_that_one(wanted: str) -> None:
+    machine = Machine()
+    assert await machine.choose(wanted) == Chosen(machine.sandboxes[wanted], wanted, ())
+    assert machine.made == [wanted]
+
+
+@pytest.mark.parametrize("wanted", ["slots", "bubblewrap", "process-group"])
+async def test_who_asks_for_one_that_doesnt_work_gets_no_other(wanted: str) -> None:
+    machine = Machine(**{wanted.replace("-", "_"): SandboxBroken("no luck")})
+    chosen = await machine.choose(wanted)
+    assert chosen == Chosen(None, "", (f"The sandbox {wanted} doesn't work here: no luck.",))
+    assert machine.opened() == []
+
+
+async def test_a_start_that_is_cancelled_leaves_nothing_open() -> None:
+    machine = Machine(slots=asyncio.CancelledError())
+    with pytest.raises(asyncio.CancelledError):
+        await machine.choose("auto")
+    assert machine.opened() == []

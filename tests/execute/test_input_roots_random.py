@@ -1,0 +1,140 @@
+"""Input roots of any shape, one after the other and at once: each is exactly what it should be."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import tempfile
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from execute.trees import (
+    KIB,
+    Directory,
+    Entry,
+    File,
+    Folder,
+    Link,
+    described,
+    disk_bytes,
+    input_roots,
+    put,
+    union,
+)
+from reapi_local.execute.input_roots import InputRoots
+from reapi_local.store.memory import MemoryStore
+
+REPEATABLE = settings(derandomize=True, deadline=None, database=None, max_examples=60)
+ANYWHERE = "/dev/shm" if os.path.isdir("/dev/shm") else None
+
+NAMES = st.one_of(
+    st.sampled_from(["a", "b", "src", "__init__.py", "x.py", "data"]),
+    st.text(min_size=1, max_size=12).filter(
+        lambda name: not set(name) & {"/", "\0"} and name not in (".", "..")
+    ),
+).filter(lambda name: name.isascii() or len(name.encode("utf-8", "ignore")) < 200)
+FILES = st.builds(
+    File,
+    content=st.one_of(
+        st.sampled_from([b"", b"twin", b"x" * 5 * KIB, b"y" * 70 * KIB, bytes(1025 * KIB)]),
+        st.binary(max_size=20),
+    ),
+    executable=st.booleans(),
+    mode=st.sampled_from([None, None, None, 0o600, 0o777]),
+)
+LINKS = st.builds(Link, st.sampled_from(["a", "../b", "/etc/passwd", "no/such", "."]))
+TREES = st.recursive(
+    st.dictionaries(NAMES, st.one_of(FILES, LINKS), max_size=12),
+    lambda below: st.dictionaries(
+        NAMES,
+        st.one_of(FILES, LINKS, below, st.builds(Folder, below, st.sampled_from([None, 0o700]))),
+        max_size=8,
+    ),
+    max_leaves=12,
+)
+
+
+@REPEATABLE
+@given(TREES)
+def test_the_union_of_the_layers_is_the_tree(tree: Directory) -> None:
+    async def check() -> None:
+        store = MemoryStore()
+        root = put(store, tree)
+        with tempfile.TemporaryDirectory(dir=ANYWHERE) as directory:
+            async with input_roots(store, directory) as roots:
+                async with roots.hold(root) as layers:
+                    assert union(layers) == described(tree)
+                assert disk_bytes(directory) <= roots.layers.used_bytes
+            async with input_roots(store, directory) as roots, roots.hold(root) as layers:
+                assert union(layers) == described(tree)
+
+    asyncio.run(check())
+
+
+@dataclass(frozen=True)
+class Change:
+    """What happens to the one root, and how many of those held are let go before."""
+
+    path: tuple[str, ...]
+    entry: Entry | None
+    let_go: int
+    at_once: bool
+
+
+PATHS = st.lists(st.sampled_from(["a", "b", "c", "d", "e"]), min_size=1, max_size=4).map(tuple)
+CHANGES = st.builds(
+    Change, PATHS, st.one_of(st.none(), FILES, LINKS, TREES), st.integers(0, 4), st.booleans()
+)
+
+
+def changed(tree: Directory, path: tuple[str, ...], entry: Entry | None) -> Directory:
+    """The tree with that entry, or without what was there; what is in the way makes way."""
+    name, *rest = path
+    result = dict(tree)
+    if rest:
+        below = tree.get(name)
+        inner = below if isinstance(below, dict) else {}
+        entry = changed(inner, tuple(rest), entry)
+    if entry is None:
+        result.pop(name, None)
+    else:
+        result[name] = entry
+    return result
+
+
+@REPEATABLE
+@given(st.lists(CHANGES, max_size=25), st.sampled_from([1, 40 * KIB, 400 * KIB]))
+def test_what_is_held_stays_whole_however_small_the_cache(
+    changes: list[Change], max_bytes: int
+) -> None:
+    with tempfile.TemporaryDirectory(dir=ANYWHERE) as directory:
+        asyncio.run(hold_in_turn(changes, directory, max_bytes))
+
+
+async def hold_in_turn(changes: list[Change], directory: str, max_bytes: int) -> None:
+    store, tree = MemoryStore(), dict[str, Entry]()
+    held: list[tuple[AsyncExitStack, Directory, tuple[str, ...]]] = []
+    async with input_roots(store, directory, max_bytes=max_bytes) as roots:
+        for change in changes:
+            for _ in range(min(change.let_go, len(held))):
+                await held.pop(0)[0].aclose()
+            tree = dict(changed(tree, change.path, change.entry))
+            wanted = [tree, tree, changed(tree, ("z",), File(b"z"))] if change.at_once else [tree]
+            held += await asyncio.gather(*(enter(roots, store, each) for each in wanted))
+            for _, described_by, layers in held:
+                assert union(layers) == described(described_by)
+        for stack, _, _ in held:
+            await stack.aclose()
+        await roots.layers.settle()
+        assert disk_bytes(directory) <= roots.layers.used_bytes <= max_bytes
+
+
+async def enter(
+    roots: InputRoots, store: MemoryStore, tree: Directory
+) -> tuple[AsyncExitStack, Directory, tuple[str, ...]]:
+    """Hold a root until the stack is closed."""
+    stack = AsyncExitStack()
+    return stack, tree, await stack.enter_async_context(roots.hold(put(store, tree)))

@@ -1,0 +1,135 @@
+"""Holds at the same time: one does the work for all, and none suffers from another's end."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import pytest
+
+from execute.trees import (
+    Directory,
+    File,
+    described,
+    file_blobs,
+    files_on_disk,
+    input_roots,
+    layers_on_disk,
+    project,
+    put,
+    union,
+)
+from reapi_local.errors import MissingInputs
+from reapi_local.execute.input_roots import InputRoots
+from reapi_local.protocol.digest import Digest, digest_of
+from reapi_local.store.memory import MemoryStore
+
+
+class GatedStore(MemoryStore):
+    """Hands out certain blobs only once its gate is open."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.behind_gate: set[Digest] = set()
+        self.gate, self.reached = asyncio.Event(), asyncio.Event()
+        self.handed_out = Counter[Digest]()
+
+    async def read_many(self, digests: Sequence[Digest], run: str = "") -> Mapping[Digest, bytes]:
+        if self.behind_gate.intersection(digests):
+            self.reached.set()
+            await self.gate.wait()
+        found = await super().read_many(digests, run)
+        self.handed_out.update(found)
+        return found
+
+
+async def held(roots: InputRoots, root: Digest) -> dict[str, object]:
+    async with roots.hold(root) as layers:
+        return dict(union(layers))
+
+
+@pytest.fixture
+async def store() -> GatedStore:
+    return GatedStore()
+
+
+async def gated(store: GatedStore, tree: Directory) -> Digest:
+    """Store a tree whose files are behind the gate."""
+    store.behind_gate |= file_blobs(tree)
+    return put(store, tree)
+
+
+async def test_a_root_wanted_by_many_is_made_once(store: GatedStore, tmp_path: Path) -> None:
+    tree = project(300, 10)
+    root = await gated(store, tree)
+    async with input_roots(store, tmp_path) as roots:
+        holds = [asyncio.create_task(held(roots, root)) for _ in range(5)]
+        await store.reached.wait()
+        store.gate.set()
+        for hold in holds:
+            assert await hold == described(tree)
+        assert {store.handed_out[digest] for digest in file_blobs(tree)} == {1}
+        assert files_on_disk(tmp_path) == 300
+
+
+async def test_a_cancelled_hold_leaves_nothing_and_others_finish_its_work(
+    store: GatedStore, tmp_path: Path
+) -> None:
+    tree = project(600, 10)
+    root = await gated(store, tree)
+    async with input_roots(store, tmp_path) as roots:
+        first, *others = (asyncio.create_task(held(roots, root)) for _ in range(3))
+        await store.reached.wait()
+        first.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await first
+        store.gate.set()
+        for hold in others:
+            assert await hold == described(tree)
+        await roots.layers.settle()
+        assert files_on_disk(tmp_path) == 600
+
+
+async def test_when_all_are_cancelled_nothing_is_left(store: GatedStore, tmp_path: Path) -> None:
+    tree = project(600, 10)
+    root = await gated(store, tree)
+    # The first batch is on disk when the second comes to the gate.
+    store.behind_gate = set(list(file_blobs(tree))[-1:])
+    async with input_roots(store, tmp_path) as roots:
+        holds = [asyncio.create_task(held(roots, root)) for _ in range(3)]
+        await store.reached.wait()
+        for hold in holds:
+            hold.cancel()
+        await asyncio.wait(holds)
+        await roots.layers.settle()
+        assert layers_on_disk(tmp_path) == set()
+        assert roots.layers.used_bytes == 0
+
+
+async def test_anothers_missing_blobs_are_no_trouble(store: GatedStore, tmp_path: Path) -> None:
+    shared = project(300, 10)
+    theirs = {**shared, "theirs.py": File(b"theirs")}
+    root, their_root = await gated(store, shared), await gated(store, theirs)
+    async with input_roots(store, tmp_path) as roots:
+        they = asyncio.create_task(held(roots, their_root))
+        await store.reached.wait()
+        we = asyncio.create_task(held(roots, root))
+        del store.blobs[digest_of(b"theirs")]
+        store.gate.set()
+        with pytest.raises(MissingInputs) as caught:
+            await they
+        assert caught.value.digests == (digest_of(b"theirs"),)
+        assert await we == described(shared)
+
+
+async def test_roots_that_share_directories_share_layers(store: GatedStore, tmp_path: Path) -> None:
+    first, second = project(400, 10), {**project(400, 10), "more": {"x": File(b"x")}}
+    async with (
+        input_roots(store, tmp_path) as roots,
+        roots.hold(put(store, first)) as one,
+        roots.hold(put(store, second)) as other,
+    ):
+        assert len(set(one) & set(other)) >= len(one) - 2
+        assert union(other) == described(second)

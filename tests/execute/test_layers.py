@@ -1,0 +1,264 @@
+"""Layers on disk: their limit, what they outlive and what they don't, and full disks."""
+
+from __future__ import annotations
+
+import logging
+import os
+import subprocess
+import tempfile
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from execute.trees import (
+    KIB,
+    MIB,
+    Directory,
+    File,
+    Folder,
+    Link,
+    described,
+    disk_bytes,
+    file_blobs,
+    files_on_disk,
+    input_roots,
+    layers_on_disk,
+    put,
+    union,
+)
+from reapi_local.errors import MissingInputs, StorageFull
+from reapi_local.execute import layers as layers_module
+from reapi_local.execute.input_roots import InputRoots
+from reapi_local.protocol.digest import Digest, digest_of
+from reapi_local.store.memory import MemoryStore
+from reapi_local.store.types import BlobReader
+
+WARNINGS = "reapi_local.execute.layers"
+
+
+@pytest.fixture
+def store() -> MemoryStore:
+    return MemoryStore()
+
+
+def tree(number: int, size: int = 100 * KIB) -> Directory:
+    return {f"dir_{number}": {"file": File(b"%d " % number * (size // 4))}}
+
+
+async def is_cached(roots: InputRoots, store: MemoryStore, wanted: Directory) -> bool:
+    """Whether the root can be had without its files."""
+    root = put(store, wanted)
+    for digest in file_blobs(wanted):
+        del store.blobs[digest]
+    try:
+        async with roots.hold(root) as layers:
+            assert union(layers) == described(wanted)
+        return True
+    except MissingInputs:
+        return False
+
+
+async def test_the_least_recently_used_goes_first(store: MemoryStore, tmp_path: Path) -> None:
+    async with input_roots(store, tmp_path, max_bytes=500 * KIB) as roots:
+        for number in (1, 2, 3, 1, 4, 1, 5):
+            async with roots.hold(put(store, tree(number))):
+                pass
+        cached = [n for n in (1, 2, 3, 4, 5) if await is_cached(roots, store, tree(n))]
+        assert cached == [1, 4, 5]
+        await roots.layers.settle()
+        assert disk_bytes(tmp_path) <= roots.layers.used_bytes <= 500 * KIB
+
+
+async def test_what_is_held_never_goes_and_the_log_says_that_the_limit_is_passed(
+    store: MemoryStore, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.WARNING, WARNINGS)
+    async with input_roots(store, tmp_path, max_bytes=300 * KIB) as roots:
+        async with AsyncExitStack() as held:
+            for number in range(6):
+                layers = await held.enter_async_context(roots.hold(put(store, tree(number))))
+                assert union(layers) == described(tree(number))
+            assert files_on_disk(tmp_path) == 6
+            assert roots.layers.used_bytes > 300 * KIB
+            assert len(caplog.records) == 1
+            assert "more than the limit of 307200" in caplog.text
+        assert roots.layers.used_bytes <= 300 * KIB
+        await roots.layers.settle()
+        assert disk_bytes(tmp_path) <= 300 * KIB
+
+
+async def test_a_smaller_limit_counts_from_the_next_start(
+    store: MemoryStore, tmp_path: Path
+) -> None:
+    async with input_roots(store, tmp_path) as roots:
+        for number in range(5):
+            async with roots.hold(put(store, tree(number))):
+                pass
+    async with input_roots(store, tmp_path, max_bytes=300 * KIB) as roots:
+        await roots.layers.settle()
+        assert disk_bytes(tmp_path) <= roots.layers.used_bytes <= 300 * KIB
+        assert await is_cached(roots, store, tree(4))
+
+
+async def make(store: MemoryStore, directory: Path, owner: int | None = None) -> None:
+    async with input_roots(store, directory, owner=owner) as roots, roots.hold(put(store, tree(1))):
+        pass
+
+
+async def cached_after_restart(
+    store: MemoryStore, directory: Path, owner: int | None = None
+) -> bool:
+    async with input_roots(store, directory, owner=owner) as roots:
+        await roots.layers.settle()
+        return await is_cached(roots, store, tree(1))
+
+
+async def test_layers_outlive_a_restart_of_the_server(store: MemoryStore, tmp_path: Path) -> None:
+    await make(store, tmp_path)
+    assert await cached_after_restart(store, tmp_path)
+
+
+async def test_a_restart_of_the_machine_drops_what_it_may_have_torn(
+    store: MemoryStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    boot = tmp_path / "boot_id"
+    monkeypatch.setattr(layers_module, "_BOOT_ID", str(boot))
+    boot.write_text("one\n")
+    await make(store, tmp_path / "roots")
+    assert await cached_after_restart(store, tmp_path / "roots")
+    boot.write_text("another\n")
+    assert not await cached_after_restart(store, tmp_path / "roots")
+    assert layers_on_disk(tmp_path / "roots") == set()
+
+
+async def test_where_restarts_of_the_machine_can_t_be_told_nothing_is_kept(
+    store: MemoryStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(layers_module, "_BOOT_ID", str(tmp_path / "none"))
+    await make(store, tmp_path / "roots")
+    assert not await cached_after_restart(store, tmp_path / "roots")
+
+
+async def test_files_that_belong_to_others_are_dropped(store: MemoryStore, tmp_path: Path) -> None:
+    await make(store, tmp_path)
+    assert not await cached_after_restart(store, tmp_path, owner=os.geteuid())
+
+
+@pytest.fixture
+def ordinary_user() -> Iterator[Path]:
+    """A directory of the user whose rights this process has within the test: not root's."""
+    with tempfile.TemporaryDirectory() as directory:
+        if os.geteuid() != 0:
+            yield Path(directory)
+            return
+        os.chown(directory, 65534, 65534)
+        os.seteuid(65534)
+        try:
+            yield Path(directory)
+        finally:
+            os.seteuid(0)
+
+
+async def test_an_ordinary_user_gets_rid_of_directories_that_forbid_it(
+    store: MemoryStore, ordinary_user: Path
+) -> None:
+    closed = {
+        "closed": Folder(
+            {"file": File(b"1"), "to": Link("/tmp"), "in": Folder({"x": File()}, 0o500)}, 0o555
+        ),
+        "secret": Folder({"deep": {"file": File(b"2")}}, 0o000),
+    }
+    async with input_roots(store, ordinary_user, max_bytes=1) as roots:
+        async with roots.hold(put(store, closed)) as layers:
+            assert layers
+        await roots.layers.settle()
+        assert layers_on_disk(ordinary_user) == set()
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 8 MiB."""
+    path = tmp_path / "disk"
+    path.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=8m,nr_inodes=2000", "none", str(path)]
+    try:
+        subprocess.run(mount, check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip("can't mount a file system here: that takes root")
+    try:
+        yield path
+    finally:
+        subprocess.run(["umount", "--lazy", str(path)], check=True)
+
+
+async def assert_refused_without_a_trace(store: MemoryStore, disk: Path, wanted: Directory) -> None:
+    async with input_roots(store, disk / "roots") as roots:
+        async with roots.hold(put(store, tree(1))):
+            pass
+        used, on_disk = roots.layers.used_bytes, disk_bytes(disk / "roots")
+        with pytest.raises(StorageFull):
+            async with roots.hold(put(store, wanted)):
+                pass
+        await roots.layers.settle()
+        assert (roots.layers.used_bytes, disk_bytes(disk / "roots")) == (used, on_disk)
+        async with roots.hold(put(store, tree(2))) as layers:
+            assert union(layers) == described(tree(2))
+    async with input_roots(store, disk / "roots") as roots:
+        assert await is_cached(roots, store, tree(1))
+
+
+async def test_a_root_larger_than_the_disk_is_refused(store: MemoryStore, disk: Path) -> None:
+    await assert_refused_without_a_trace(store, disk, tree(3, 9 * MIB))
+
+
+async def test_too_many_files_for_the_disk_are_refused(store: MemoryStore, disk: Path) -> None:
+    many = {f"{number}": File(b"") for number in range(3000)}
+    await assert_refused_without_a_trace(store, disk, many)
+
+
+class CrowdedStore(MemoryStore):
+    """When it is asked for a certain blob, others take what is left of a disk."""
+
+    def __init__(self, disk: Path, trigger: Digest) -> None:
+        super().__init__()
+        self._disk, self._trigger, self.crowds = disk, trigger, True
+
+    async def read_many(self, digests: Sequence[Digest], run: str = "") -> Mapping[Digest, bytes]:
+        if self.crowds and self._trigger in digests:
+            fill(self._disk)
+        return await super().read_many(digests, run)
+
+    @asynccontextmanager
+    async def open_read(
+        self, digest: Digest, run: str = "", offset: int = 0, limit: int = 0
+    ) -> AsyncIterator[BlobReader]:
+        if self.crowds and digest == self._trigger:
+            fill(self._disk)
+        async with super().open_read(digest, run, offset, limit) as reader:
+            yield reader
+
+
+def fill(disk: Path) -> None:
+    status = os.statvfs(disk)
+    (disk / "others").write_bytes(bytes(status.f_bavail * status.f_frsize))
+
+
+@pytest.mark.parametrize("size", [3 * KIB, 200 * KIB, 3 * MIB])
+async def test_a_disk_that_fills_up_meanwhile_leaves_no_half_layer(disk: Path, size: int) -> None:
+    contents = [b"%d " % number * (size // 2) for number in range(300 if size < MIB // 8 else 2)]
+    wanted = {f"{number}": File(content[:size]) for number, content in enumerate(contents)}
+    store = CrowdedStore(disk, digest_of(contents[-1][:size]))
+    root = put(store, wanted)
+    async with input_roots(store, disk / "roots") as roots:
+        with pytest.raises(StorageFull):
+            async with roots.hold(root):
+                pass
+        await roots.layers.settle()
+        assert layers_on_disk(disk / "roots") == set()
+        assert roots.layers.used_bytes == 0
+        store.crowds = False
+        (disk / "others").unlink()
+        async with roots.hold(root) as layers:
+            assert union(layers) == described(wanted)

@@ -1,0 +1,244 @@
+"""Slots come and go: stopped actions, cancelled callers, killed slots, a killed server."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import select
+import signal
+import sys
+from pathlib import Path
+
+import pytest
+from execute.killed_server import FOREVER
+from execute.sandbox_helpers import PATH, SOURCES, OwnBox, Place, make_place, own_box
+
+from reapi_local.execute.sandbox.identity import ACTION_USER
+from reapi_local.execute.types import Launch, SandboxBroken
+
+OWNER = ACTION_USER if os.getuid() == 0 else os.getuid()
+
+
+def cache_with_pipe(place: Place) -> str:
+    cache = place.cache("with-pipe")
+    os.mkfifo(Path(cache, "running"))
+    place.give_away(Path(cache))
+    return cache
+
+
+async def until_running(cache: str, count: int = 1) -> None:
+    """So many actions have written to the pipe."""
+
+    def read() -> None:
+        with open(Path(cache, "running"), "r+b", buffering=0) as pipe:
+            lines = 0
+            while lines < count:
+                lines += pipe.read(4096).count(b"\n")
+
+    await asyncio.to_thread(read)
+
+
+def descendants(of: int | None = None) -> set[int]:
+    """Processes that this one (or that) started, and those that they started."""
+    parents = {}
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            parents[int(path.parent.name)] = int(path.read_text().rpartition(")")[2].split()[1])
+        except OSError:
+            continue
+    found: set[int] = set()
+    new = {of or os.getpid()}
+    while new:
+        new = {pid for pid, parent in parents.items() if parent in new}
+        found |= new
+    return found
+
+
+async def start_forever(box: OwnBox, stop: asyncio.Event | None = None) -> asyncio.Task[object]:
+    cache = cache_with_pipe(box.place)
+    action = asyncio.create_task(
+        box.run("sh", "-c", f"echo so far; {FOREVER}", stop=stop, caches=cache)
+    )
+    await until_running(cache)
+    return action
+
+
+async def test_a_stopped_action_is_killed_and_its_output_kept() -> None:
+    async with own_box(count=1) as box:
+        idle = descendants()
+        cache, stop = cache_with_pipe(box.place), asyncio.Event()
+        action = asyncio.create_task(
+            box.run("sh", "-c", f"echo so far; {FOREVER}", stop=stop, caches=cache)
+        )
+        await until_running(cache)
+        assert descendants() > idle
+        stop.set()
+        seen = await action
+        assert (seen.stopped, seen.stdout, seen.exit_code) == (True, "so far\n", 128 + 9)
+        assert descendants() == idle
+        seen = await box.run("echo", "usable")
+        assert (seen.stopped, seen.stdout) == (False, "usable\n")
+
+
+async def test_a_stop_before_the_start_stops_at_once() -> None:
+    async with own_box() as box:
+        stop = asyncio.Event()
+        stop.set()
+        assert (await box.run("sleep", "1000", stop=stop)).stopped
+
+
+async def test_a_stop_that_crosses_the_end_does_no_harm() -> None:
+    async with own_box(count=1) as box:
+        for _ in range(50):
+            stop = asyncio.Event()
+            action = asyncio.create_task(box.run("true", stop=stop))
+            await asyncio.sleep(0)
+            stop.set()
+            await action
+            assert (await box.run("echo", "x")).stdout == "x\n"
+
+
+async def test_a_cancelled_caller_leaves_no_process_and_no_slot_is_lost() -> None:
+    async with own_box(count=1) as box:
+        action = await start_forever(box)
+        action.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await action
+        assert not descendants()
+        assert (await box.run("echo", "usable")).stdout == "usable\n"
+
+
+async def test_a_caller_cancelled_at_any_moment_loses_no_slot() -> None:
+    async with own_box(count=1) as box:
+        for steps in range(30):
+            action = asyncio.create_task(box.run("true"))
+            for _ in range(steps):
+                await asyncio.sleep(0)
+            action.cancel()
+            await asyncio.wait([action])
+        assert (await box.run("echo", "usable")).stdout == "usable\n"
+
+
+async def test_an_error_of_the_caller_loses_no_slot() -> None:
+    async with own_box(count=1) as box:
+        launch = Launch(("true",), PATH)
+        with pytest.raises(ZeroDivisionError):
+            async with box.sandbox.run(launch, asyncio.Event()):
+                raise ZeroDivisionError
+        assert (await box.run("echo", "usable")).stdout == "usable\n"
+
+
+async def test_a_killed_slot_fails_its_action_and_the_next_gets_a_new_one() -> None:
+    async with own_box(count=1) as box:
+        outer, inner = sorted(descendants())
+        for victim in ("outer", "inner"):
+            outer, inner = sorted(descendants())
+            action = await start_forever(box) if victim == "outer" else None
+            if action is None:
+                os.kill(inner, signal.SIGKILL)
+                await exits([outer, inner])
+            else:
+                os.kill(outer, signal.SIGKILL)
+                with pytest.raises(SandboxBroken, match="the slot has ended"):
+                    await action
+            assert (await box.run("echo", "usable")).stdout == "usable\n"
+
+
+async def test_closing_ends_what_runs() -> None:
+    async with own_box(count=2) as box:
+        action = await start_forever(box)
+        await box.sandbox.close()
+        with pytest.raises(SandboxBroken):
+            await action
+        assert not descendants()
+        with pytest.raises(SandboxBroken, match="closed"):
+            await box.run("true")
+
+
+async def test_a_killed_server_leaves_no_process() -> None:
+    count = 20
+    with make_place(OWNER) as place:
+        cache = cache_with_pipe(place)
+        settings = {**place.arguments, "count": count, "cache": cache}
+        program = str(Path(__file__).with_name("killed_server.py"))
+        server = await asyncio.create_subprocess_exec(
+            *(sys.executable, program, json.dumps(settings)),
+            env={**os.environ, "PYTHONPATH": str(SOURCES)},
+            stderr=asyncio.subprocess.PIPE,
+        )
+        running = asyncio.create_task(until_running(cache, count))
+        failed = asyncio.create_task(server.wait())
+        await asyncio.wait([running, failed], return_when=asyncio.FIRST_COMPLETED)
+        if failed.done():
+            await asyncio.to_thread(Path(cache, "running").write_text, "\n" * count)
+            assert server.stderr is not None
+            pytest.skip((await server.stderr.read()).decode().splitlines()[-1])
+        processes = descendants(server.pid)
+        assert len(processes) >= 4 * count
+        opened = [os.pidfd_open(pid) for pid in processes]
+        server.kill()
+        await failed
+        await asyncio.to_thread(wait_for_all, opened)
+
+
+async def exits(pids: list[int]) -> None:
+    await asyncio.to_thread(wait_for_all, [os.pidfd_open(pid) for pid in pids])
+
+
+def wait_for_all(pidfds: list[int]) -> None:
+    """Fails with the test's own time-out if one of them stays."""
+    for pidfd in pidfds:
+        select.select([pidfd], [], [])
+        os.close(pidfd)
+
+
+async def test_no_more_actions_run_at_once_than_wanted() -> None:
+    async with own_box(count=2) as box:
+        times: list[tuple[int, int]] = []
+
+        async def run(network: bool) -> None:
+            launch = Launch(("sleep", "0.05"), PATH, network=network)
+            async with box.sandbox.run(launch, asyncio.Event()) as outcome:
+                times.extend(((outcome.started_ns, 1), (outcome.ended_ns, -1)))
+
+        await asyncio.gather(*(run(network=number % 2 == 0) for number in range(6)))
+        at_once = most_at_once = 0
+        for _, change in sorted(times):
+            at_once += change
+            most_at_once = max(most_at_once, at_once)
+        assert most_at_once == 2
+
+
+async def test_slots_are_used_again() -> None:
+    async with own_box(count=1) as box:
+        before = descendants()
+        for _ in range(5):
+            await box.run("true")
+        assert descendants() == before
+
+
+async def test_every_slot_has_its_input_root_at_the_same_place() -> None:
+    async with own_box(count=3) as box:
+        both = [{"network": False}, {"network": True}]
+        seen = await asyncio.gather(*(box.run("pwd", **kind) for kind in both * 3))
+        assert {each.stdout for each in seen} == {f"{box.sandbox.root}\n"}
+
+
+async def test_a_port_that_the_last_action_used_is_free_again() -> None:
+    use = (
+        "import socket; server = socket.socket(); server.bind(('127.0.0.1', 4321));"
+        "server.listen(); client = socket.create_connection(('127.0.0.1', 4321));"
+        "server.accept()[0].close(); client.recv(1); client.close()"
+    )
+    async with own_box(count=1) as box:
+        for _ in range(3):
+            assert (await box.run("python3", "-c", use)).stderr == ""
+
+
+async def test_a_sandbox_that_can_t_start_says_why(tmp_path: Path) -> None:
+    async with own_box() as box:
+        limits = Path("/proc/sys/user/max_user_namespaces")
+        if not os.access(limits, os.W_OK):
+            pytest.skip("only root can forbid user namespaces")
+        del box

@@ -1,0 +1,230 @@
+"""`reapi-up --execution` and what `reapi-check` says of it, on a stand-in for the server."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from launcher.harness import REAL, Site
+from reapi_local_plugin.goal_report import up_json, up_text
+from reapi_local_plugin.launcher.check import Proof
+from reapi_local_plugin.launcher.errors import LauncherError
+from reapi_local_plugin.launcher.report import PLAIN
+from reapi_local_plugin.obstacles import to_execution
+from reapi_local_plugin.operations import Operations, Up
+from reapi_local_plugin.wiring import unwire
+
+pytestmark = pytest.mark.skipif(REAL, reason="the stand-in says what it is told to offer")
+
+EXECUTE = "remote_execution = true"
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Iterator[Site]:
+    made = Site(tmp_path / "installed")
+    made.set_version("1000.0")  # newer than this checkout, so it is kept
+    yield made
+    made.clean_up()
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    made = tmp_path / "repository"
+    made.mkdir()
+    return made
+
+
+def operations(
+    site: Site, root: Path, environments: Sequence[str] = (), address: str = "auto", **pants: Any
+) -> Operations:
+    reapi = SimpleNamespace(
+        address=address,
+        token_path=None,
+        mode="cache",
+        data_dir=str(site.data_dir),
+        port=0,
+        max_size=None,
+        idle_exit=0,
+        server_python=None,
+        slots=0,
+        hermetic=False,
+        sandbox="auto",
+    )
+    defaults = {
+        "backend_packages": [],
+        "plugins": [],
+        "pants_config_files": ["pants.toml"],
+        "remote_store_address": None,
+        "remote_execution_address": None,
+        "remote_cache_read": True,
+        "remote_cache_write": True,
+        "remote_execution": False,
+        "process_execution_remote_parallelism": 128,
+    }
+    return Operations(
+        reapi, SimpleNamespace(**{**defaults, **pants}), environments, root, site.env, "main"
+    )
+
+
+def up(made: Operations) -> Up:
+    return made.up(lambda line: None, execution=True)
+
+
+def refusal(made: Operations) -> LauncherError:
+    with pytest.raises(LauncherError) as raised:
+        up(made)
+    return raised.value
+
+
+def configured(made: Operations) -> Proof:
+    return next(proof for proof in made.check().proofs if proof.name == "configured")
+
+
+def text(done: Up) -> str:
+    written: list[str] = []
+    up_text(done, written.append, PLAIN)
+    return "".join(written)
+
+
+@pytest.fixture
+def x86(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("platform.machine", lambda: "x86_64")
+
+
+@pytest.mark.usefixtures("x86")
+def test_up_wires_execution_and_says_how_processes_run(site: Site, root: Path) -> None:
+    site.json("up")
+    done = up(operations(site, root))
+    assert EXECUTE in (root / ".pants.rc").read_text().splitlines()
+    shown = text(done).splitlines()
+    assert "  execution  slots sandbox, 2 at once" in shown
+    assert "Pants runs processes on it from the next command on, say `pants test ::`." in shown
+    assert [line for line in shown if len(line) > 80 and str(site.data_dir) not in line] == []
+    assert up_json(done)["execution"]["slots"] == 2
+
+
+@pytest.mark.usefixtures("x86")
+def test_up_without_it_goes_back_to_the_cache(site: Site, root: Path) -> None:
+    site.json("up")
+    up(operations(site, root))
+    done = operations(site, root, remote_execution=True).up(lambda line: None, execution=False)
+    assert EXECUTE not in (root / ".pants.rc").read_text()
+    assert f"  removed   {EXECUTE} from .pants.rc\n" in text(done)
+    assert not any("remote_execution" in note for note in done.notes)
+    assert up_json(done)["execution"] is None
+
+
+def test_execution_that_only_the_user_switched_on_is_noted(site: Site, root: Path) -> None:
+    site.json("up")
+    done = operations(site, root, remote_execution=True).up(lambda line: None, execution=False)
+    assert any("pants reapi-up --execution" in note for note in done.notes)
+
+
+@pytest.mark.usefixtures("x86")
+def test_a_server_that_runs_no_processes_leaves_the_wiring_alone(site: Site, root: Path) -> None:
+    site.json("up", "--sandbox=bubblewrap")
+    error = refusal(operations(site, root))
+    assert error.why == "There is no `bwrap`; `apt install bubblewrap`."
+    assert "`pants reapi-down`, then `pants reapi-up --execution`" in error.remedy
+    assert not (root / ".pants.rc").exists()
+
+
+@pytest.mark.usefixtures("x86")
+def test_a_server_with_a_failing_proof_is_wired_as_a_cache_alone(site: Site, root: Path) -> None:
+    site.json("up")
+    done = up(replace(operations(site, root), instance="forbidden"))
+    assert not done.ok
+    assert EXECUTE not in (root / ".pants.rc").read_text()
+    assert "A proof failed" in text(done)
+
+
+@pytest.mark.usefixtures("x86")
+@pytest.mark.parametrize(
+    ("settings", "cure"),
+    [
+        ({"plugins": ["some-plugin==1"]}, "[environments-preview].names"),
+        ({"remote_execution_address": "grpc://other:1"}, "remove it to use this server"),
+        ({"remote_store_address": "grpc://other:1"}, "remove it to use this server"),
+        ({"remote_oauth_bearer_token_path": "/token"}, "remove it"),
+        ({"remote_oauth_bearer_token": "token"}, "remove it"),
+        ({"address": "grpc://other:1"}, "[reapi].address"),
+    ],
+)
+def test_what_would_make_builds_fail_is_refused_before_anything_is_started(
+    site: Site, root: Path, settings: dict[str, Any], cure: str
+) -> None:
+    assert cure in refusal(operations(site, root, **settings)).why
+    assert not (root / ".pants.rc").exists()
+    assert not site.data_dir.exists()
+
+
+def test_other_processors_need_an_environment_that_names_them() -> None:
+    pants = SimpleNamespace(plugins=[], remote_execution_address=None)
+    (obstacle,) = to_execution(pants, [], machine="aarch64")
+    assert "aarch64" in obstacle
+    assert to_execution(pants, ["arm"], machine="aarch64") == []
+    assert to_execution(pants, [], machine="x86_64") == []
+
+
+def test_named_environments_end_the_trap_of_plugins_and_are_noted(site: Site, root: Path) -> None:
+    site.json("up")
+    made = operations(site, root, ["remote"], plugins=["some-plugin==1"])
+    assert any("remote_environment" in note for note in up(made).notes)
+    assert EXECUTE in (root / ".pants.rc").read_text()
+
+
+@pytest.mark.usefixtures("x86")
+def test_a_sandbox_without_caches_is_noted(site: Site, root: Path) -> None:
+    site.json("up", "--sandbox=process-group")
+    done = up(operations(site, root))
+    assert "Processes can read your files." in done.notes
+    assert any("repeat work" in note for note in done.notes)
+    assert "  execution  no sandbox, 2 at once\n" in text(done)
+
+
+@pytest.mark.usefixtures("x86")
+def test_down_takes_all_of_it_back(site: Site, root: Path) -> None:
+    site.json("up")
+    before = b"# mine\n[python]\ninterpreter_constraints = ['==3.11.*']"
+    (root / ".pants.rc").write_bytes(before)
+    up(operations(site, root))
+    unwire(root)
+    assert (root / ".pants.rc").read_bytes() == before
+
+
+@pytest.mark.usefixtures("x86")
+def test_check_says_that_processes_run_there(site: Site, root: Path) -> None:
+    site.json("up")
+    everything = operations(site, root, remote_execution=True, remote_cache_read=False)
+    assert configured(everything).detail == (
+        "Pants is configured to use it for every process, 2 at once, but off in [GLOBAL]: "
+        "remote_cache_read"
+    )
+    some = operations(site, root, ["remote"], remote_execution=True)
+    assert "processes of remote_environment targets, 2 at once" in configured(some).detail
+
+
+@pytest.mark.usefixtures("x86")
+def test_check_fails_where_pants_sends_processes_to_a_server_that_runs_none(
+    site: Site, root: Path
+) -> None:
+    site.json("up", "--sandbox=bubblewrap")
+    proof = configured(operations(site, root, remote_execution=True))
+    assert not proof.ok
+    assert "apt install bubblewrap" in proof.detail
+    assert "pants reapi-up --execution" in proof.remedy
+    assert configured(operations(site, root)).ok, "as a cache it serves"
+
+
+@pytest.mark.usefixtures("x86")
+def test_check_names_the_trap_and_where_to_start_a_server(site: Site, root: Path) -> None:
+    made = operations(site, root, remote_execution=True, plugins=["some-plugin==1"])
+    reachable, proof = made.check().proofs
+    assert reachable.remedy == "Start one with `pants reapi-up --execution`."
+    assert not proof.ok
+    assert "pantsbuild/pants#17262" in proof.remedy
