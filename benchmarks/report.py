@@ -17,17 +17,29 @@ Unit = Literal["s", "bytes", "ratio"]
 
 @dataclass(frozen=True)
 class Result:
-    """What was measured (a row), of what (a column). The median counts; ``bar`` = at most this."""
+    """What was measured (a row), of what (a column).
+
+    The median counts: it is to be at most ``bar``, or at least ``floor``.
+    """
 
     what: str
     subject: str
     unit: Unit
     samples: Sequence[float]
     bar: float | None = None
+    floor: float | None = None
 
     @property
     def value(self) -> float:
         return median(self.samples)
+
+    @property
+    def is_met(self) -> bool:
+        """Whether it keeps to both."""
+        return not (
+            (self.bar is not None and self.value > self.bar)
+            or (self.floor is not None and self.value < self.floor)
+        )
 
 
 def markdown(results: Sequence[Result]) -> str:
@@ -64,12 +76,17 @@ def machine_line() -> str:
 
 def _verdict(results: Iterable[Result]) -> str:
     """Whether all that have a bar keep to it."""
-    barred = [(result, result.bar) for result in results if result.bar is not None]
-    if not barred:
+    limits = [
+        (sign, limit, result)
+        for result in results
+        for sign, limit in (("≤", result.bar), ("≥", result.floor))
+        if limit is not None
+    ]
+    if not limits:
         return ""
-    is_met = all(result.value <= bar for result, bar in barred)
-    result, bar = barred[0]
-    return f"≤ {_show(bar, result.unit)}: {'met' if is_met else 'MISSED'}"
+    is_met = all(result.is_met for _, _, result in limits)
+    sign, limit, result = limits[0]
+    return f"{sign} {_show(limit, result.unit)}: {'met' if is_met else 'MISSED'}"
 
 
 def _cell(result: Result) -> str:

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import os
 import shutil
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
@@ -23,7 +24,7 @@ from reapi_local.execute.sandbox.identity import ACTION_USER
 from reapi_local.execute.sandbox.process_group import ProcessGroupSandbox
 from reapi_local.execute.sandbox.slots import SlotSandbox
 from reapi_local.execute.scheduler import Scheduler
-from reapi_local.execute.types import CACHES, Limits
+from reapi_local.execute.types import CACHES, Limits, Sandbox
 from reapi_local.ports import is_loopback
 from reapi_local.store.types import ActionCache, BlobStore
 from reapi_local.trace.tally import Tally
@@ -127,7 +128,7 @@ class Execution:
             "hidden": (self._config.data_dir,),
             "user": ACTION_USER,
         }
-        kinds = {
+        kinds: dict[str, Callable[..., Sandbox]] = {
             "slots": SlotSandbox,
             "bubblewrap": BubblewrapSandbox,
             "process-group": ProcessGroupSandbox,

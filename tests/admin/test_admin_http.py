@@ -238,7 +238,7 @@ async def test_a_server_that_works_proves_it_and_does_not_count_itself(
         assert proof["remedy"] == ""
         assert proof["detail"]
         assert 0 < proof["milliseconds"] < 10_000
-    status = server.app.status()
+    status = await server.app.status()
     assert status["calls"] == {}
     assert status["action_cache"] == {}
 

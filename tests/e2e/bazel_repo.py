@@ -137,6 +137,20 @@ class Build:
             str(path.relative_to(self.bin)): path.read_bytes() for path in paths if path.is_file()
         }
 
+    def tree(self) -> dict[str, bytes | str]:
+        """All it made, by path: of a file its content, of a symlink where it leads to.
+
+        A symlink into the output base leads to the same place whatever the output base.
+        """
+        output_base = str(self.bin.parents[4])
+        made: dict[str, bytes | str] = {}
+        for path in self.bin.rglob("*"):
+            if path.is_symlink():
+                made[str(path.relative_to(self.bin))] = os.readlink(path).replace(output_base, "")
+            elif path.is_file():
+                made[str(path.relative_to(self.bin))] = path.read_bytes()
+        return made
+
     def must_succeed(self) -> Build:
         assert self.status == 0, self.log
         return self
@@ -155,9 +169,21 @@ class Workspace:
         path = self._workspace / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(content)
+        if content.startswith("#!"):
+            path.chmod(0o755)
 
     def test(self, base: str, cache: str, token: str, *flags: str) -> Build:
-        """Build and test everything in the output base of this name, empty at its first use."""
+        """Build and test everything here, and keep the results on the server."""
+        return self.run(base, "test", ":all", *caching(cache, token), *flags)
+
+    def run(self, base: str, *words: str) -> Build:
+        """A command in the output base of this name, which is empty at its first use."""
+        with self.started(base, *words) as run:
+            return run.end()
+
+    @contextmanager
+    def started(self, base: str, *words: str) -> Iterator[Run]:
+        """Like :meth:`run`, for those who do something while it runs."""
         output_base, invocation = self.root / base, str(uuid.uuid4())
         spawns = self.root / f"{invocation}.json"
         command = [
@@ -166,21 +192,11 @@ class Workspace:
             *(f"--output_base={output_base}", "--host_jvm_args=-Xmx512m"),
             # Half the time for runs as short as these.
             *("--host_jvm_args=-XX:TieredStopAtLevel=1", "--host_jvm_args=-XX:+UseSerialGC"),
-            *("test", ":all", f"--remote_cache={cache}", f"--remote_instance_name={INSTANCE}"),
-            *(f"--remote_header=authorization=Bearer {token}", f"--invocation_id={invocation}"),
-            *(
-                "--spawn_strategy=local",
-                "--symlink_prefix=/",
-                f"--execution_log_json_file={spawns}",
-            ),
-            *("--color=no", "--curses=no", "--noshow_progress", "--test_output=errors", *flags),
+            *(*words, f"--invocation_id={invocation}", f"--execution_log_json_file={spawns}"),
+            *("--symlink_prefix=/", "--color=no", "--curses=no", "--noshow_progress"),
+            "--test_output=errors",
         ]
-        status, log = self._run([str(word) for word in command])
-        bins = list(output_base.glob("execroot/*/bazel-out/*-fastbuild/bin"))
-        return Build(status, log, invocation, _read_spawns(spawns), bins[0] if bins else Path())
-
-    def _run(self, command: list[str]) -> tuple[int, str]:
-        started = subprocess.Popen(
+        process = subprocess.Popen(
             command,
             cwd=self._workspace,
             env={"HOME": str(self.root), "PATH": os.environ["PATH"]},
@@ -190,14 +206,56 @@ class Workspace:
             text=True,
             start_new_session=True,
         )
-        with started:
+        with process:
             try:
-                log, _ = started.communicate(timeout=_LONGEST_RUN_S)
+                yield Run(process, invocation, output_base, spawns)
             except BaseException:
                 with suppress(ProcessLookupError):
-                    os.killpg(started.pid, signal.SIGKILL)
+                    os.killpg(process.pid, signal.SIGKILL)
                 raise
-        return started.returncode, log
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run of Bazel under way."""
+
+    process: subprocess.Popen[str]
+    invocation: str
+    output_base: Path
+    spawns: Path
+
+    def interrupt(self) -> None:
+        """What Ctrl-C does."""
+        self.process.send_signal(signal.SIGINT)
+
+    def end(self) -> Build:
+        """What it has come to, once it has."""
+        log, _ = self.process.communicate(timeout=_LONGEST_RUN_S)
+        bins = list(self.output_base.glob("execroot/*/bazel-out/*-fastbuild/bin"))
+        return Build(
+            self.process.returncode,
+            log,
+            self.invocation,
+            _read_spawns(self.spawns),
+            bins[0] if bins else Path(),
+        )
+
+
+def caching(cache: str, token: str) -> list[str]:
+    """Flags for a build that runs here and keeps its results on a server."""
+    return [f"--remote_cache={cache}", "--spawn_strategy=local", *_known_by(token)]
+
+
+def executing(executor: str, token: str) -> list[str]:
+    """Flags for a build that runs on a server."""
+    return [f"--remote_executor={executor}", "--spawn_strategy=remote", *_known_by(token)]
+
+
+def _known_by(token: str) -> list[str]:
+    return [
+        f"--remote_instance_name={INSTANCE}",
+        f"--remote_header=authorization=Bearer {token}",
+    ]
 
 
 def _read_spawns(path: Path) -> tuple[Spawn, ...]:

@@ -87,10 +87,11 @@ class Machine:
     """One user's machine: a cache directory, which holds the server's data too, and repositories.
 
     Nothing of the real one is used but interpreters, the package index and the Pants to test with.
+    ``run_by``: a command that runs others, as another user say.
     """
 
-    def __init__(self, root: Path) -> None:
-        self.root = root
+    def __init__(self, root: Path, run_by: Sequence[str] = ()) -> None:
+        self.root, self.run_by = root, run_by
         self.env = _environment() | {"XDG_CACHE_HOME": str(root / "cache")}
         self.data_dir = root / "cache" / "reapi-local" / "data"
         self._repositories: list[Repository] = []
@@ -152,9 +153,9 @@ class Machine:
 
 
 @contextmanager
-def machine(root: Path) -> Iterator[Machine]:
+def machine(root: Path, run_by: Sequence[str] = ()) -> Iterator[Machine]:
     """A machine whose daemons and server are gone afterwards."""
-    made = Machine(root)
+    made = Machine(root, run_by)
     try:
         yield made
     finally:
@@ -165,7 +166,7 @@ class Repository:
     """A repository on a machine, with a local cache of its own."""
 
     def __init__(self, machine: Machine, root: Path) -> None:
-        self.root = root
+        self.root, self._run_by = root, machine.run_by
         self._env = machine.env | {"PANTS_LOCAL_STORE_DIR": f"{root}-local-store"}
 
     def write(self, files: Mapping[str, str]) -> None:
@@ -178,8 +179,9 @@ class Repository:
     def start(self, *arguments: str, daemon: bool = True) -> subprocess.Popen[str]:
         """Start Pants, its output to pipes."""
         flags = ["--stats-log", "--pantsd" if daemon else "--no-pantsd"]
+        pants = os.environ.get("REAPI_LOCAL_TEST_PANTS", CHECKOUT / "pants")
         return subprocess.Popen(
-            [os.environ.get("REAPI_LOCAL_TEST_PANTS", CHECKOUT / "pants"), *flags, *arguments],
+            [*self._run_by, pants, *flags, *arguments],
             cwd=self.root,
             env=self._env,
             stdin=subprocess.DEVNULL,

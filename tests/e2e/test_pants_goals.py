@@ -24,7 +24,7 @@ from e2e.pants_repo import (
 from reapi_local_plugin.instance import instance_name
 from reapi_local_plugin.wiring import wire
 
-PROOFS = ["reachable", "capabilities", "blob", "action-result", "instance", "token"]
+PROOFS = ["reachable", "capabilities", "blob", "action-result", "instance", "token", "execution"]
 # Odd, but read by Pants, with settings that Pants knows.
 ODD_FILES = {
     "windows line ends, no [GLOBAL], no final line break": b"# Gr\xc3\xbc\xc3\x9fe\r\n[test]\r\n"
@@ -75,7 +75,7 @@ def test_up_starts_the_server_wires_pants_and_says_so(
     assert f"  data      {shop.data_dir}" in lines
     assert "  wrote     remote_cache_read = true in .pants.rc" in lines
     assert "  wrote     remote_cache_write = true in .pants.rc" in lines
-    assert any(line.startswith("  check     all 6 proofs hold") for line in lines)
+    assert any(line.startswith("  check     all 7 proofs hold") for line in lines)
     assert is_for_people(up.out)
     settings = (repository.root / ".pants.rc").read_text().splitlines()
     assert [line for line in settings if line and line[0] != "#"] == [
@@ -108,7 +108,7 @@ def test_check_proves_what_the_last_run_got(repository: Repository, running: Don
     hits, misses = build.lookups
     check = repository.run("reapi-check").must_succeed()
     assert f"the last run used it: {hits} hits, {misses} misses" in check.out
-    assert check.out.splitlines()[-1] == "All 8 proofs hold."
+    assert check.out.splitlines()[-1] == "All 9 proofs hold."
     assert is_for_people(check.out)
     as_json = output(repository.run("reapi-check", "--format=json").must_succeed())
     assert as_json["ok"] is True
@@ -154,7 +154,7 @@ def test_down_restores_an_odd_file_to_the_byte(repository: Repository, odd: str)
     repository.run("reapi-up").must_succeed()
     assert file.read_bytes() != ODD_FILES[odd]
     # Pants reads what was written, and uses the server.
-    assert "All 8 proofs hold." in repository.run("reapi-check").must_succeed().out
+    assert "All 9 proofs hold." in repository.run("reapi-check").must_succeed().out
     repository.run("reapi-down").must_succeed()
     assert file.read_bytes() == ODD_FILES[odd]
     file.unlink()

@@ -65,7 +65,7 @@ def test_init_puts_all_that_is_needed_into_a_repository_that_knew_nothing(
     assert build.lookups == (0, 1)
     assert shop.writes(instance_name(None, repository.root)) == 1
     check = repository.run("reapi-check").must_succeed()
-    assert check.out.splitlines()[-1] == "All 8 proofs hold."
+    assert check.out.splitlines()[-1] == "All 9 proofs hold."
     repository.run("reapi-down").must_succeed()
 
 
@@ -82,4 +82,4 @@ def test_the_wheel_is_a_plugin_that_pants_loads_by_itself(
     assert build.warnings == []
     assert build.lookups == (0, 1)
     assert shop.writes(instance_name(None, repository.root)) == 1
-    assert "All 8 proofs hold." in repository.run(wheels, "reapi-check").must_succeed().out
+    assert "All 9 proofs hold." in repository.run(wheels, "reapi-check").must_succeed().out

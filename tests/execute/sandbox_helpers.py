@@ -16,14 +16,15 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import pytest
-from execute.slot_driver import Seen, seen
 
+from execute.slot_driver import Seen, seen
 from reapi_local.execute.sandbox.identity import ACTION_USER
 from reapi_local.execute.sandbox.slots import SlotSandbox
 from reapi_local.execute.types import Launch, Limits, SandboxBroken
 
 PATH = {"PATH": "/usr/local/bin:/usr/bin:/bin"}
 ORDINARY_USER = 54321
+DRIVER = Path(__file__).with_name("slot_driver.py")
 SOURCES = Path(__file__).resolve().parents[2] / "src"
 
 Files = Mapping[str, str | tuple[str, int]]
@@ -131,27 +132,27 @@ class OtherBox:
 
 
 @contextmanager
-def make_place(owner: int, hidden: tuple[str, ...] = ()) -> Iterator[Place]:
-    """Not below pytest's own directory, which another user can't walk."""
-    base = Path(tempfile.mkdtemp(prefix="reapi-local-test-"))
+def make_place(owner: int, hidden: tuple[str, ...] = (), base: Path | None = None) -> Iterator[Place]:
+    """In ``base``, or a new directory: not below pytest's own, which another user can't walk."""
+    made = base or Path(tempfile.mkdtemp(prefix="reapi-local-test-"))
     try:
-        base.chmod(0o755)
+        made.chmod(0o755)
         for name in ("work", "layers", "caches"):
-            (base / name).mkdir()
-        yield Place(base, owner, hidden)
+            (made / name).mkdir()
+        yield Place(made, owner, hidden)
     finally:
-        shutil.rmtree(base)
+        if base is None:
+            shutil.rmtree(made)
 
 
 @contextmanager
 def visible_directory(owner: int) -> Iterator[Path]:
     """A new directory where actions see it at its own path, so not in /tmp."""
-    for parent in ("/opt", "/srv", "/var/lib", str(Path.home())):
-        if os.access(parent, os.W_OK):
-            made = Path(tempfile.mkdtemp(prefix="reapi-local-test-", dir=parent))
-            break
-    else:
+    parents = ("/opt", "/srv", "/var/lib", str(Path.home()))
+    parent = next((parent for parent in parents if os.access(parent, os.W_OK)), None)
+    if parent is None:
         pytest.skip("no directory outside /tmp can be written")
+    made = Path(tempfile.mkdtemp(prefix="reapi-local-test-", dir=parent))
     try:
         made.chmod(0o755)
         if os.getuid() == 0:
@@ -163,11 +164,15 @@ def visible_directory(owner: int) -> Iterator[Path]:
 
 @asynccontextmanager
 async def own_box(
-    *, count: int = 2, limits: Limits | None = None, hidden: tuple[str, ...] = ()
+    *,
+    count: int = 2,
+    limits: Limits | None = None,
+    hidden: tuple[str, ...] = (),
+    base: Path | None = None,
 ) -> AsyncIterator[OwnBox]:
     """Skips the test where no slot can be had, and says why."""
     owner = ACTION_USER if os.getuid() == 0 else os.getuid()
-    with make_place(owner, hidden) as place:
+    with make_place(owner, hidden, base) as place:
         sandbox = SlotSandbox(count=count, limits=limits or Limits(), **place.arguments)
         try:
             await sandbox.start()
@@ -194,7 +199,7 @@ async def other_box(
         place.give_away(place.base)
         settings = {"count": 2, "limits": asdict(limits or Limits()), **place.arguments}
         process = await asyncio.create_subprocess_exec(
-            *(python, str(Path(__file__).with_name("slot_driver.py")), json.dumps(settings)),
+            *(python, str(DRIVER), json.dumps(settings)),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             user=ORDINARY_USER,
@@ -222,12 +227,36 @@ async def other_box(
             await process.wait()
 
 
+async def refusal(*wrapper: str, user: int = ORDINARY_USER) -> str:
+    """What a sandbox says that can't start, since its server is started by ``wrapper``."""
+    if os.getuid() != 0:
+        pytest.skip("only root can start a server in such circumstances")
+    with make_place(user) as place:
+        place.give_away(place.base)
+        settings = {"count": 1, "limits": {}, **place.arguments}
+        process = await asyncio.create_subprocess_exec(
+            *(*wrapper, _python_for(user), str(DRIVER), json.dumps(settings)),
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            env={"PYTHONDONTWRITEBYTECODE": "1", "PYTHONPATH": str(SOURCES), **PATH},
+            cwd="/",
+        )
+        answer, complaints = await process.communicate(b'{"start": true}\n')
+    if not answer:
+        pytest.skip(f"{wrapper[0]} can't: {complaints.decode()}")
+    message: str = json.loads(answer)["broken"]
+    return message
+
+
 def _python_for(user: int) -> str:
     """One that this user may run; ours may be in a closed home."""
     for python in (sys.executable, "/usr/bin/python3"):
         check = (python, "-c", "import sys; sys.exit(sys.version_info < (3, 11))")
         try:
-            done = subprocess.run(check, user=user, group=user, extra_groups=[], cwd="/")
+            done = subprocess.run(
+                check, check=False, user=user, group=user, extra_groups=[], cwd="/"
+            )
         except OSError:
             continue
         if done.returncode == 0:

@@ -8,7 +8,8 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from execute.sandbox_helpers import PATH, Box, other_box, own_box
+
+from execute.sandbox_helpers import Box, other_box, own_box
 
 
 @pytest.fixture(params=["own", "other"])
@@ -92,8 +93,8 @@ async def test_a_bare_name_is_looked_for_on_the_action_s_own_path(box: Box) -> N
 
 async def test_an_empty_element_of_the_path_is_the_working_directory(box: Box) -> None:
     layer = box.place.layer("tools", {"dir/hello": ("#!/bin/sh\necho hi\n", 0o755)})
-    launch = {"layers": (layer,), "working_directory": "dir", "environment": {"PATH": "/usr/bin:"}}
-    seen = await box.run("hello", **launch)
+    path = {"PATH": "/usr/bin:"}
+    seen = await box.run("hello", layers=(layer,), working_directory="dir", environment=path)
     assert seen.stdout == "hi\n"
 
 
@@ -202,7 +203,10 @@ async def test_the_input_is_empty(box: Box) -> None:
 
 
 async def test_an_action_can_look_up_who_it_is_and_has_a_home(box: Box) -> None:
-    look = "import grp, os, pwd; print(pwd.getpwuid(os.getuid()).pw_uid, grp.getgrgid(os.getgid()).gr_gid)"
+    look = (
+        "import grp, os, pwd;"
+        "print(pwd.getpwuid(os.getuid()).pw_uid, grp.getgrgid(os.getgid()).gr_gid)"
+    )
     seen = await box.run("sh", "-c", f"id -u; id -g; python3 -c '{look}'")
     user, group, looked_up = seen.stdout.splitlines()
     assert looked_up == f"{user} {group}"
@@ -216,7 +220,7 @@ async def test_a_cache_is_shared_and_kept(box: Box) -> None:
     await box.run("sh", "-c", "echo kept > /reapi/caches/file", caches=cache)
     seen = await box.run("cat", "/reapi/caches/file", caches=cache)
     assert seen.stdout == "kept\n"
-    assert Path(cache, "file").read_text() == "kept\n"
+    assert listing(cache) == [(f"{cache}/file", 0o100644, "kept\n")]
 
 
 async def test_without_a_cache_there_is_nothing_to_write_to(box: Box) -> None:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
+
 from execute.sandbox_helpers import ORDINARY_USER, Box, other_box, own_box, visible_directory
 
 TOOL = "#!/bin/sh\necho tool\n"
@@ -60,7 +60,7 @@ def write(path: Path, content: str, mode: int = 0o644) -> None:
 
 async def contents(box: Box, home: Path) -> dict[str, str]:
     """Every file an action can read there."""
-    command = f"cd {home} && find . -type f -exec sh -c 'echo \"$1=$(cat \"$1\")\"' - {{}} \\;"
+    command = f'cd {home} && find . -type f -exec sh -c \'echo "$1=$(cat "$1")"\' - {{}} \\;'
     lines = (await box.run("sh", "-c", command)).stdout.split("\n./")
     return dict(line.removeprefix("./").split("=", 1) for line in lines if line)
 

@@ -189,8 +189,8 @@ def disk_bytes(directory: object) -> int:
     return 512 * sum(
         os.lstat(os.path.join(above, name)).st_blocks
         for layer in layers_on_disk(directory)
-        for above, directories, files in os.walk(layer)
-        for name in (".", *directories, *files)
+        for above, _, files in os.walk(layer)
+        for name in (".", *files)
     )
 
 

@@ -130,7 +130,7 @@ async def test_reflection_names_what_is_offered_without_a_token(server: Server) 
         "google.bytestream.ByteStream",
         "grpc.health.v1.Health",
     }
-    assert f"{package}.Execution" not in names
+    assert f"{package}.Execution" in names
     assert described.file_descriptor_response.file_descriptor_proto
 
 
@@ -177,7 +177,9 @@ async def test_look_ups_without_a_run_count_for_their_instance_alone(
     get = GetActionResultRequest(instance_name="i", action_digest=digest_of(b"x"))
     await refusal(client.GetActionResult(get), grpc.StatusCode.NOT_FOUND)
     assert server.app.runs(None, 10) == []
-    assert server.app.status()["action_cache"] == {"i": {"hits": 0, "misses": 1, "writes": 0}}
+    assert (await server.app.status())["action_cache"] == {
+        "i": {"hits": 0, "misses": 1, "writes": 0}
+    }
 
 
 async def _whether_found(call: Any) -> bool:

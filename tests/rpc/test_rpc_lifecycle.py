@@ -122,21 +122,21 @@ async def test_an_upload_that_breaks_off_gives_its_room_back_when_it_is_finished
         call = server.client.Write()
         await call.write(WriteRequest(resource_name=name, data=data[:MIB]))
         await _received(server.client, name, MIB)
-        assert _used(server) > 5 * MIB
+        assert await _used(server) > 5 * MIB
         call.cancel()
         while await _is_busy(server.client.Write(pieces(name, data, start=MIB))):
             pass
-        assert 5 * MIB < _used(server) < 6 * MIB
+        assert 5 * MIB < await _used(server) < 6 * MIB
         assert open_blobs(server) == []
 
 
 async def test_a_refused_upload_gives_its_room_back(server: Server) -> None:
-    before = _used(server)
+    before = await _used(server)
     digest = digest_of(b"something else")
     digest.size_bytes = 5 * MIB
     wrong = server.client.Write(pieces(upload_name(digest), bytes(5 * MIB)))
     await refusal(wrong, grpc.StatusCode.INVALID_ARGUMENT)
-    assert _used(server) == before
+    assert await _used(server) == before
     assert open_blobs(server) == []
 
 
@@ -166,7 +166,7 @@ async def test_five_hundred_calls_at_once(server: Server) -> None:
     assert [answer.exit_code for answer in await asyncio.gather(*gets)] == [7] * 200
     assert all(answer.missing_blob_digests for answer in await asyncio.gather(*finds))
     assert [a.committed_size for a in await asyncio.gather(*uploads)] == [len(d) for d in data]
-    assert server.app.status()["calls"]["ActionCache/GetActionResult"] == {
+    assert (await server.app.status())["calls"]["ActionCache/GetActionResult"] == {
         "count": 200,
         "errors": 0,
     }
@@ -214,7 +214,7 @@ async def test_status_counts_what_clients_did(server: Server) -> None:
     )
     await client.UpdateActionResult(update)
     await client.GetActionResult(get)
-    status = server.app.status()
+    status = await server.app.status()
     assert status["calls"] == {
         "ByteStream/Write": {"count": 1, "errors": 0},
         "ByteStream/Read": {"count": 2, "errors": 1},
@@ -339,8 +339,8 @@ async def test_an_idle_server_stops_but_not_under_a_call_that_lasts(
         await waiting
 
 
-def _used(server: Server) -> int:
-    used = server.app.status()["store"]["disk_bytes"]
+async def _used(server: Server) -> int:
+    used = (await server.app.status())["store"]["disk_bytes"]
     assert isinstance(used, int)
     return used
 

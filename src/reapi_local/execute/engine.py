@@ -57,6 +57,14 @@ class Update:
     response: re_pb2.ExecuteResponse | None = None
 
 
+@dataclass(frozen=True)
+class _Queued:
+    """A job and when it was queued, in seconds since the epoch."""
+
+    job: Job
+    at: float
+
+
 class Engine:
     """Executes actions. Everything here happens on the event loop."""
 
@@ -89,27 +97,16 @@ class Engine:
         key, caller = request.key, request.caller
         name = "/".join(filter(None, (key.instance, "operations", str(uuid.uuid4()))))
         yield Update(name, key.action, _CACHE_CHECK)
-        response = await self._cached(request)
-        if response is None:
-            try:
-                job = await self._preparation.job(key, caller)
-            except MissingInputs as error:
-                response = failed(error)
+        try:
+            response = await self._cached(request)
+            if response is None:
+                self._submit(name, request, await self._preparation.job(key, caller))
+        except MissingInputs as error:
+            response = failed(error)
         if response is not None:
             update = Update(name, key.action, Stage.COMPLETED, response)
             yield await self._filled(update, request)
             return
-        effects = self._scheduler.submit(
-            name,
-            key,
-            self._clock.monotonic(),
-            run=caller.run,
-            priority=request.priority,
-            timeout=job.timeout,
-            mergeable=not job.action.do_not_cache,
-            job=(job, self._clock.now()),
-        )
-        self._perform(effects)
         async with aclosing(self._watch(name)) as updates:
             async for update in updates:
                 yield await self._filled(update, request)
@@ -153,6 +150,19 @@ class Engine:
             await asyncio.wait([running for running, _ in self._running.values()])
         if self._alarm is not None:
             self._alarm.cancel()
+
+    def _submit(self, name: str, request: Request, job: Job) -> None:
+        effects = self._scheduler.submit(
+            name,
+            request.key,
+            self._clock.monotonic(),
+            run=request.caller.run,
+            priority=request.priority,
+            timeout=job.timeout,
+            mergeable=not job.action.do_not_cache,
+            job=_Queued(job, self._clock.now()),
+        )
+        self._perform(effects)
 
     async def _cached(self, request: Request) -> re_pb2.ExecuteResponse | None:
         if request.skip_cache_lookup:
@@ -207,10 +217,11 @@ class Engine:
         self._set_alarm()
 
     async def _run(self, task: Task, stop: Stop) -> None:
-        job, queued_at = task.job  # type: ignore[misc]  # as execute() handed it in
-        count = self._count(job.key, job.caller)
+        queued = task.job
+        assert isinstance(queued, _Queued)
+        count = self._count(queued.job.key, queued.job.caller)
         try:
-            response = await self._attempt(task, job, queued_at, stop)
+            response = await self._attempt(task, queued, stop)
         except Exception as error:
             response = failed(stop.error or error)
         if response.status.code:
@@ -225,9 +236,7 @@ class Engine:
         is_own = caller.tool == SELF_CHECK
         return ExecutionCount() if is_own else self._tally.execution(key.instance)
 
-    async def _attempt(
-        self, task: Task, job: Job, queued_at: float, stop: Stop
-    ) -> re_pb2.ExecuteResponse:
+    async def _attempt(self, task: Task, queued: _Queued, stop: Stop) -> re_pb2.ExecuteResponse:
         """A sandbox that fails says nothing about the action: it gets another one."""
 
         def started() -> None:
@@ -236,7 +245,7 @@ class Engine:
 
         for attempt in range(_ATTEMPTS):
             try:
-                return await self._runner.run(job, queued_at, stop, started)
+                return await self._runner.run(queued.job, queued.at, stop, started)
             except SandboxBroken:
                 if attempt + 1 == _ATTEMPTS or stop.error is not None:
                     raise

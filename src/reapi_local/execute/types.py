@@ -92,6 +92,10 @@ class Sandbox(Protocol):
     def root(self) -> str:
         """The absolute path of the input root as the process sees it."""
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Sentences on what of the limits asked for can't be kept on this machine."""
+
     async def start(self) -> None:
         """Make ready for the first action.
 

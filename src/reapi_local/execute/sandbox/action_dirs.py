@@ -87,11 +87,15 @@ class ActionDirs:
         self._refusing = True
 
     async def close(self) -> None:
-        """Give no more, wait for those in use, and remove the directory."""
+        """Give no more, wait for those in use, and remove all. More than once does no harm."""
         self.refuse()
         for _ in range(self._count):
             await self._turn.acquire()
-        await in_thread(self._clear)
+        try:
+            await in_thread(self._clear)
+        finally:
+            for _ in range(self._count):
+                self._turn.release()
 
     @asynccontextmanager
     async def taken(self, layers: Sequence[str]) -> AsyncIterator[ActionDir]:

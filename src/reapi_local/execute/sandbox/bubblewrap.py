@@ -110,6 +110,10 @@ class BubblewrapSandbox(SupervisedSandbox):
         except SandboxBroken as error:
             raise _explained(error) from error
 
+    async def close(self) -> None:
+        await super().close()
+        await in_thread(shutil.rmtree, self._files, ignore_errors=True)
+
     async def _start_with(self, launch: Launch, place: ActionDir) -> tuple[list[str], Process]:
         if not self._view.is_current() or not self._view.steps:
             homes = homes_of_server()

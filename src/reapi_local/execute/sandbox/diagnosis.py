@@ -23,13 +23,14 @@ def read_setting(name: str) -> str:
 
 def explained(failure: SlotFailed, setting: Callable[[str], str] = read_setting) -> str:
     """Cause and cure, if the failure has one that is known."""
-    known = (
-        _settings_of_the_kernel(failure, setting)
-        or _too_old(failure)
-        or _container(failure)
-        or "its cause isn't one that is known to occur"
-    )
-    return f"{failure}: {known}"
+    for known in (
+        _settings_of_the_kernel(failure, setting),
+        _too_old(failure),
+        _container(failure),
+    ):
+        if known:
+            return f"{failure}: {known}"
+    return str(failure)
 
 
 def _settings_of_the_kernel(failure: SlotFailed, setting: Callable[[str], str]) -> str:
@@ -73,6 +74,11 @@ def _too_old(failure: SlotFailed) -> str:
 
 
 def _container(failure: SlotFailed) -> str:
+    if failure.step == "action user":
+        return (
+            "the server is root only of a container's user namespace, in which no other user "
+            "exists; start it as an ordinary user"
+        )
     if failure.errno not in _REFUSED:
         return ""
     if failure.step == "proc":

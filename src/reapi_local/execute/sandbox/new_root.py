@@ -24,8 +24,9 @@ CACHES: Final = "/.caches"
 SCRATCH: Final = "/.scratch"
 HOST_PROC: Final = "/.proc"
 
-_EMPTY_DIRECTORY: Final = "/.empty"
-_EMPTY_FILE: Final = "/.empty-file"
+_OWN_FILES: Final = "/.files"
+_EMPTY_DIRECTORY: Final = _OWN_FILES + "/empty-directory"
+_EMPTY_FILE: Final = _OWN_FILES + "/empty-file"
 _OWN: Final = ("/dev", "/proc", "/reapi", "/reapi/caches", "/reapi/home", "/reapi/root", "/run")
 _DEVICES: Final = ("full", "null", "random", "tty", "urandom", "zero")
 _LINKS: Final = {
@@ -44,8 +45,12 @@ def build(settings: Settings) -> None:
     base = settings["base"]
     syscalls.make_private()
     _tmpfs(base)
-    for name in (LAYERS, CACHES, SCRATCH, HOST_PROC, VIEW, _EMPTY_DIRECTORY, "/.host"):
+    # The place is below a directory that the view shows, and must not be seen there.
+    syscalls.make_unbindable(base)
+    for name in (LAYERS, CACHES, SCRATCH, HOST_PROC, VIEW, _OWN_FILES, "/.host"):
         os.mkdir(base + name)
+    _tmpfs(base + _OWN_FILES)
+    os.mkdir(base + _EMPTY_DIRECTORY)
     _touch(base + _EMPTY_FILE)
     syscalls.bind(settings["layers"], base + LAYERS)
     syscalls.restrict(base + LAYERS, READ_ONLY | NOSUID | NODEV)
@@ -73,7 +78,7 @@ def _build_view(settings: Settings, base: str, view: str) -> None:
     for kind, path, detail in settings["steps"]:
         _carry_out(kind, path, detail, base, view)
     for number, (path, text) in enumerate(settings["accounts"].items()):
-        source = f"{base}/.account-{number}"
+        source = f"{base}{_OWN_FILES}/account-{number}"
         with open(source, "w", encoding="utf-8", errors="surrogateescape") as file:
             file.write(text)
         if os.path.isfile(view + path):

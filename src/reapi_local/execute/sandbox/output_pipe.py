@@ -10,6 +10,12 @@ import errno
 import os
 from typing import Final
 
+from reapi_local.execute.sandbox import syscalls
+
+RESERVED: Final = 64 * 1024
+"""Bytes for which there is room even when the action fills the file system, so that it can say so.
+"""
+
 _AT_ONCE: Final = 1024 * 1024
 
 
@@ -18,6 +24,7 @@ class OutputPipe:
 
     def __init__(self, path: str) -> None:
         self.file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        syscalls.reserve(self.file, RESERVED)
         self.read_end, self.write_end = os.pipe()
         os.set_blocking(self.read_end, False)
         self.full = self.too_long = False

@@ -1,7 +1,4 @@
-"""What an action mustn't see of a home directory, though it sees the host. Paths relative to it.
-
-The list is for people to read: documentation shows it, and tests keep it true.
-"""
+"""What an action mustn't see of a home directory, though it sees the host. Paths relative to it."""
 
 from __future__ import annotations
 
@@ -113,9 +110,12 @@ TOOLCHAINS: Final = (
 """Where toolchains live: opened for actions of another user even if the directory is closed."""
 
 DAEMONS: Final = (
+    "/mnt/wsl",
     "/var/lib/docker",
     "/var/lib/incus",
+    "/var/lib/libvirt",
     "/var/lib/lxd",
+    "/var/snap/docker",
     "/var/snap/lxd",
 )
 """Where daemons that act as root have their sockets, other than below /run."""

@@ -32,6 +32,7 @@ from reapi_local.execute.sandbox.workspace import Workspace
 
 _MOST_OPEN_FILES: Final = 1024 * 1024
 _USUAL_OPEN_FILES: Final = 4096
+_OWN_PROCESSES: Final = 2
 
 
 class _Failed(Exception):
@@ -81,8 +82,9 @@ def _enter(settings: Settings, server: socket.socket) -> list[str]:
             syscalls.unshare(CLONE_NEWNS)
         with _step("root"):
             new_root.build(settings)
-        with _step("user namespace"):
+        with _step("action user"):
             _become(settings["user"], settings["group"])
+        with _step("user namespace"):
             syscalls.unshare(CLONE_NEWUSER)
             _map_user(settings, new_root.HOST_PROC)
         own |= CLONE_NEWNS
@@ -103,9 +105,7 @@ def _enter(settings: Settings, server: socket.socket) -> list[str]:
 
 
 def _become(user: int, group: int) -> None:
-    os.setgroups([])
-    os.setresgid(group, group, group)
-    os.setresuid(user, user, user)
+    syscalls.become(user, group)
     # Both are lost with the change, and the map of the user namespace is written through /proc.
     syscalls.set_dumpable(True)
     syscalls.die_with_parent(signal.SIGKILL)
@@ -143,12 +143,14 @@ def _settle(settings: Settings) -> list[str]:
 
 
 def _limit(settings: Settings) -> None:
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    # Not 0, which doesn't keep a host's handler of core dumps from being started: core(5).
+    resource.setrlimit(resource.RLIMIT_CORE, (1, 1))
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     most = min(most, _MOST_OPEN_FILES) if most >= 0 else _MOST_OPEN_FILES
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(_USUAL_OPEN_FILES, most), most))
+    processes = settings["processes"] and settings["processes"] + _OWN_PROCESSES
     for limit, wanted in (
-        (resource.RLIMIT_NPROC, settings["processes"]),
+        (resource.RLIMIT_NPROC, processes),
         (resource.RLIMIT_FSIZE, settings["file_bytes"]),
     ):
         _, most = resource.getrlimit(limit)

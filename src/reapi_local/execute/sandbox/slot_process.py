@@ -56,7 +56,7 @@ class SlotProcess:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         ours.setblocking(False)
         self._socket = ours
-        self._complaints = open(os.memfd_create("complaints"), "rb+", buffering=0)
+        self._complaints = os.fdopen(os.memfd_create("complaints"), "rb+", buffering=0)
         command = (sys.executable, "-I", "-S", "-c", _PROGRAM, _SOURCES, str(theirs.fileno()))
         with theirs:
             self._process = subprocess.Popen(
@@ -141,7 +141,8 @@ class SlotProcess:
 
     async def _stop_when(self, stop: asyncio.Event) -> None:
         await stop.wait()
-        self._send({"stop": True})
+        with contextlib.suppress(SlotFailed):  # whoever waits for the report hears of it
+            self._send({"stop": True})
         await asyncio.sleep(_STOP_SECONDS)
         _log.warning("slot %d doesn't stop its action; killing it", self.pid)
         self._process.kill()

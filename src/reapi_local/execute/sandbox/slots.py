@@ -19,6 +19,7 @@ from reapi_local.execute.sandbox.cgroup import MemoryGroup, MemoryGroups
 from reapi_local.execute.sandbox.diagnosis import explained
 from reapi_local.execute.sandbox.host_view import HostView, Step, homes_of_server, plan_host_view
 from reapi_local.execute.sandbox.identity import identity_of_actions, missing_accounts
+from reapi_local.execute.sandbox.output_pipe import RESERVED
 from reapi_local.execute.sandbox.slot_process import Result, SlotFailed, SlotProcess
 from reapi_local.execute.sandbox.wire import Order, Settings
 from reapi_local.execute.types import INPUT_ROOT, Launch, Limits, Outcome, SandboxBroken
@@ -67,8 +68,9 @@ class SlotSandbox:
     """At most ``count`` actions at once. Used from one event loop, whose thread outlives it.
 
     ``work_dir``: an empty directory of the server's. All ``Launch.layers`` are below
-    ``layers_dir``, all ``Launch.caches`` below ``caches_dir``. ``hidden``: paths of the host that
-    no action may see. ``user``: the uid of actions if the server is root's, None = the usual one.
+    ``layers_dir``, all ``Launch.caches`` below ``caches_dir``; both are searchable for the user of
+    the actions, however closed the directories above. ``hidden``: paths of the host that no action
+    may see. ``user``: the uid of actions if the server is root's, None = the usual one.
     """
 
     def __init__(
@@ -199,10 +201,14 @@ class SlotSandbox:
         return slot.ending
 
     def _plan(self) -> HostView:
-        return plan_host_view(self._identity, homes_of_server(), self._hidden)
+        try:
+            return plan_host_view(self._identity, homes_of_server(), self._hidden)
+        except OSError as error:
+            raise SandboxBroken(f"can't see what to show of this host: {error}") from error
 
     def _settings(self, network: bool) -> Settings:
         identity, limits = self._identity, self._limits
+        size = limits.scratch_bytes and limits.scratch_bytes + 2 * RESERVED
         inodes = limits.scratch_inodes and limits.scratch_inodes + _OWN_INODES
         return {
             "base": self._work_dir,
@@ -216,7 +222,7 @@ class SlotSandbox:
             "inner_user": identity.inner_user,
             "inner_group": identity.inner_group,
             "network": network,
-            "scratch": f"mode=0755,size={limits.scratch_bytes},nr_inodes={inodes}",
+            "scratch": f"mode=0755,size={size},nr_inodes={inodes}",
             "processes": limits.processes,
             "cpu_seconds": limits.cpu_seconds,
             "file_bytes": limits.file_bytes,

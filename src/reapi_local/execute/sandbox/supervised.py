@@ -78,6 +78,8 @@ def _outcome(
     problem = ""
     if report["failure"] is not None:
         exit_code, problem = _why_not_started(process, *report["failure"])
+    if report["refused"] and exit_code == 0:
+        exit_code = 128 + signal.SIGPIPE  # its output lacks a part
     hit = {*used_up, *_limits_hit(exit_code, report["refused"])}
     hit = {name for name in hit if getattr(limits, name)}
     return Outcome(

@@ -26,6 +26,7 @@ NODEV: Final = 4
 NOEXEC: Final = 8
 _MS_BIND: Final = 0x1000
 _MS_REC: Final = 0x4000
+_MS_UNBINDABLE: Final = 1 << 17
 _MS_PRIVATE: Final = 1 << 18
 _MNT_DETACH: Final = 2
 
@@ -37,6 +38,7 @@ _AT_RECURSIVE: Final = 0x8000
 
 _PR_SET_PDEATHSIG: Final = 1
 _PR_SET_DUMPABLE: Final = 4
+_PR_SET_KEEPCAPS: Final = 8
 _PR_SET_SECCOMP: Final = 22
 _PR_SET_NO_NEW_PRIVS: Final = 38
 _SECCOMP_MODE_FILTER: Final = 2
@@ -51,6 +53,9 @@ _LANDLOCK_CREATE_RULESET: Final = 444
 _LANDLOCK_RESTRICT_SELF: Final = 446
 _PIVOT_ROOT: Final = {"x86_64": 155, "aarch64": 41}
 _KEYCTL: Final = {"x86_64": 250, "aarch64": 219}
+
+_CAPABILITY_VERSION: Final = 0x20080522
+_CAP_SYS_ADMIN: Final = 21
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _libc.syscall.restype = ctypes.c_long
@@ -78,6 +83,11 @@ def bind(source: str, target: str) -> None:
 def make_private() -> None:
     """From now on mounts made here aren't seen elsewhere, nor the other way about."""
     mount("none", "/", flags=_MS_REC | _MS_PRIVATE)
+
+
+def make_unbindable(target: str) -> None:
+    """Neither this mount nor what is mounted in it is part of later binds of what is above it."""
+    mount("none", target, flags=_MS_UNBINDABLE)
 
 
 def detach(target: str) -> None:
@@ -137,9 +147,31 @@ def die_with_parent(signal_number: int) -> None:
     _prctl(_PR_SET_PDEATHSIG, signal_number)
 
 
+def become(user: int, group: int) -> None:
+    """Give up being root, but for one capability, until the next user namespace is made.
+
+    Some systems let only that capability make one (AppArmor, hardened kernels).
+    """
+    _prctl(_PR_SET_KEEPCAPS, 1)
+    os.setgroups([])
+    os.setresgid(group, group, group)
+    os.setresuid(user, user, user)
+    header = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION, 0)
+    effective_and_permitted = (1 << _CAP_SYS_ADMIN,) * 2
+    capabilities = (ctypes.c_uint32 * 6)(*effective_and_permitted, 0, 0, 0, 0)
+    _check(_libc.capset(header, capabilities), "capset")
+
+
 def set_dumpable(value: bool) -> None:
     """Whether processes of the same user may look into this one (ptrace, /proc/PID)."""
     _prctl(_PR_SET_DUMPABLE, int(value))
+
+
+def reserve(descriptor: int, size: int) -> None:
+    """Take room for a file's first bytes without making it longer: fallocate(2)."""
+    keep_size = 1
+    offsets = (ctypes.c_int64(0), ctypes.c_int64(size))
+    _check(_libc.fallocate(descriptor, keep_size, *offsets), "fallocate")
 
 
 def no_new_privileges() -> None:

@@ -1,182 +1,14 @@
-"""What holds for every sandbox: the cases, each a coroutine on a bench, and a program to run one.
-
-The program uses the standard library alone, so that any user can run it with any Python:
-``python sandbox_contract.py KIND CASE DIRECTORY``.
-"""
+"""What holds for every sandbox: the cases, each a coroutine on a bench."""
 
 from __future__ import annotations
 
 import asyncio
 import os
-import shutil
-import stat
-import sys
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 
-from reapi_local.execute.sandbox.bubblewrap import BubblewrapSandbox
-from reapi_local.execute.sandbox.identity import identity_of_actions
-from reapi_local.execute.sandbox.process_group import ProcessGroupSandbox
-from reapi_local.execute.sandbox.slots import SlotSandbox
-from reapi_local.execute.types import CACHES, Launch, Limits, Outcome, Sandbox, SandboxBroken
-
-KINDS = {
-    "slots": SlotSandbox,
-    "bubblewrap": BubblewrapSandbox,
-    "process-group": ProcessGroupSandbox,
-}
-PATH = "/usr/local/bin:/usr/bin:/bin"
-
-
-@dataclass(frozen=True)
-class Ran:
-    """What was seen of a process while its outcome was there."""
-
-    outcome: Outcome
-    stdout: bytes
-    stderr: bytes
-    files: dict[str, bytes] = field(default_factory=dict)
-
-
-class Witness:
-    """Learns from a named pipe whether processes are alive that have it open for writing."""
-
-    def __init__(self, path: Path, owner: int | None) -> None:
-        os.mkfifo(path)
-        os.chmod(path, 0o666)
-        if owner is not None:
-            os.chown(path, owner, owner)
-        self.script = f'exec 9>"{CACHES}/{path.name}"; echo up >&9; '
-        self._end = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
-
-    async def sees_it_start(self) -> None:
-        readable = asyncio.Event()
-        loop = asyncio.get_running_loop()
-        loop.add_reader(self._end, readable.set)
-        await readable.wait()
-        loop.remove_reader(self._end)
-        assert os.read(self._end, 10).startswith(b"up")
-
-    def assert_nothing_lives(self) -> None:
-        try:
-            assert os.read(self._end, 1000) in (b"", b"up\n")  # b"" = nobody has it open
-            assert os.read(self._end, 1000) == b""
-        except BlockingIOError:
-            raise AssertionError("a process of the action is alive") from None
-
-    def close(self) -> None:
-        os.close(self._end)
-
-
-class Bench:
-    """A sandbox that has started, and directories to give it."""
-
-    def __init__(self, kind: str, directory: Path, limits: Limits | None = None) -> None:
-        self.kind, self.directory = kind, directory
-        self.contains = kind != "process-group"
-        self.owner = identity_of_actions().user if os.getuid() == 0 else None
-        paths = {name: directory / name for name in ("work", "layers", "caches")}
-        for path in paths.values():
-            path.mkdir()
-        self.caches = paths["caches"] / "instance"
-        self.caches.mkdir()
-        self._give(self.caches)
-        self._layers = paths["layers"]
-        self.work = paths["work"]
-        self.sandbox: Sandbox = KINDS[kind](
-            count=2,
-            limits=limits or Limits(scratch_bytes=256 << 20, scratch_inodes=20_000),
-            work_dir=str(self.work),
-            layers_dir=str(self._layers),
-            caches_dir=str(paths["caches"]),
-        )
-
-    def layer(self, files: Mapping[str, str]) -> str:
-        """A directory with these files, which are the actions' user's."""
-        layer = self._layers / str(len(list(self._layers.iterdir())))
-        layer.mkdir()
-        for name, text in files.items():
-            path = layer / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(text)
-        self.give(layer)
-        return str(layer)
-
-    def give(self, tree: Path) -> None:
-        """To the actions' user, with all below."""
-        for path in (tree, *tree.rglob("*")):
-            self._give(path)
-
-    def witness(self) -> Witness:
-        return Witness(self.caches / "witness", self.owner)
-
-    @asynccontextmanager
-    async def running(
-        self,
-        *arguments: str,
-        stop: asyncio.Event | None = None,
-        environment: Mapping[str, str] | None = None,
-        layers: Iterable[str] = (),
-        directories: Iterable[str] = (),
-        working_directory: str = "",
-    ) -> AsyncIterator[Outcome]:
-        launch = Launch(
-            arguments,
-            {"PATH": PATH} if environment is None else environment,
-            working_directory,
-            tuple(layers),
-            tuple(directories),
-            caches=str(self.caches),
-        )
-        async with self.sandbox.run(launch, stop or asyncio.Event()) as outcome:
-            yield outcome
-
-    async def run(self, *arguments: str, reads: Iterable[str] = (), **rest: object) -> Ran:
-        """Run it to its end, and read files that it left in its input root."""
-        async with self.running(*arguments, **rest) as outcome:  # type: ignore[arg-type]
-            files = {name: _contents(name, outcome.root_fd) for name in reads}
-            return Ran(outcome, _all_of(outcome.stdout_fd), _all_of(outcome.stderr_fd), files)
-
-    async def shell(self, script: str, *arguments: str, **rest: object) -> Ran:
-        """The same for a script of the shell, with ``$1`` and so on."""
-        return await self.run("sh", "-c", script, "sh", *arguments, **rest)  # type: ignore[arg-type]
-
-    def _give(self, path: Path) -> None:
-        if self.owner is not None:
-            os.chown(path, self.owner, self.owner, follow_symlinks=False)
-
-
-@asynccontextmanager
-async def bench_of(
-    kind: str, directory: Path, limits: Limits | None = None
-) -> AsyncIterator[Bench]:
-    bench = Bench(kind, directory, limits)
-    try:
-        await bench.sandbox.start()
-        yield bench
-    finally:
-        await bench.sandbox.close()
-
-
-def _contents(name: str, root_fd: int) -> bytes:
-    with open(os.open(name, os.O_RDONLY, dir_fd=root_fd), "rb") as file:
-        return file.read()
-
-
-def _all_of(descriptor: int) -> bytes:
-    return os.pread(descriptor, os.fstat(descriptor).st_size, 0)
-
-
-def _snapshot(tree: str) -> dict[str, tuple[int, int, object]]:
-    found = {}
-    for path in sorted((Path(tree), *Path(tree).rglob("*"))):
-        status = path.lstat()
-        content = os.readlink(path) if path.is_symlink() else path.is_file() and path.read_bytes()
-        found[str(path)] = (status.st_mode, status.st_mtime_ns, content)
-    return found
+from execute.sandbox_bench import PATH, Bench, cases_in, run_a_case, snapshot
+from reapi_local.execute.types import CACHES, SandboxBroken
 
 
 async def the_exit_code_is_that_of_the_process(bench: Bench) -> None:
@@ -314,9 +146,9 @@ async def modes_times_and_symlinks_are_those_of_the_layer(bench: Bench) -> None:
     os.chmod(Path(layer, "run"), 0o755)
     os.chmod(Path(layer, "plain"), 0o644)
     os.utime(Path(layer, "old"), (1_000_000_000, 1_000_000_000))
-    Path(layer, "relative").symlink_to("run")
-    Path(layer, "broken").symlink_to("../no/where")
-    Path(layer, "absolute").symlink_to("/etc/passwd")
+    os.symlink("run", f"{layer}/relative")
+    os.symlink("../no/where", f"{layer}/broken")
+    os.symlink("/etc/passwd", f"{layer}/absolute")
     ran = await bench.shell(
         "stat -c '%n %a %F' run plain; stat -c %Y old; readlink relative broken absolute",
         layers=[layer],
@@ -333,15 +165,15 @@ async def modes_times_and_symlinks_are_those_of_the_layer(bench: Bench) -> None:
 
 async def layers_stay_as_they_are_whatever_the_action_does(bench: Bench) -> None:
     layer = bench.layer({"a": "first", "b": "second", "directory/c": "third", "gone/d": "fourth"})
-    Path(layer, "link").symlink_to("a")
-    before = _snapshot(layer)
+    os.symlink("a", f"{layer}/link")
+    before = snapshot(layer)
     ran = await bench.shell(
         "echo more >> a; echo new > b; chmod 777 directory/c; chmod 700 directory;"
         "rm -r gone; ln -f a hard; echo through > link; touch -d @1 directory/c; cat a hard",
         layers=[layer],
     )
     assert (ran.stdout, ran.stderr) == (b"through\nthrough\n", b"")
-    assert _snapshot(layer) == before
+    assert snapshot(layer) == before
 
 
 async def directories_are_made_beforehand(bench: Bench) -> None:
@@ -381,7 +213,7 @@ async def what_it_used_is_told(bench: Bench) -> None:
     ran = await bench.shell("i=0; while [ $i -lt 200000 ]; do i=$((i+1)); done")
     outcome = ran.outcome
     assert before <= outcome.started_ns < outcome.ended_ns <= time.time_ns()
-    assert 0 < outcome.user_seconds + outcome.system_seconds
+    assert outcome.user_seconds + outcome.system_seconds > 0
     assert 100_000 < outcome.max_rss_bytes < 1 << 30
     assert (outcome.stopped, outcome.breaches) == (False, ())
 
@@ -465,19 +297,7 @@ async def many_runs_leave_no_descriptor_and_no_file(bench: Bench) -> None:
     assert (set(os.listdir("/proc/self/fd")), sorted(bench.work.rglob("*"))) == before
 
 
-Case = Callable[[Bench], Awaitable[None]]
-CASES: dict[str, Case] = {
-    name: value
-    for name, value in dict(globals()).items()
-    if asyncio.iscoroutinefunction(value) and not name.startswith("_")
-}
-
-
-async def main() -> None:
-    kind, case, directory = sys.argv[1:]
-    async with bench_of(kind, Path(directory)) as bench:
-        await CASES[case](bench)
-
+CASES = cases_in(globals())
 
 if __name__ == "__main__":
-    asyncio.run(main())
+    run_a_case(CASES)

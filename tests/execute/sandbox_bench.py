@@ -1,0 +1,220 @@
+"""A sandbox on which cases are tried; the programs of cases that any user can run.
+
+Standard library only, so that the system's Python does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from reapi_local.execute.sandbox.bubblewrap import BubblewrapSandbox
+from reapi_local.execute.sandbox.identity import identity_of_actions
+from reapi_local.execute.sandbox.process_group import ProcessGroupSandbox
+from reapi_local.execute.sandbox.slots import SlotSandbox
+from reapi_local.execute.types import CACHES, Launch, Limits, Outcome, Sandbox
+
+KINDS: Mapping[str, Callable[..., Sandbox]] = {
+    "slots": SlotSandbox,
+    "bubblewrap": BubblewrapSandbox,
+    "process-group": ProcessGroupSandbox,
+}
+PATH = "/usr/local/bin:/usr/bin:/bin"
+
+
+@dataclass(frozen=True)
+class Ran:
+    """What was seen of a process while its outcome was there."""
+
+    outcome: Outcome
+    stdout: bytes
+    stderr: bytes
+    files: dict[str, bytes] = field(default_factory=dict)
+
+
+class Witness:
+    """Learns from a named pipe whether processes are alive that have it open for writing."""
+
+    def __init__(self, path: Path) -> None:
+        os.mkfifo(path)
+        os.chmod(path, 0o666)
+        self.script = f'exec 9>"{CACHES}/{path.name}"; echo up >&9; '
+        self._end = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+
+    async def sees_it_start(self) -> None:
+        readable = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        loop.add_reader(self._end, readable.set)
+        await readable.wait()
+        loop.remove_reader(self._end)
+        assert os.read(self._end, 3) == b"up\n"
+
+    async def sees_all_end(self) -> None:
+        """Returns once no process has it open, whatever it takes."""
+        loop = asyncio.get_running_loop()
+        readable = asyncio.Event()
+        loop.add_reader(self._end, readable.set)
+        while True:
+            await readable.wait()
+            readable.clear()
+            with suppress(BlockingIOError):
+                if not os.read(self._end, 1000):
+                    break
+        loop.remove_reader(self._end)
+
+    def assert_nothing_lives(self) -> None:
+        try:
+            assert os.read(self._end, 1000) in (b"", b"up\n")  # b"" = nobody has it open
+            assert os.read(self._end, 1000) == b""
+        except BlockingIOError:
+            raise AssertionError("a process of the action is alive") from None
+
+    def close(self) -> None:
+        os.close(self._end)
+
+
+class Bench:
+    """A sandbox that has started, and directories to give it."""
+
+    def __init__(self, kind: str, directory: Path, hidden: tuple[str, ...] = ()) -> None:
+        self.kind, self.directory, self._hidden = kind, directory, hidden
+        self.contains = kind != "process-group"
+        self.owner = identity_of_actions().user if os.getuid() == 0 else None
+        self.work, self._layers = directory / "work", directory / "layers"
+        self.caches = directory / "caches" / "instance"
+        for path in (self.work, self._layers, self.caches):
+            path.mkdir(parents=True, exist_ok=True)
+        self._give(self.caches)
+        self.sandbox = self.make(Limits(scratch_bytes=256 << 20, scratch_inodes=20_000))
+
+    def make(self, limits: Limits) -> Sandbox:
+        return KINDS[self.kind](
+            count=2,
+            limits=limits,
+            work_dir=str(self.work),
+            layers_dir=str(self._layers),
+            caches_dir=str(self.caches.parent),
+            hidden=(*self._hidden, str(self.directory / "hidden")),
+        )
+
+    @asynccontextmanager
+    async def limited(self, limits: Limits) -> AsyncIterator[None]:
+        """Use a sandbox with these limits meanwhile."""
+        await self.sandbox.close()
+        self.sandbox = self.make(limits)
+        await self.sandbox.start()
+        yield
+
+    def layer(self, files: Mapping[str, str]) -> str:
+        """A directory with these files, which are the actions' user's."""
+        layer = self._layers / str(len(list(self._layers.iterdir())))
+        layer.mkdir()
+        for name, text in files.items():
+            path = layer / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text)
+        self.give(layer)
+        return str(layer)
+
+    def give(self, tree: Path) -> None:
+        """To the actions' user, with all below."""
+        for path in (tree, *tree.rglob("*")):
+            self._give(path)
+
+    def witness(self) -> Witness:
+        return Witness(self.caches / "witness")
+
+    @asynccontextmanager
+    async def running(
+        self,
+        *arguments: str,
+        stop: asyncio.Event | None = None,
+        environment: Mapping[str, str] | None = None,
+        layers: Iterable[str] = (),
+        directories: Iterable[str] = (),
+        working_directory: str = "",
+        network: bool = False,
+    ) -> AsyncIterator[Outcome]:
+        launch = Launch(
+            arguments,
+            {"PATH": PATH} if environment is None else environment,
+            working_directory,
+            tuple(layers),
+            tuple(directories),
+            network,
+            caches=str(self.caches),
+        )
+        async with self.sandbox.run(launch, stop or asyncio.Event()) as outcome:
+            yield outcome
+
+    async def run(self, *arguments: str, reads: Iterable[str] = (), **rest: object) -> Ran:
+        """Run it to its end, and read files that it left in its input root."""
+        async with self.running(*arguments, **rest) as outcome:  # type: ignore[arg-type]
+            files = {name: _contents(name, outcome.root_fd) for name in reads}
+            return Ran(outcome, _all_of(outcome.stdout_fd), _all_of(outcome.stderr_fd), files)
+
+    async def shell(self, script: str, *arguments: str, **rest: object) -> Ran:
+        """The same for a script of the shell, with ``$1`` and so on."""
+        return await self.run("sh", "-c", script, "sh", *arguments, **rest)  # type: ignore[arg-type]
+
+    def _give(self, path: Path) -> None:
+        if self.owner is not None:
+            os.chown(path, self.owner, self.owner, follow_symlinks=False)
+
+
+@asynccontextmanager
+async def bench_of(kind: str, directory: Path) -> AsyncIterator[Bench]:
+    bench = Bench(kind, directory)
+    try:
+        await bench.sandbox.start()
+        yield bench
+    finally:
+        await bench.sandbox.close()
+
+
+def _contents(name: str, root_fd: int) -> bytes:
+    with open(os.open(name, os.O_RDONLY, dir_fd=root_fd), "rb") as file:
+        return file.read()
+
+
+def _all_of(descriptor: int) -> bytes:
+    return os.pread(descriptor, os.fstat(descriptor).st_size, 0)
+
+
+def snapshot(tree: str) -> dict[str, tuple[int, int, object]]:
+    found: dict[str, tuple[int, int, object]] = {}
+    for path in sorted((Path(tree), *Path(tree).rglob("*"))):
+        status = path.lstat()
+        content = os.readlink(path) if path.is_symlink() else path.is_file() and path.read_bytes()
+        found[str(path)] = (status.st_mode, status.st_mtime_ns, content)
+    return found
+
+
+Case = Callable[[Bench], Awaitable[None]]
+
+
+def cases_in(module: Mapping[str, object]) -> dict[str, Case]:
+    """The public coroutines that are defined in that module, by their names."""
+    return {
+        name: value
+        for name, value in module.items()
+        if asyncio.iscoroutinefunction(value)
+        and value.__module__ == module["__name__"]
+        and not name.startswith("_")
+    }
+
+
+def run_a_case(cases: Mapping[str, Case]) -> None:
+    """What a program of cases does: arguments are the kind of sandbox, the case, a directory."""
+
+    async def run() -> None:
+        kind, case, directory = sys.argv[1:]
+        async with bench_of(kind, Path(directory)) as bench:
+            await cases[case](bench)
+
+    asyncio.run(run())

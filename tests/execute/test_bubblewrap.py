@@ -1,0 +1,122 @@
+"""Bubblewrap: what it contains, for this user and, if that is root, for another."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from execute.bubblewrap_cases import CASES, TO_BE_KILLED
+from execute.sandbox_bench import Bench, Witness
+from execute.sandbox_programs import USERS, command_for, directory_for, hold, run
+from reapi_local.execute.types import SandboxBroken
+
+PROGRAM = Path(__file__).with_name("bubblewrap_cases.py")
+BWRAP = shutil.which("bwrap") or ""
+NO_MORE_USER_NAMESPACES = (
+    *("unshare", "--user", "--map-user=1000", "--map-group=1000", "--keep-caps"),
+    *("sh", "-c", 'echo 0 > /proc/sys/user/max_user_namespaces; exec "$@"', "sh"),
+)
+MASKED_PROC = ("unshare", "--mount", "sh", "-c", 'mount -t tmpfs none /proc/fs; exec "$@"', "sh")
+
+AFTER_A_KILL = "what_a_killed_server_left_is_gone"
+SOME = (
+    "who_kills_all_kills_only_itself",
+    "nobody_has_or_gains_a_capability",
+    "the_supervisor_is_out_of_reach",
+    "processes_of_the_host_arent_there",
+)
+
+pytestmark = pytest.mark.skipif(not BWRAP, reason="bubblewrap isn't installed")
+
+
+@pytest.fixture(params=USERS)
+def user(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+def directory(user: str) -> Iterator[Path]:
+    """Where actions see the host's."""
+    with directory_for(user, "/opt", str(Path.home())) as path:
+        yield path
+
+
+@pytest.mark.parametrize("case", sorted(CASES.keys() - {TO_BE_KILLED}))
+def test_it_holds(case: str, user: str, directory: Path) -> None:
+    hold(command_for(user, PROGRAM, "bubblewrap", case, directory))
+
+
+async def test_a_killed_server_leaves_no_process_and_the_next_one_works(
+    user: str, directory: Path
+) -> None:
+    caches = directory / "caches" / "instance"
+    caches.mkdir(parents=True)
+    for path in (caches.parent, caches):
+        os.chown(path, directory.stat().st_uid, -1)
+    witness = Witness(caches / "witness")
+    command = command_for(user, PROGRAM, "bubblewrap", TO_BE_KILLED, directory)
+    server = await asyncio.create_subprocess_exec(*command, cwd="/")
+    await witness.sees_it_start()
+    await witness.sees_it_start()
+    server.kill()
+    await server.wait()
+    await witness.sees_all_end()
+    witness.close()
+    hold(command_for(user, PROGRAM, "bubblewrap", AFTER_A_KILL, directory))
+
+
+@pytest.mark.parametrize("case", SOME)
+def test_a_setuid_bwrap_does_as_well(
+    case: str, directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if os.getuid() != 0:
+        pytest.skip("only root can make a program setuid root")
+    program = shutil.copy(BWRAP, directory)
+    os.chown(program, 0, 0)
+    os.chmod(program, 0o4755)
+    monkeypatch.setenv("PATH", f"{directory}:{os.environ['PATH']}")
+    hold(command_for("an ordinary user", PROGRAM, "bubblewrap", case, directory))
+
+
+@pytest.mark.parametrize("case", SOME)
+def test_root_needs_no_whole_proc(case: str, directory: Path) -> None:
+    if os.getuid() != 0:
+        pytest.skip("only root can mask a part of /proc")
+    command = command_for("this user", PROGRAM, "bubblewrap", case, directory)
+    hold([*MASKED_PROC, *command])
+
+
+def test_a_masked_proc_is_told_with_the_container_s_option(directory: Path) -> None:
+    command = command_for("an ordinary user", PROGRAM, "bubblewrap", SOME[0], directory)
+    assert "systempaths=unconfined" in run([*MASKED_PROC, *command]).stderr
+
+
+def test_forbidden_user_namespaces_are_told_with_the_setting(directory: Path) -> None:
+    wrapper = NO_MORE_USER_NAMESPACES
+    command = command_for("an ordinary user", PROGRAM, "bubblewrap", SOME[0], directory, *wrapper)
+    assert "sysctl -w user.max_user_namespaces" in run(command).stderr
+
+
+async def test_without_bwrap_it_is_told_what_to_install(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    bench = Bench("bubblewrap", tmp_path)
+    with pytest.raises(SandboxBroken, match="apt install bubblewrap"):
+        await bench.sandbox.start()
+    await bench.sandbox.close()
+
+
+async def test_the_server_s_own_interpreter_may_be_hidden(tmp_path: Path) -> None:
+    if sys.base_prefix == "/usr":
+        pytest.skip("hiding /usr would hide all else, too")
+    bench = Bench("bubblewrap", tmp_path, hidden=(os.path.dirname(sys.base_prefix),))
+    await bench.sandbox.start()
+    assert (await bench.shell("echo works")).stdout == b"works\n"
+    await bench.sandbox.close()

@@ -1,0 +1,60 @@
+"""As whom actions run."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from reapi_local.execute.sandbox.identity import (
+    ACTION_USER,
+    Identity,
+    identity_of_actions,
+    missing_accounts,
+)
+
+UNKNOWN = 3_999_999
+
+
+def test_root_s_actions_run_as_nobody_in_particular_and_others_as_themselves() -> None:
+    identity = identity_of_actions()
+    if os.getuid() == 0:
+        assert (identity.user, identity.inner_user) == (ACTION_USER, 1000)
+        assert identity_of_actions(4321).user == 4321
+    else:
+        assert (identity.user, identity.inner_user) == (os.getuid(), os.getuid())
+
+
+def test_an_unknown_user_gets_an_entry_and_the_host_s_are_kept() -> None:
+    accounts = missing_accounts(Identity(1, 1, UNKNOWN, UNKNOWN))
+    assert set(accounts) == {"/etc/passwd", "/etc/group"}
+    host = Path("/etc/passwd").read_text(encoding="utf-8").splitlines()
+    *kept, made = accounts["/etc/passwd"].splitlines()
+    assert kept == host
+    assert made.split(":")[2:] == [
+        *(str(UNKNOWN), str(UNKNOWN), "reapi-local action", "/reapi/home", "/bin/sh")
+    ]
+
+
+def test_a_known_user_keeps_the_host_s_entry() -> None:
+    assert missing_accounts(Identity(0, 0, 0, 0)) == {}
+
+
+@pytest.mark.parametrize(
+    ("identity", "mode", "may_read"),
+    [
+        (Identity(7, 7, 7, 7), 0o400, True),
+        (Identity(7, 7, 7, 7), 0o044, False),
+        (Identity(8, 7, 8, 7), 0o040, True),
+        (Identity(8, 8, 8, 8, frozenset({7})), 0o040, True),
+        (Identity(8, 7, 8, 7), 0o404, False),
+        (Identity(8, 8, 8, 8), 0o004, True),
+        (Identity(8, 8, 8, 8), 0o440, False),
+    ],
+)
+def test_the_first_of_owner_group_and_others_that_fits_decides(
+    identity: Identity, mode: int, may_read: bool
+) -> None:
+    status = os.stat_result((mode, 0, 0, 0, 7, 7, 0, 0, 0, 0))
+    assert identity.may(status, 4) is may_read
