@@ -79,12 +79,13 @@ def check_json(checked: Checked) -> dict[str, Any]:
 def down_text(down: Down, write: Write, style: Style) -> None:
     """What was stopped and what was taken back."""
     write("The server was stopped.\n" if down.stopped else "No server of this user was running.\n")
-    if down.wiring.removed:
-        file = down.wiring.path.name
-        lines = [f"{line} from {file}" for line in _settings(down.wiring.removed)]
-        fields(_wrapped("removed", lines), write)
-    else:
-        write(f"There was nothing of ours in {down.wiring.path.name}.\n")
+    file = down.wiring.path.name
+    removed = [f"{line} from {file}" for line in _settings(down.wiring.removed)]
+    shown = [*_wrapped("removed", removed), *_wrapped("kept", down.wiring.kept)]
+    if not down.wiring.removed:
+        write(f"There was nothing of ours in {file}.\n")
+    if shown:
+        fields(shown, write)
     notes(down.wiring.notes, write, style)
     if down.stopped:
         write("Other repositories that use the server start it again with their next build.\n")

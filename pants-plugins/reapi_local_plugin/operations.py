@@ -120,7 +120,7 @@ class Operations:
 
     def down(self, *, kill: bool) -> Down:
         """Unwire Pants first, so that no build starts the server again. Raises LauncherError."""
-        wiring = unwire(self.build_root)
+        wiring = unwire(self.build_root, self.pants.pants_config_files)
         settings = self._settings(executes=False)
         stopped = self._is_own and stop(settings, self.env, kill=kill)
         return Down(stopped, wiring)

@@ -88,11 +88,23 @@ def wire(
     )
 
 
-def unwire(build_root: Path) -> Wiring:
-    """Take our lines out again. Raises LauncherError."""
+def unwire(build_root: Path, config_files: Sequence[str] = ()) -> Wiring:
+    """Take our lines out again; `kept` are the switches that stay on. Raises LauncherError."""
     path = build_root / _FILE
     plan = _edit(path, None)
-    return Wiring(path, removed=plan.removed, notes=_left(plan))
+    given = _given(build_root, [file for file in config_files if Path(file).name != _FILE])
+    kept = [
+        f"{key} = true in {given[key][1]}"
+        for key in (*SWITCHES, EXECUTION)
+        if given.get(key, ("", ""))[0] == "true"
+    ]
+    notes = _left(plan)
+    if kept:
+        notes.append(
+            "The repository's own configuration turns the server on, so the next build starts it "
+            'again. `[reapi].mode = "off"`, or --reapi-mode=off for one command, builds without.'
+        )
+    return Wiring(path, removed=plan.removed, kept=kept, notes=notes)
 
 
 def _edit(path: Path, wanted: Mapping[str, Setting] | None) -> Plan:

@@ -9,7 +9,7 @@ import shutil
 import signal
 import subprocess
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -137,18 +137,21 @@ class Build:
             str(path.relative_to(self.bin)): path.read_bytes() for path in paths if path.is_file()
         }
 
-    def tree(self) -> dict[str, bytes | str]:
+    def tree(self) -> dict[str, bytes]:
         """All it made, by path: of a file its content, of a symlink where it leads to.
 
-        A symlink into the output base leads to the same place whatever the output base.
+        Nothing in there tells which output base it was.
         """
-        output_base = str(self.bin.parents[4])
-        made: dict[str, bytes | str] = {}
+        output_base = os.fsencode(self.bin.parents[4])
+        made: dict[str, bytes] = {}
         for path in self.bin.rglob("*"):
             if path.is_symlink():
-                made[str(path.relative_to(self.bin))] = os.readlink(path).replace(output_base, "")
+                content = b"-> " + os.fsencode(os.readlink(path))
             elif path.is_file():
-                made[str(path.relative_to(self.bin))] = path.read_bytes()
+                content = path.read_bytes()
+            else:
+                continue
+            made[str(path.relative_to(self.bin))] = content.replace(output_base, b"")
         return made
 
     def must_succeed(self) -> Build:
@@ -270,16 +273,18 @@ def _read_spawns(path: Path) -> tuple[Spawn, ...]:
 
 
 @contextmanager
-def token_proxy(target: str, token: str) -> Iterator[str]:
+def token_proxy(
+    target: str, token: str, heard: Callable[[str, bytes], None] = lambda _method, _answer: None
+) -> Iterator[str]:
     """The address of a proxy that adds the token to every call, as one in front of a server may.
 
     For Bazel 2.1, which has --remote_header but sends it neither with GetCapabilities nor with
-    ByteStream.Write.
+    ByteStream.Write. ``heard`` gets each answer, and the method that was called.
     """
     with grpc.insecure_channel(target.removeprefix("grpc://")) as channel:
         # Every upload and download under way holds a thread.
         threads = ThreadPoolExecutor(64)
-        server = grpc.server(threads, handlers=[_Forwarding(channel, token)])
+        server = grpc.server(threads, handlers=[_Forwarding(channel, token, heard)])
         port = server.add_insecure_port("127.0.0.1:0")
         server.start()
         try:
@@ -291,12 +296,15 @@ def token_proxy(target: str, token: str) -> Iterator[str]:
 class _Forwarding(grpc.GenericRpcHandler):  # type: ignore[type-arg]  # generic in its stubs alone
     """Passes on the bytes of any call as they are."""
 
-    def __init__(self, channel: grpc.Channel, token: str) -> None:
-        self._channel = channel
+    def __init__(
+        self, channel: grpc.Channel, token: str, heard: Callable[[str, bytes], None]
+    ) -> None:
+        self._channel, self._heard = channel, heard
         self._authorization = ("authorization", f"Bearer {token}")
 
     def service(self, handler_call_details: Any) -> Any:
-        call: Any = self._channel.stream_stream(handler_call_details.method, None, None)
+        method = handler_call_details.method
+        call: Any = self._channel.stream_stream(method, None, None)
         headers = [
             (name, value)
             for name, value in handler_call_details.invocation_metadata
@@ -305,7 +313,9 @@ class _Forwarding(grpc.GenericRpcHandler):  # type: ignore[type-arg]  # generic 
 
         def forward(requests: Iterable[bytes], context: grpc.ServicerContext) -> Iterator[bytes]:
             try:
-                yield from call(requests, metadata=[*headers, self._authorization])
+                for answer in call(requests, metadata=[*headers, self._authorization]):
+                    self._heard(method, answer)
+                    yield answer
             except grpc.RpcError as error:
                 context.abort(error.code(), error.details() or "")
 

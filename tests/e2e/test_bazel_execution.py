@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import queue
+import re
 import socket
 import sys
 from collections.abc import Iterator
@@ -37,6 +38,7 @@ from reapi_local_plugin.launcher.stop import stop
 ALL = ("//:all", "//cpp:all", "//links:all")
 BUILD_FAILED, TESTS_FAILED, INTERRUPTED = 1, 3, 8
 """Bazel's exit codes."""
+LONGEST_WAIT_S = 60
 NETWORK = "--remote_default_exec_properties=network=on"
 
 TROUBLE = {
@@ -56,25 +58,16 @@ VISITORS = {
 [genrule(
     name = name,
     outs = [name + ".out"],
-    cmd = "exec 3<>/dev/tcp/127.0.0.1/$(port); echo $@ >&3; cat <&3 >$@",
+    cmd = "exec 3<>/dev/tcp/127.0.0.1/$(port); echo " + name + " >&3; cat <&3 >$@",
 ) for name in ["first", "second", "patient", "urgent"]]
 genrule(
     name = "stubborn",
     outs = ["stubborn.out"],
     cmd = "exec 3<>/dev/tcp/127.0.0.1/$(port); trap '' INT TERM HUP; setsid sleep 3600 & "
-        + "echo $@ >&3; cat <&3 >$@; sleep 3600",
+        + "echo stubborn >&3; cat <&3; sleep 3600",
 )
 """,
 }
-
-
-@dataclass(frozen=True)
-class Counts:
-    """What the server says it has done with actions since its start."""
-
-    executed: int = 0
-    cached: int = 0
-    failed: int = 0
 
 
 @dataclass(frozen=True)
@@ -103,6 +96,46 @@ class Shop:
         assert isinstance(counts, dict)
         own = counts.get(INSTANCE, {"executed": 0, "failed": 0})
         return int(own["executed"] + own["failed"])
+
+
+@dataclass(frozen=True)
+class Guests:
+    """Actions that come to a port of this machine's loopback."""
+
+    listener: socket.socket
+
+    @property
+    def flag(self) -> str:
+        """Tells Bazel the port."""
+        return f"--define=port={self.listener.getsockname()[1]}"
+
+    def admit(self, *names: str) -> socket.socket:
+        """The connection of the next one, which must be one of these."""
+        guest, _ = self.listener.accept()
+        guest.settimeout(LONGEST_WAIT_S)
+        assert guest.recv(100).decode().strip() in names
+        return guest
+
+
+@contextmanager
+def visited() -> Iterator[Guests]:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.settimeout(LONGEST_WAIT_S)
+        yield Guests(listener)
+
+
+@contextmanager
+def stages_told_to(stages: queue.SimpleQueue[int], server: Running) -> Iterator[str]:
+    """The address of a proxy before the server, which tells of each operation's stages."""
+
+    def hear(method: str, answer: bytes) -> None:
+        if method.endswith("/Execute"):
+            metadata = re_pb2.ExecuteOperationMetadata()
+            operations_pb2.Operation.FromString(answer).metadata.Unpack(metadata)
+            stages.put(metadata.stage)
+
+    with token_proxy(server.grpc_address, server.token, hear) as address:
+        yield address
 
 
 @pytest.fixture(scope="module", params=PROGRAMS)
@@ -160,3 +193,99 @@ def test_an_empty_output_base_is_served_without_running_anything(shop: Shop, fir
     second = shop.run("second", "test", *ALL).must_succeed()
     assert second.summary == {"remote cache hit": len(first.spawns)}
     assert second.tree() == first.tree()
+
+
+def test_a_build_that_runs_here_is_served_what_was_executed(shop: Shop, first: Build) -> None:
+    flags = caching(shop.executor, shop.server.token)
+    cached = shop.workspace.run("cached", "test", *ALL, *flags).must_succeed()
+    assert cached.summary == {"remote cache hit": len(first.spawns)}
+    assert cached.tree() == first.tree()
+
+
+def test_what_was_built_here_needn_t_be_executed(shop: Shop, first: Build) -> None:
+    shop.workspace.write("left.txt", "built here\n")
+    flags = caching(shop.executor, shop.server.token)
+    here = shop.workspace.run("here", "test", ":all", *flags).must_succeed()
+    served = shop.run("served", "test", ":all").must_succeed()
+    shop.workspace.write("left.txt", "hello\n")
+    assert here.ran == ["both", "both_test", "both_test", "left"]
+    assert served.ran == []
+    assert served.outputs() == here.outputs()
+
+
+def test_a_build_without_downloads_executes_what_needs_the_outputs(
+    shop: Shop, first: Build
+) -> None:
+    shop.workspace.write("right.txt", "hello world\n")
+    minimal = shop.run("minimal", "test", *ALL, "--remote_download_minimal").must_succeed()
+    shop.workspace.write("right.txt", "world\n")
+    assert sorted(set(minimal.ran)) == ["both", "both_test", "folder", "folder_test", "right"]
+    assert minimal.outputs() == {}
+
+
+def test_a_failing_action_is_explained_and_not_cached(shop: Shop, first: Build) -> None:
+    for base in ("fails", "fails again"):
+        failed = shop.run(base, "build", "//trouble:fails", "//trouble:folder")
+        assert failed.status == BUILD_FAILED
+        assert len(failed.ran) == 2
+        assert "(Exit 7)" in failed.log
+        assert "the reason" in failed.log
+        assert "folder.out' is a directory, the command declares a file" in failed.log
+
+
+def test_a_failing_test_and_one_that_takes_too_long_are_told_apart(
+    shop: Shop, first: Build
+) -> None:
+    tests = ("//trouble:failing_test", "//trouble:slow_test")
+    failed = shop.run("tests", "test", *tests, "--test_timeout=2")
+    assert failed.status == TESTS_FAILED
+    assert "not today" in failed.log
+    assert "so far" in failed.log
+    results = dict(re.findall(r"^//trouble:(\w+) +([A-Z]+) in", failed.log, re.MULTILINE))
+    assert results == {"failing_test": "FAILED", "slow_test": "TIMEOUT"}
+
+
+def test_the_network_is_off_unless_asked_for(shop: Shop, first: Build) -> None:
+    with visited() as guests:
+        without = shop.run("without", "build", "//visitors:first", guests.flag)
+        assert without.status == BUILD_FAILED
+        assert "Connection refused" in without.log
+        words = ("build", "//visitors:first", guests.flag, NETWORK, *shop.flags)
+        with shop.workspace.started("with", *words) as run:
+            guests.admit("first").close()
+            assert run.end().must_succeed().summary == {"remote": 1}
+
+
+def test_ctrl_c_leaves_no_process(shop: Shop, first: Build) -> None:
+    with visited() as guests:
+        words = ("build", "//visitors:stubborn", guests.flag, NETWORK)
+        with shop.workspace.started("stubborn", *words, *shop.flags) as run:
+            with guests.admit("stubborn") as guest:
+                run.interrupt()
+                assert run.end().status == INTERRUPTED
+                assert guest.recv(1) == b"", "a process lives on"
+
+
+def test_the_lowest_priority_number_goes_first(shop: Shop, first: Build) -> None:
+    with ExitStack() as stack:
+        guests = stack.enter_context(visited())
+        stages: queue.SimpleQueue[int] = queue.SimpleQueue()
+        executor = stack.enter_context(stages_told_to(stages, shop.server))
+
+        def start(executor: str, base: str, *words: str) -> Run:
+            flags = (guests.flag, NETWORK, *executing(executor, shop.server.token))
+            return stack.enter_context(shop.workspace.started(base, "build", *words, *flags))
+
+        runs = [start(shop.executor, "busy", "//visitors:first", "//visitors:second")]
+        busy = [guests.admit("first", "second"), guests.admit("first", "second")]
+        for name, priority in (("patient", 7), ("urgent", -7)):
+            flag = f"--remote_execution_priority={priority}"
+            runs.append(start(executor, name, f"//visitors:{name}", flag))
+            while stages.get(timeout=LONGEST_WAIT_S) != re_pb2.ExecutionStage.QUEUED:
+                pass
+        busy.pop().close()
+        for name in ("urgent", "patient"):
+            guests.admit(name).close()
+        busy.pop().close()
+        for run in runs:
+            assert run.end().must_succeed().summary["remote"] > 0

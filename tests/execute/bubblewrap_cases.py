@@ -206,15 +206,21 @@ async def the_input_root_is_at_its_path_in_every_one(bench: Bench) -> None:
 
 
 async def what_a_killed_server_left_is_gone(bench: Bench) -> None:
-    assert str(bench.work) not in Path("/proc/self/mounts").read_text()
+    assert str(bench.work) not in _text_of("/proc/self/mounts")
     assert list((bench.work / "actions").iterdir()) == []
     assert (await bench.shell("ls -A; echo usable")).stdout == b"usable\n"
 
 
 async def two_actions_run_until_they_are_killed(bench: Bench) -> None:
     """For whoever kills this program."""
-    script = f"exec 9> {CACHES}/witness; echo up >&9; setsid sleep 1000 & (sleep 1000 &) sleep 1000"
+    sleepers = "setsid sleep 1000 & (sleep 1000 &); sleep 1000"
+    script = f"exec 9> {CACHES}/witness; echo up >&9; {sleepers}"
     await asyncio.gather(bench.shell(script), bench.shell(script))
+
+
+def _text_of(path: str) -> str:
+    with open(path) as file:
+        return file.read()
 
 
 TO_BE_KILLED = two_actions_run_until_they_are_killed.__name__

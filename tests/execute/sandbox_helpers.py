@@ -132,7 +132,9 @@ class OtherBox:
 
 
 @contextmanager
-def make_place(owner: int, hidden: tuple[str, ...] = (), base: Path | None = None) -> Iterator[Place]:
+def make_place(
+    owner: int, hidden: tuple[str, ...] = (), base: Path | None = None
+) -> Iterator[Place]:
     """In ``base``, or a new directory: not below pytest's own, which another user can't walk."""
     made = base or Path(tempfile.mkdtemp(prefix="reapi-local-test-"))
     try:

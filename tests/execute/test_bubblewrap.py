@@ -21,6 +21,7 @@ BWRAP = shutil.which("bwrap") or ""
 NO_MORE_USER_NAMESPACES = (
     *("unshare", "--user", "--map-user=1000", "--map-group=1000", "--keep-caps"),
     *("sh", "-c", 'echo 0 > /proc/sys/user/max_user_namespaces; exec "$@"', "sh"),
+    *("setpriv", "--ambient-caps=-all", "--inh-caps=-all"),
 )
 MASKED_PROC = ("unshare", "--mount", "sh", "-c", 'mount -t tmpfs none /proc/fs; exec "$@"', "sh")
 
@@ -47,6 +48,12 @@ def directory(user: str) -> Iterator[Path]:
         yield path
 
 
+@pytest.fixture
+def of_an_ordinary_user() -> Iterator[Path]:
+    with directory_for("an ordinary user", "/opt", str(Path.home())) as path:
+        yield path
+
+
 @pytest.mark.parametrize("case", sorted(CASES.keys() - {TO_BE_KILLED}))
 def test_it_holds(case: str, user: str, directory: Path) -> None:
     hold(command_for(user, PROGRAM, "bubblewrap", case, directory))
@@ -58,7 +65,7 @@ async def test_a_killed_server_leaves_no_process_and_the_next_one_works(
     caches = directory / "caches" / "instance"
     caches.mkdir(parents=True)
     for path in (caches.parent, caches):
-        os.chown(path, directory.stat().st_uid, -1)
+        os.chown(path, os.stat(directory).st_uid, -1)
     witness = Witness(caches / "witness")
     command = command_for(user, PROGRAM, "bubblewrap", TO_BE_KILLED, directory)
     server = await asyncio.create_subprocess_exec(*command, cwd="/")
@@ -73,33 +80,35 @@ async def test_a_killed_server_leaves_no_process_and_the_next_one_works(
 
 @pytest.mark.parametrize("case", SOME)
 def test_a_setuid_bwrap_does_as_well(
-    case: str, directory: Path, monkeypatch: pytest.MonkeyPatch
+    case: str, of_an_ordinary_user: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if os.getuid() != 0:
         pytest.skip("only root can make a program setuid root")
-    program = shutil.copy(BWRAP, directory)
+    program = shutil.copy(BWRAP, of_an_ordinary_user)
     os.chown(program, 0, 0)
     os.chmod(program, 0o4755)
-    monkeypatch.setenv("PATH", f"{directory}:{os.environ['PATH']}")
-    hold(command_for("an ordinary user", PROGRAM, "bubblewrap", case, directory))
+    monkeypatch.setenv("PATH", f"{of_an_ordinary_user}:{os.environ['PATH']}")
+    hold(command_for("an ordinary user", PROGRAM, "bubblewrap", case, of_an_ordinary_user))
 
 
 @pytest.mark.parametrize("case", SOME)
-def test_root_needs_no_whole_proc(case: str, directory: Path) -> None:
+def test_root_needs_no_whole_proc(case: str) -> None:
     if os.getuid() != 0:
         pytest.skip("only root can mask a part of /proc")
-    command = command_for("this user", PROGRAM, "bubblewrap", case, directory)
-    hold([*MASKED_PROC, *command])
+    with directory_for("this user", "/opt") as directory:
+        hold([*MASKED_PROC, *command_for("this user", PROGRAM, "bubblewrap", case, directory)])
 
 
-def test_a_masked_proc_is_told_with_the_container_s_option(directory: Path) -> None:
-    command = command_for("an ordinary user", PROGRAM, "bubblewrap", SOME[0], directory)
+def test_a_masked_proc_is_told_with_the_container_s_option(of_an_ordinary_user: Path) -> None:
+    command = command_for("an ordinary user", PROGRAM, "bubblewrap", SOME[0], of_an_ordinary_user)
     assert "systempaths=unconfined" in run([*MASKED_PROC, *command]).stderr
 
 
-def test_forbidden_user_namespaces_are_told_with_the_setting(directory: Path) -> None:
-    wrapper = NO_MORE_USER_NAMESPACES
-    command = command_for("an ordinary user", PROGRAM, "bubblewrap", SOME[0], directory, *wrapper)
+def test_forbidden_user_namespaces_are_told_with_the_setting(of_an_ordinary_user: Path) -> None:
+    command = command_for(
+        *("an ordinary user", PROGRAM, "bubblewrap", SOME[0], of_an_ordinary_user),
+        *NO_MORE_USER_NAMESPACES,
+    )
     assert "sysctl -w user.max_user_namespaces" in run(command).stderr
 
 

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from execute.sandbox_helpers import visible_directory
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from execute.sandbox_helpers import visible_directory
 from reapi_local.execute.sandbox.host_view import (
     BIND,
     DIRECTORY,
@@ -152,7 +152,9 @@ SECRETS = [
 OTHERS = [*(f"{directory}/tool" for directory in TOOLCHAINS), ".gitconfig", "src/file", ".config/x"]
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(
     secrets=st.sets(st.sampled_from(SECRETS)),
     others=st.sets(st.sampled_from(OTHERS)),

@@ -32,6 +32,7 @@ class Somewhere:
     """A sandbox of which only the place matters."""
 
     root = "/some/root"
+    notes: tuple[str, ...] = ()
 
     async def start(self) -> None: ...
 

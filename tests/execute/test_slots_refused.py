@@ -50,7 +50,6 @@ async def test_a_root_of_a_user_namespace_is_told_so() -> None:
         ("user namespace", errno.EPERM, {}, "seccomp=unconfined"),
         ("user namespace", errno.EINVAL, {}, "without user namespaces"),
         ("root", errno.ENOSYS, {}, "takes Linux 5.12"),
-        ("action", errno.EINVAL, {}, "takes Linux 5.11"),
         ("action", errno.ENODEV, {}, "modprobe overlay"),
     ],
 )

@@ -82,6 +82,14 @@ def test_a_switch_of_the_repository_is_kept_and_named_with_its_file(tmp_path: Pa
     assert any("stays off" in note for note in wiring.notes)
 
 
+def test_switches_of_the_repository_stay_on_and_that_is_said(tmp_path: Path) -> None:
+    (tmp_path / "pants.toml").write_text(f"[GLOBAL]\n{READ}\nremote_cache_write = false\n")
+    wiring = unwire(tmp_path, ["pants.toml"])
+    assert list(wiring.kept) == [f"{READ} in pants.toml"]
+    assert "starts it again" in wiring.notes[0]
+    assert list(unwire(tmp_path).notes) == []
+
+
 def test_the_last_of_several_configuration_files_counts(tmp_path: Path) -> None:
     (tmp_path / "pants.toml").write_text("[GLOBAL]\nremote_cache_read = false\n")
     (tmp_path / "pants.ci.toml").write_text("GLOBAL.remote_cache_read = true\n")

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import errno
 import os
+import re
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
 from reapi_local.execute.sandbox.slot_process import SlotFailed
 
+_OLDEST: Final = (5, 12)
 _REFUSED: Final = (errno.EPERM, errno.EACCES)
 
 
@@ -19,6 +22,15 @@ def read_setting(name: str) -> str:
         return Path("/proc/sys", name).read_text(encoding="ascii").strip()
     except OSError:
         return ""
+
+
+def unsuited_system() -> str:
+    """Why slots needn't even be tried here, "" = they may work."""
+    if sys.platform != "linux":
+        return "slots are made of Linux's namespaces, and this isn't Linux"
+    release = os.uname().release
+    version = tuple(map(int, re.findall(r"\d+", release)[:2]))
+    return f"slots take Linux 5.12, and this is {release}" if version < _OLDEST else ""
 
 
 def explained(failure: SlotFailed, setting: Callable[[str], str] = read_setting) -> str:
@@ -63,11 +75,12 @@ def _settings_of_the_kernel(failure: SlotFailed, setting: Callable[[str], str]) 
 def _too_old(failure: SlotFailed) -> str:
     release = os.uname().release
     if failure.errno == errno.ENOSYS:
-        return f"it takes Linux 5.12 on x86-64 or arm64, and this is {release}"
+        machine = os.uname().machine
+        return f"it takes Linux 5.12 on x86-64 or arm64, and this is {release} on {machine}"
     if failure.errno == errno.EINVAL and failure.step == "user namespace":
         return f"this kernel ({release}) is built without user namespaces"
-    if failure.errno == errno.EINVAL and "overlay" in failure.problem:
-        return f"an ordinary user's overlay file system takes Linux 5.11, and this is {release}"
+    if failure.errno == errno.EINVAL and "fsconfig" in failure.problem:
+        return f"an input root of so many layers takes Linux 6.8, and this is {release}"
     if failure.errno == errno.ENODEV:
         return "the kernel lacks that file system; load its module: sudo modprobe overlay"
     return ""

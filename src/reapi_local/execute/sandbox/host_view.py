@@ -175,7 +175,7 @@ def _secrets(homes: Iterable[str]) -> Iterator[str]:
 def _parents_of_secrets(homes: Iterable[str]) -> Iterator[str]:
     for home in homes:
         for secret in (*SECRET_DIRECTORIES, *SECRET_FILES, *TOOLCHAINS):
-            if _is_directory(parent := os.path.dirname(os.path.join(home, secret))):
+            if os.path.isdir(parent := os.path.dirname(os.path.join(home, secret))):
                 yield parent
 
 

@@ -11,6 +11,7 @@ import shutil
 import stat
 import subprocess
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Final
 
 _COPY_BYTES: Final = 1 << 30
@@ -99,14 +100,19 @@ def _times(status: os.stat_result) -> tuple[int, int]:
 def remove(path: str) -> None:
     """Remove a tree that an action may have made: deep, unreadable, or not there at all.
 
-    By the commands for it, which walk trees deeper than any path may be long.
-
     Raises:
         OSError: it can't be removed.
     """
-    if subprocess.run(["rm", "-rf", path], stderr=subprocess.DEVNULL, check=False).returncode:
-        # Directories that their owner may not enter.
-        subprocess.run(["chmod", "-R", "u+rwx", path], stderr=subprocess.DEVNULL, check=False)
-        removal = subprocess.run(["rm", "-rf", path], capture_output=True, text=True, check=False)
-        if removal.returncode:
-            raise OSError(f"can't remove {path}: {removal.stderr.strip()[-500:]}")
+    with suppress(RecursionError):
+        shutil.rmtree(path, ignore_errors=True)
+    if os.path.lexists(path):
+        # The commands walk trees that are deeper than a path may be long.
+        _run("chmod", "-R", "u+rwx", path)
+        if complaint := _run("rm", "-rf", path):
+            raise OSError(f"can't remove {path}: {complaint[-500:]}")
+
+
+def _run(*command: str) -> str:
+    """What it says on standard error if it fails."""
+    ran = subprocess.run(command, capture_output=True, text=True, check=False)
+    return ran.stderr.strip() if ran.returncode else ""

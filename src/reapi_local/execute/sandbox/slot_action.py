@@ -50,48 +50,46 @@ def run(order: Order, workspace: Workspace, server: socket.socket, cpu_seconds: 
         EOFError: the server is gone.
     """
     root = workspace.compose(order["layers"], order["caches"])
-    pipes = (workspace.stdout, workspace.stderr)
+    stdout, stderr = workspace.stdout, workspace.stderr
     process = _Process(cpu_seconds)
-    exit_code, problem = 0, ""
-    started_ns = ended_ns = time.time_ns()
     with workspace.entered():
         try:
             _prepare_directories(order)
-            started_ns = time.time_ns()
             with workspace.preferred_victim():
-                process.pid = _start(order, workspace.stdout, workspace.stderr)
+                process.start(order, stdout, stderr)
         except _NotStarted as failure:
-            exit_code, problem = failure.exit_code, failure.problem
-            ended_ns = time.time_ns()
+            process.exit_code, process.problem = failure.exit_code, failure.problem
         finally:
-            for pipe in pipes:
+            for pipe in (stdout, stderr):
                 pipe.close_write_end()
         if process.pid:
-            process.wait(server, pipes)
-            ended_ns = time.time_ns()
+            process.wait(server, (stdout, stderr))
             process.end()
-            exit_code = process.exit_code
-    for pipe in pipes:
+    for pipe in (stdout, stderr):
         pipe.finish()
-    if exit_code == 0 and any(pipe.full or pipe.too_long for pipe in pipes):
-        exit_code = 128 + signal.SIGPIPE  # it ignored that; its output lacks a part all the same
-    limits_hit = workspace.limits_hit()
+    return Finished(_report(process, workspace), (root, stdout.file, stderr.file))
+
+
+def _report(process: _Process, workspace: Workspace) -> Report:
+    limits_hit = set(workspace.limits_hit())
     if process.cpu_used_up:
-        limits_hit.append("cpu_seconds")
-    if exit_code == 128 + signal.SIGXFSZ:
-        limits_hit.append("file_bytes")
-    report: Report = {
+        limits_hit.add("cpu_seconds")
+    if process.exit_code == 128 + signal.SIGXFSZ:
+        limits_hit.add("file_bytes")
+    exit_code = process.exit_code
+    if exit_code == 0 and workspace.has_lost_output():
+        exit_code = 128 + signal.SIGPIPE  # which the process has ignored
+    return {
         "exit_code": exit_code,
-        "problem": problem,
+        "problem": process.problem,
         "stopped": process.stopped,
-        "started_ns": started_ns,
-        "ended_ns": ended_ns,
+        "started_ns": process.started_ns,
+        "ended_ns": process.ended_ns,
         "user_seconds": process.user_seconds,
         "system_seconds": process.system_seconds,
         "max_rss_bytes": process.max_rss_kib * 1024,
-        "limits_hit": sorted(set(limits_hit)),
+        "limits_hit": sorted(limits_hit),
     }
-    return Finished(report, (root, workspace.stdout.file, workspace.stderr.file))
 
 
 class _Process:
@@ -100,14 +98,21 @@ class _Process:
     def __init__(self, cpu_seconds: int) -> None:
         self.pid = 0
         self.exit_code = 0
+        self.problem = ""
         self.stopped = self.cpu_used_up = False
+        self.started_ns = self.ended_ns = time.time_ns()
         self.user_seconds = self.system_seconds = 0.0
         self.max_rss_kib = 0
         self._cpu_seconds = cpu_seconds
         self._ended = False
 
+    def start(self, order: Order, stdout: OutputPipe, stderr: OutputPipe) -> None:
+        """Raises _NotStarted: the action is to blame."""
+        self.started_ns = self.ended_ns = time.time_ns()
+        self.pid = _start(order, stdout, stderr)
+
     def wait(self, server: socket.socket, pipes: Iterable[OutputPipe]) -> None:
-        """Until it has ended, or has to be."""
+        """Until it has ended, or has to be ended."""
         ended = os.pidfd_open(self.pid)
         poller = select.poll()
         poller.register(ended, select.POLLIN)
@@ -132,6 +137,7 @@ class _Process:
 
     def end(self) -> None:
         """Kill all that is left, daemons too, and wait for each."""
+        self.ended_ns = time.time_ns()
         with contextlib.suppress(ProcessLookupError):
             os.kill(-1, signal.SIGKILL)
         self._reap(0)

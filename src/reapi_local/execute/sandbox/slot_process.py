@@ -50,15 +50,17 @@ class SlotProcess:
     """One slot, from its start to its end; runs one action at a time.
 
     The thread that starts it has to stay: when it ends, the kernel kills the slot.
+
+    Raises:
+        OSError: no process can be started.
     """
 
     def __init__(self) -> None:
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        ours.setblocking(False)
-        self._socket = ours
+        self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._socket.setblocking(False)
         self._complaints = os.fdopen(os.memfd_create("complaints"), "rb+", buffering=0)
         command = (sys.executable, "-I", "-S", "-c", _PROGRAM, _SOURCES, str(theirs.fileno()))
-        with theirs:
+        try:
             self._process = subprocess.Popen(
                 command,
                 stdin=subprocess.DEVNULL,
@@ -68,6 +70,12 @@ class SlotProcess:
                 start_new_session=True,
                 cwd="/",
             )
+        except OSError:
+            self._socket.close()
+            self._complaints.close()
+            raise
+        finally:
+            theirs.close()
         self.pid = self._process.pid
         self.notes: list[str] = []
 

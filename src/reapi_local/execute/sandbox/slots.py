@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import sys
 from collections import deque
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ from typing import Final
 
 from reapi_local.execute.sandbox import breaches
 from reapi_local.execute.sandbox.cgroup import MemoryGroup, MemoryGroups
-from reapi_local.execute.sandbox.diagnosis import explained
+from reapi_local.execute.sandbox.diagnosis import explained, unsuited_system
 from reapi_local.execute.sandbox.host_view import HostView, Step, homes_of_server, plan_host_view
 from reapi_local.execute.sandbox.identity import identity_of_actions, missing_accounts
 from reapi_local.execute.sandbox.output_pipe import RESERVED
@@ -109,18 +108,15 @@ class SlotSandbox:
         Raises:
             SandboxBroken: it doesn't work here; the message names cause and cure.
         """
-        if sys.platform != "linux":
-            raise SandboxBroken("slots are made of Linux's namespaces, and this isn't Linux")
+        if reason := unsuited_system():
+            raise SandboxBroken(reason)
         self._view = await in_thread(self._plan)
         if self._limits.memory_bytes:
             self._memory = MemoryGroups.find(self._limits.memory_bytes)
         probe = Launch(("/bin/sh", "-c", ":"), {}, layers=(self._layers_dir,))
-        try:
-            async with self.run(probe, asyncio.Event()) as outcome:
-                if outcome.exit_code:
-                    raise SandboxBroken(f"not even /bin/sh runs in a slot: {outcome.problem}")
-        except SlotFailed as failure:
-            raise SandboxBroken(explained(failure)) from failure
+        async with self.run(probe, asyncio.Event()) as outcome:
+            if outcome.exit_code:
+                raise SandboxBroken(f"not even /bin/sh runs in a slot: {outcome.problem}")
 
     async def close(self) -> None:
         """See :class:`~reapi_local.execute.types.Sandbox`."""
@@ -134,12 +130,10 @@ class SlotSandbox:
     async def run(self, launch: Launch, stop: asyncio.Event) -> AsyncIterator[Outcome]:
         """See :class:`~reapi_local.execute.types.Sandbox`."""
         async with self._may_run:
-            slot = await self._take(launch.network)
             try:
-                result = await slot.process.run(self._order(launch), stop)
-            except BaseException:
-                await asyncio.shield(self._end(slot))
-                raise
+                slot, result = await self._execute(launch, stop)
+            except SlotFailed as failure:
+                raise SandboxBroken(explained(failure)) from failure
             try:
                 yield self._outcome(result, slot.was_short_of_memory())
             finally:
@@ -147,6 +141,14 @@ class SlotSandbox:
                 for descriptor in (result.root_fd, result.stdout_fd, result.stderr_fd):
                     os.close(descriptor)
                 self._give_back(slot)
+
+    async def _execute(self, launch: Launch, stop: asyncio.Event) -> tuple[_Slot, Result]:
+        slot = await self._take(launch.network)
+        try:
+            return slot, await slot.process.run(self._order(launch), stop)
+        except BaseException:
+            await asyncio.shield(self._end(slot))
+            raise
 
     async def _take(self, network: bool) -> _Slot:
         """The slot that had most time to prepare, or a new one."""

@@ -102,6 +102,10 @@ class Workspace:
             hit.append("file_bytes")
         return hit
 
+    def has_lost_output(self) -> bool:
+        """Whether there was no room for all of standard output and error."""
+        return any(output.full or output.too_long for output in (self.stdout, self.stderr))
+
     def renew(self) -> None:
         """Let go of all that the action had and prepare for the next; its descriptors are closed.
 

@@ -1,0 +1,163 @@
+"""Files that are open while outputs are collected, and none afterwards."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import resource
+import tempfile
+import threading
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, closing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import cast
+
+import pytest
+
+from execute.collected import ANY, SHA256, File, fill, noise, open_files, opened, parsed
+from reapi_local.clock import SystemClock
+from reapi_local.execute.input_roots import InputRoots
+from reapi_local.execute.job import Caller, Job
+from reapi_local.execute.outputs import IN_MEMORY_BYTES, LargeFile, Outputs
+from reapi_local.execute.runner import Runner, Stop
+from reapi_local.execute.types import Launch, Outcome
+from reapi_local.proto import remote_execution_pb2 as re_pb2
+from reapi_local.protocol.command import Output, ParsedAction
+from reapi_local.protocol.digest import Digest, digest_of
+from reapi_local.store.memory import MemoryResults, MemoryStore
+from reapi_local.store.types import ActionKey, BlobWriter
+
+
+@pytest.mark.parametrize("stop_after", [1, 2, 3])
+def test_who_stops_in_the_middle_leaves_no_file_open(tmp_path: Path, stop_after: int) -> None:
+    large = File(noise(IN_MEMORY_BYTES + 1))
+    fill(tmp_path, {"a": large, "d": {"e": {"a": large, "b": large}, "f": File(b"x")}})
+    before = open_files()
+    with opened(tmp_path) as fd:
+        outputs = Outputs(fd, parsed([Output("a", ANY), Output("d", ANY)]), "", SHA256, follow=True)
+        with closing(iter(outputs)) as pieces:
+            piece = [next(pieces) for _ in range(stop_after)][-1]
+            assert isinstance(piece, LargeFile)
+            assert os.pread(piece.fd, 1 << 20, 0) == large.data
+            assert open_files() > before + 1
+        assert open_files() == before + 1
+
+
+def test_collecting_holds_few_files_open_at_a_time(tmp_path: Path) -> None:
+    large = File(noise(IN_MEMORY_BYTES + 1))
+    fill(tmp_path, {"d": {str(n): large for n in range(100)}})
+    before = open_files()
+    with opened(tmp_path) as fd:
+        outputs = Outputs(fd, parsed([Output("d", ANY)]), "", SHA256, follow=False)
+        most = max(open_files() for _ in outputs)
+    assert most <= before + 5
+
+
+def test_the_machines_own_trouble_is_not_the_actions(tmp_path: Path) -> None:
+    fill(tmp_path, {"a": File()})
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with opened(tmp_path) as fd:
+        outputs = Outputs(fd, parsed([Output("a", ANY)]), "", SHA256, follow=False)
+        try:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (fd + 1, hard))
+            with pytest.raises(OSError, match="Too many open files"):
+                list(outputs)
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+@dataclass
+class Ended:
+    """A sandbox whose action has left ``directory`` behind."""
+
+    directory: Path
+    root: str = "/reapi/root"
+    notes: tuple[str, ...] = ()
+
+    async def start(self) -> None: ...
+
+    async def close(self) -> None: ...
+
+    @asynccontextmanager
+    async def run(self, launch: Launch, stop: asyncio.Event) -> AsyncIterator[Outcome]:
+        with opened(self.directory) as fd, tempfile.TemporaryFile() as nothing:
+            silent = nothing.fileno()
+            yield Outcome(0, fd, silent, silent, started_ns=0, ended_ns=0)
+
+
+class NoInputs:
+    @asynccontextmanager
+    async def hold(self, root: Digest, run: str) -> AsyncIterator[tuple[str, ...]]:
+        yield ()
+
+
+@dataclass
+class StuckStore(MemoryStore):
+    """One whose writers never get anywhere."""
+
+    writing: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def __post_init__(self) -> None:
+        super().__init__()
+
+    async def open_write(self, digest: Digest, run: str = "") -> BlobWriter:
+        self.writing.set()
+        await asyncio.Event().wait()
+        raise AssertionError
+
+
+def begin_run(directory: Path, store: MemoryStore) -> asyncio.Task[re_pb2.ExecuteResponse]:
+    """Begin to run a job that leaves an output named "d"."""
+    digest = digest_of(b"")
+    job = Job(
+        key=ActionKey("", digest),
+        action=ParsedAction(digest, digest, None, False, re_pb2.Platform()),
+        command=parsed([Output("d", ANY)]),
+        launch=Launch(("true",), {}),
+        output_directory="",
+        timeout=1.0,
+        follow_links=False,
+        caller=Caller("", "", ""),
+    )
+    inputs = cast("InputRoots", NoInputs())
+    runner = Runner(Ended(directory), inputs, store, MemoryResults(), SystemClock())
+    return asyncio.create_task(runner.run(job, 0.0, Stop(), lambda: None))
+
+
+async def cancelled(running: asyncio.Task[re_pb2.ExecuteResponse]) -> None:
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+
+
+async def test_a_run_cancelled_while_it_stores_a_file_leaves_none_open(tmp_path: Path) -> None:
+    fill(tmp_path, {"d": {"e": {"a": File(noise(IN_MEMORY_BYTES + 1))}}})
+    before, store = open_files(), StuckStore()
+    running = begin_run(tmp_path, store)
+    await store.writing.wait()
+    assert open_files() > before
+    await cancelled(running)
+    assert open_files() == before
+
+
+async def test_a_run_cancelled_while_it_reads_a_file_leaves_none_open(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(tmp_path, {"d": {"e": {"a": File(noise(IN_MEMORY_BYTES + 1))}}})
+    reads, goes_on, pread = asyncio.Event(), threading.Event(), os.pread
+    loop = asyncio.get_running_loop()
+
+    def held_up(fd: int, length: int, offset: int) -> bytes:
+        loop.call_soon_threadsafe(reads.set)
+        goes_on.wait()
+        return pread(fd, length, offset)
+
+    before = open_files()
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "pread", held_up)
+        running = begin_run(tmp_path, MemoryStore())
+        await reads.wait()
+        loop.call_soon(goes_on.set)
+        await cancelled(running)
+    assert open_files() == before

@@ -1,0 +1,107 @@
+"""The process group, which contains nothing: what it does and what it says of itself."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from execute.sandbox_bench import PATH, Bench, Witness, bench_of
+from execute.sandbox_programs import USERS, command_for, directory_for
+from reapi_local.execute.types import CACHES, HOME, INPUT_ROOT, Limits, SandboxBroken
+
+PROGRAM = Path(__file__).with_name("process_group_cases.py")
+LINUX = pytest.mark.skipif(sys.platform != "linux", reason="needs Linux")
+
+
+@pytest.fixture
+async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
+    async with bench_of("process-group", tmp_path) as bench:
+        yield bench
+
+
+async def test_paths_of_the_contract_become_those_on_the_host(bench: Bench) -> None:
+    script = 'cd / && echo in > $1/a && echo home > "$HOME"/b && echo kept > $2/c && cat $1/a'
+    ran = await bench.shell(
+        f"{script} && cat {HOME}/b",
+        INPUT_ROOT,
+        CACHES,
+        environment={"PATH": PATH, "HOME": HOME},
+        reads=["a"],
+    )
+    assert (ran.stdout, ran.stderr) == (b"in\nhome\n", b"")
+    assert ran.files == {"a": b"in\n"}
+    assert (bench.caches / "c").read_text() == "kept\n"
+
+
+@pytest.mark.parametrize(
+    "other", [f"{INPUT_ROOT}s", f"{INPUT_ROOT}-2/x", f"{INPUT_ROOT}.d", f"{HOME}_", "/reapi"]
+)
+async def test_paths_that_only_begin_alike_stay_as_they_are(bench: Bench, other: str) -> None:
+    assert (await bench.run("printf", "%s", other)).stdout.decode() == other
+
+
+@pytest.mark.parametrize(
+    ("before", "after"), [("--dir=", "/x"), ("-I", ""), ("a:", ":b"), ("'", "'"), ("", "")]
+)
+async def test_a_path_is_replaced_wherever_it_occurs(
+    bench: Bench, before: str, after: str
+) -> None:
+    ran = await bench.run("printf", "%s", f"{before}{INPUT_ROOT}{after}")
+    seen = ran.stdout.decode()
+    assert seen.startswith(f"{before}{bench.work}")
+    assert seen.endswith(f"root{after}")
+
+
+async def test_without_caches_their_path_stays_as_it_is(bench: Bench) -> None:
+    from reapi_local.execute.types import Launch
+
+    launch = Launch(("printf", "%s", CACHES), {"PATH": PATH})
+    async with bench.sandbox.run(launch, asyncio.Event()) as outcome:
+        assert os.pread(outcome.stdout_fd, 100, 0).decode() == CACHES
+
+
+async def test_it_says_that_it_contains_nothing(bench: Bench) -> None:
+    assert "contains nothing" in " ".join(bench.sandbox.notes)
+
+
+@LINUX
+async def test_a_killed_supervisor_is_the_sandbox_s_failure(bench: Bench) -> None:
+    with pytest.raises(SandboxBroken):
+        await bench.shell("kill -9 $PPID; exec sleep 0.1")
+    assert (await bench.shell("echo usable")).stdout == b"usable\n"
+
+
+async def test_limits_of_file_size_and_cpu_time_hold(bench: Bench) -> None:
+    async with bench.limited(Limits(file_bytes=1 << 20, cpu_seconds=1)):
+        ran = await bench.shell("exec head -c 3000000 /dev/zero > file")
+        assert "action_file_size" in ran.outcome.breaches[0]
+        ran = await bench.shell("while :; do :; done")
+        assert "action_cpu_seconds" in ran.outcome.breaches[0]
+
+
+@LINUX
+@pytest.mark.parametrize("user", USERS)
+async def test_a_killed_server_leaves_no_process(user: str) -> None:
+    from execute.bubblewrap_cases import TO_BE_KILLED
+
+    with directory_for(user, "/dev/shm", "/var/tmp") as directory:
+        caches = directory / "caches" / "instance"
+        caches.mkdir(parents=True)
+        for path in (caches.parent, caches):
+            os.chown(path, os.stat(directory).st_uid, -1)
+        witness = Witness(caches / "witness")
+        program = Path(__file__).with_name("bubblewrap_cases.py")
+        command = command_for(user, program, "process-group", TO_BE_KILLED, directory)
+        server = await asyncio.create_subprocess_exec(*command, cwd="/")
+        await witness.sees_it_start()
+        await witness.sees_it_start()
+        server.send_signal(signal.SIGKILL)
+        await server.wait()
+        await witness.sees_all_end()
+        witness.close()

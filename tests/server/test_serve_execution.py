@@ -1,0 +1,72 @@
+"""What becomes of actions when the server is killed, and of a server that can't execute any."""
+
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+
+import grpc
+
+from reapi_local.proto.remote_execution_pb2 import ExecuteRequest, GetActionResultRequest
+from rpc.actions import EXECUTING, NETWORK, Gate, execute, make, until
+from rpc.helpers import Client
+from server.process import Process, state_of
+
+ACTIONS = 20
+
+
+def serve(data: Path, *more: str) -> Process:
+    flags = ("--execution", "on", "--slots", str(ACTIONS), "--watch-grace", "3600")
+    return Process("--data-dir", str(data), *flags, *more)
+
+
+def connect(data: Path) -> Client:
+    state = state_of(data)
+    return Client(
+        f"127.0.0.1:{state['grpc_port']}", [("authorization", f"Bearer {state['token']}")]
+    )
+
+
+async def test_a_killed_server_leaves_no_process_and_nothing_wrong_in_the_cache(
+    tmp_path: Path,
+) -> None:
+    async with Gate() as gate:
+        with serve(tmp_path) as killed:
+            killed.serving()
+            client = connect(tmp_path)
+            actions, streams = [], []
+            for number in range(ACTIONS):
+                script = f"echo {number} >made; {gate.script}"
+                actions.append(
+                    await make(client, "/bin/bash", "-c", script, outputs=["made"], **NETWORK)
+                )
+                streams.append(client.Execute(ExecuteRequest(action_digest=actions[-1])))
+            visitors = [await gate.visitor() for _ in actions]
+            for stream in streams:
+                await until(stream, EXECUTING)
+            killed.end(signal.SIGKILL)
+            for visitor in visitors:
+                assert await visitor.is_gone()
+            await client.channel.close(None)
+        with serve(tmp_path) as restarted:
+            restarted.serving()
+            client = connect(tmp_path)
+            for action in actions:
+                call = client.GetActionResult(GetActionResultRequest(action_digest=action))
+                assert await call.code() is grpc.StatusCode.NOT_FOUND
+            again = await make(client, "/bin/sh", "-c", "echo again")
+            seen = await execute(client, again, inline_stdout=True)
+            assert seen.result.stdout_raw == b"again\n"
+            await client.channel.close(None)
+
+
+def test_a_server_that_has_to_execute_and_can_t_says_why_and_doesn_t_start(tmp_path: Path) -> None:
+    flags = ("--data-dir", str(tmp_path / "data"), "--execution", "on", "--sandbox", "bubblewrap")
+    nothing_to_be_found = {"PATH": str(tmp_path)}
+    with Process(*flags, env=nothing_to_be_found) as process:
+        ready = process.ready()
+        status, errors = process.end()
+    assert (ready["ready"], ready["error"]) == (False, "no-sandbox")
+    assert "bubblewrap" in ready["message"]
+    assert status != 0
+    assert ready["message"] in errors
