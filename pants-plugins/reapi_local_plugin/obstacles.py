@@ -6,12 +6,15 @@ Each answer is a sentence or two with the cure. Imports nothing of Pants.
 from __future__ import annotations
 
 import platform
+import sys
 from collections.abc import Sequence
 from typing import Any
 
 from reapi_local_plugin import options as own_options
 from reapi_local_plugin.other_hooks import name_of, other_hook
 
+# Where a sandbox has directories of its own.
+_UNSEEN = ("/tmp/", "/var/tmp/", "/run/", "/dev/")
 # Each release of Pants has one of the two.
 _TOKENS = ("remote_oauth_bearer_token_path", "remote_oauth_bearer_token")
 
@@ -38,13 +41,21 @@ def obstacles(reapi: Any, pants: Any) -> list[str]:
     return found
 
 
-def to_execution(pants: Any, environments: Sequence[str], machine: str = "") -> list[str]:
+def to_execution(
+    pants: Any, environments: Sequence[str], machine: str = "", python: str = sys.executable
+) -> list[str]:
     """To running processes there, beside the others.
 
     `environments`: the names of `[environments-preview]`; `machine`: as `platform.machine()` has
-    it, which is the default.
+    it, which is the default; `python`: the interpreter that Pants runs on.
     """
     found = []
+    if python.startswith(_UNSEEN):
+        found.append(
+            f"Pants runs on {python}, and its processes run on that too, but none of them sees "
+            f"{', '.join(place.rstrip('/') for place in _UNSEEN)} of this machine. Keep Pants "
+            "elsewhere: its launcher's place follows HOME and XDG_CACHE_HOME."
+        )
     if pants.remote_execution_address is not None:
         found.append(_wins("remote_execution_address", pants.remote_execution_address))
     if environments:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -78,6 +79,7 @@ class Operations:
     build_root: Path
     env: Mapping[str, str]
     instance: str
+    python: str = sys.executable
 
     def up(self, progress: Callable[[str], None], *, execution: bool) -> Up:
         """Have a server, wire Pants to it, prove that it works. Raises LauncherError.
@@ -145,7 +147,7 @@ class Operations:
     def _obstacles(self, *, executes: bool) -> list[str]:
         found = obstacles(self.reapi, self.pants)
         if executes:
-            found += to_execution(self.pants, self.environments)
+            found += to_execution(self.pants, self.environments, python=self.python)
         return found
 
     def _must_be_able_to_execute(self, settings: Settings) -> None:

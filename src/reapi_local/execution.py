@@ -31,6 +31,8 @@ from reapi_local.trace.tally import Tally
 
 _log = logging.getLogger(__name__)
 _MOST_SCRATCH_BYTES: Final = 16 * 1024**3
+_STORING: Final = 2
+"""Actions whose outputs are stored while others run in all slots."""
 
 
 @dataclass(frozen=True)
@@ -120,8 +122,8 @@ class Execution:
         work_dir = self._directory("sandbox")
         shutil.rmtree(work_dir, ignore_errors=True)
         arguments: dict[str, Any] = {
-            "count": self.slots,
-            "limits": _limits(self._config, self.slots),
+            "count": self.slots + _STORING,
+            "limits": _limits(self._config, self.slots + _STORING),
             "work_dir": self._directory("sandbox"),
             "layers_dir": self._directory("inputs"),
             "caches_dir": self._directory("caches"),
@@ -151,7 +153,7 @@ class Execution:
             self._blobs, roots, sandbox, policy, self._directory("caches"), owner
         )
         runner = Runner(sandbox, roots, self._blobs, self._results, self._clock)
-        scheduler = Scheduler(self.slots, grace_seconds=settings.watch_grace)
+        scheduler = Scheduler(self.slots, max_storing=_STORING, grace_seconds=settings.watch_grace)
         engine = Engine(
             scheduler, preparation, runner, self._results, self._blobs, self._clock, self._tally
         )
@@ -177,11 +179,11 @@ def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _limits(config: Config, slots: int) -> Limits:
-    """The scratch space is memory: by default all slots together may fill half of it."""
+def _limits(config: Config, actions: int) -> Limits:
+    """The scratch space is memory: by default so many actions together may fill half of it."""
     limits = config.limits
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    share = min(memory // (2 * slots), _MOST_SCRATCH_BYTES)
+    share = min(memory // (2 * actions), _MOST_SCRATCH_BYTES)
     return Limits(
         scratch_bytes=limits.scratch_size or share,
         scratch_inodes=limits.scratch_inodes,

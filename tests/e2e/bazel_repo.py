@@ -200,7 +200,7 @@ class Workspace:
             "--test_output=errors",
         ]
         process = subprocess.Popen(
-            command,
+            [str(word) for word in command],
             cwd=self._workspace,
             env={"HOME": str(self.root), "PATH": os.environ["PATH"]},
             stdin=subprocess.DEVNULL,

@@ -16,6 +16,7 @@ class FakeSandbox:
     """Works, or fails to start with that error."""
 
     root = "/reapi/root"
+    notes = ()
 
     def __init__(self, error: BaseException | None = None) -> None:
         self.error = error

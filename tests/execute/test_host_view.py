@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from execute.sandbox_helpers import visible_directory
@@ -152,9 +152,7 @@ SECRETS = [
 OTHERS = [*(f"{directory}/tool" for directory in TOOLCHAINS), ".gitconfig", "src/file", ".config/x"]
 
 
-@settings(
-    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=40, deadline=None)
 @given(
     secrets=st.sets(st.sampled_from(SECRETS)),
     others=st.sets(st.sampled_from(OTHERS)),
@@ -162,13 +160,8 @@ OTHERS = [*(f"{directory}/tool" for directory in TOOLCHAINS), ".gitconfig", "src
     other_user=st.booleans(),
 )
 def test_no_secret_is_ever_shown_and_no_toolchain_missing(
-    tmp_path_factory: pytest.TempPathFactory,
-    secrets: set[str],
-    others: set[str],
-    closed: bool,
-    other_user: bool,
+    secrets: set[str], others: set[str], closed: bool, other_user: bool
 ) -> None:
-    del tmp_path_factory
     with visible_directory(os.getuid()) as home:
         for path in secrets | others:
             write(home / path)

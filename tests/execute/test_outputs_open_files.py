@@ -122,7 +122,7 @@ def begin_run(directory: Path, store: MemoryStore) -> asyncio.Task[re_pb2.Execut
     )
     inputs = cast("InputRoots", NoInputs())
     runner = Runner(Ended(directory), inputs, store, MemoryResults(), SystemClock())
-    return asyncio.create_task(runner.run(job, 0.0, Stop(), lambda: None))
+    return asyncio.create_task(runner.run(job, 0.0, Stop(), lambda: None, lambda: None))
 
 
 async def cancelled(running: asyncio.Task[re_pb2.ExecuteResponse]) -> None:

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import os
-import signal
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
-from execute.sandbox_bench import PATH, Bench, Witness, bench_of
-from execute.sandbox_programs import USERS, command_for, directory_for
-from reapi_local.execute.types import CACHES, HOME, INPUT_ROOT, Limits, SandboxBroken
+from execute.sandbox_bench import PATH, Bench, bench_of
+from reapi_local.execute.types import CACHES, HOME, INPUT_ROOT, Launch, Limits, SandboxBroken
 
-PROGRAM = Path(__file__).with_name("process_group_cases.py")
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="needs Linux")
 
 
@@ -49,9 +46,7 @@ async def test_paths_that_only_begin_alike_stay_as_they_are(bench: Bench, other:
 @pytest.mark.parametrize(
     ("before", "after"), [("--dir=", "/x"), ("-I", ""), ("a:", ":b"), ("'", "'"), ("", "")]
 )
-async def test_a_path_is_replaced_wherever_it_occurs(
-    bench: Bench, before: str, after: str
-) -> None:
+async def test_a_path_is_replaced_wherever_it_occurs(bench: Bench, before: str, after: str) -> None:
     ran = await bench.run("printf", "%s", f"{before}{INPUT_ROOT}{after}")
     seen = ran.stdout.decode()
     assert seen.startswith(f"{before}{bench.work}")
@@ -59,8 +54,6 @@ async def test_a_path_is_replaced_wherever_it_occurs(
 
 
 async def test_without_caches_their_path_stays_as_it_is(bench: Bench) -> None:
-    from reapi_local.execute.types import Launch
-
     launch = Launch(("printf", "%s", CACHES), {"PATH": PATH})
     async with bench.sandbox.run(launch, asyncio.Event()) as outcome:
         assert os.pread(outcome.stdout_fd, 100, 0).decode() == CACHES
@@ -83,25 +76,3 @@ async def test_limits_of_file_size_and_cpu_time_hold(bench: Bench) -> None:
         assert "action_file_size" in ran.outcome.breaches[0]
         ran = await bench.shell("while :; do :; done")
         assert "action_cpu_seconds" in ran.outcome.breaches[0]
-
-
-@LINUX
-@pytest.mark.parametrize("user", USERS)
-async def test_a_killed_server_leaves_no_process(user: str) -> None:
-    from execute.bubblewrap_cases import TO_BE_KILLED
-
-    with directory_for(user, "/dev/shm", "/var/tmp") as directory:
-        caches = directory / "caches" / "instance"
-        caches.mkdir(parents=True)
-        for path in (caches.parent, caches):
-            os.chown(path, os.stat(directory).st_uid, -1)
-        witness = Witness(caches / "witness")
-        program = Path(__file__).with_name("bubblewrap_cases.py")
-        command = command_for(user, program, "process-group", TO_BE_KILLED, directory)
-        server = await asyncio.create_subprocess_exec(*command, cwd="/")
-        await witness.sees_it_start()
-        await witness.sees_it_start()
-        server.send_signal(signal.SIGKILL)
-        await server.wait()
-        await witness.sees_all_end()
-        witness.close()

@@ -81,9 +81,13 @@ class Wanted:
 
 @dataclass
 class Running:
-    """A task that has a slot. ``run``: for whom it was started."""
+    """A task that executes.
+
+    ``run``: for whom it was started. ``has_slot``: its process hasn't ended.
+    """
 
     run: str
+    has_slot: bool = True
     deadline: float | None = None
     killed: Reason | None = None
 
@@ -91,9 +95,9 @@ class Running:
 class Schedules(RuleBasedStateMachine):
     """Steps of clients, of processes, and of time. The driver is one that does as it is told."""
 
-    @initialize(slots=st.integers(1, 4))
-    def open(self, slots: int) -> None:
-        self.slots = slots
+    @initialize(slots=st.integers(1, 4), max_storing=st.integers(0, 3))
+    def open(self, slots: int, max_storing: int) -> None:
+        self.slots, self.max_storing = slots, max_storing
         self.now = 0.0
         self.submitted = 0
         self.turns = count()
@@ -104,6 +108,7 @@ class Schedules(RuleBasedStateMachine):
         self.draining = False
         self.scheduler = Scheduler(
             slots,
+            max_storing=max_storing,
             max_queued=MAX_QUEUED,
             grace_seconds=GRACE,
             keep_seconds=KEEP,
@@ -118,16 +123,23 @@ class Schedules(RuleBasedStateMachine):
     def queued(self) -> list[Wanted]:
         return [w for w in self.wanted.values() if w.stage == Stage.QUEUED]
 
+    def in_slots(self) -> list[Running]:
+        return [running for running in self.running.values() if running.has_slot]
+
+    def is_full(self) -> bool:
+        in_flight = len(self.running)
+        return len(self.in_slots()) == self.slots or in_flight == self.slots + self.max_storing
+
     def served(self, run: str) -> None:
         self.turn[run] = next(self.turns)
 
     def forget_idle_runs(self) -> None:
-        active = {w.run for w in self.queued()} | {r.run for r in self.running.values()}
+        active = {w.run for w in self.queued()} | {r.run for r in self.in_slots()}
         self.turn = {run: turn for run, turn in self.turn.items() if run in active}
 
     def next_in_line(self) -> Wanted:
         """By priority, then fairly between runs, then in order."""
-        executing = Counter(running.run for running in self.running.values())
+        executing = Counter(running.run for running in self.in_slots())
         return min(
             self.queued(), key=lambda w: (w.priority, executing[w.run], self.turn[w.run], w.number)
         )
@@ -166,7 +178,7 @@ class Schedules(RuleBasedStateMachine):
         first = self.next_in_line()
         assert task is first.task
         assert task not in self.running
-        assert len(self.running) < self.slots
+        assert not self.is_full()
         self.running[task] = Running(first.run)
         self.served(first.run)
 
@@ -203,7 +215,7 @@ class Schedules(RuleBasedStateMachine):
                 assert self.draining
             except QueueFull:
                 assert shared not in self.running
-                assert len(self.running) == self.slots
+                assert self.is_full()
                 assert len(self.queued()) == MAX_QUEUED
             else:
                 self.accepted(name, ask, shared, effects)
@@ -308,12 +320,23 @@ class Schedules(RuleBasedStateMachine):
 
     @precondition(lambda self: self.running)
     @rule(number=picks)
+    def a_process_ends(self, number: int) -> None:
+        task = list(self.running)[number % len(self.running)]
+        self.vacate(self.running[task])
+        self.perform(self.scheduler.ended(task, self.now))
+
+    def vacate(self, running: Running) -> None:
+        if running.has_slot:
+            running.has_slot, running.deadline = False, None
+            self.served(running.run)
+
+    @precondition(lambda self: self.running)
+    @rule(number=picks)
     def a_task_finishes(self, number: int) -> None:
         self.finish(list(self.running)[number % len(self.running)])
 
     def finish(self, task: Task) -> None:
-        running = self.running.pop(task)
-        self.served(running.run)
+        self.vacate(self.running.pop(task))
         waiting = self.live(task)
         outcome = object()
         self.perform(self.scheduler.finished(task, outcome, self.now), outcome=outcome)
@@ -381,7 +404,7 @@ class Schedules(RuleBasedStateMachine):
 
     @invariant()
     def no_slot_is_idle_while_something_waits(self) -> None:
-        assert len(self.running) == self.slots or not self.queued()
+        assert self.is_full() or not self.queued()
 
     def teardown(self) -> None:
         """Every operation comes to its end when the processes do."""

@@ -22,6 +22,7 @@ from reapi_local_plugin.wiring import unwire
 pytestmark = pytest.mark.skipif(REAL, reason="the stand-in says what it is told to offer")
 
 EXECUTE = "remote_execution = true"
+PYTHON = "/usr/bin/python3"
 
 
 @pytest.fixture
@@ -67,7 +68,13 @@ def operations(
         "process_execution_remote_parallelism": 128,
     }
     return Operations(
-        reapi, SimpleNamespace(**{**defaults, **pants}), environments, root, site.env, "main"
+        reapi=reapi,
+        pants=SimpleNamespace(**{**defaults, **pants}),
+        environments=environments,
+        build_root=root,
+        env=site.env,
+        instance="main",
+        python=PYTHON,
     )
 
 
@@ -165,10 +172,16 @@ def test_what_would_make_builds_fail_is_refused_before_anything_is_started(
 
 def test_other_processors_need_an_environment_that_names_them() -> None:
     pants = SimpleNamespace(plugins=[], remote_execution_address=None)
-    (obstacle,) = to_execution(pants, [], machine="aarch64")
+    (obstacle,) = to_execution(pants, [], machine="aarch64", python=PYTHON)
     assert "aarch64" in obstacle
-    assert to_execution(pants, ["arm"], machine="aarch64") == []
-    assert to_execution(pants, [], machine="x86_64") == []
+    assert to_execution(pants, ["arm"], machine="aarch64", python=PYTHON) == []
+    assert to_execution(pants, [], machine="x86_64", python=PYTHON) == []
+
+
+def test_pants_must_not_live_where_its_processes_don_t_see_it() -> None:
+    pants = SimpleNamespace(plugins=[], remote_execution_address=None)
+    (obstacle,) = to_execution(pants, [], machine="x86_64", python="/tmp/pants/bin/python")
+    assert "/tmp/pants/bin/python" in obstacle
 
 
 def test_named_environments_end_the_trap_of_plugins_and_are_noted(site: Site, root: Path) -> None:

@@ -38,8 +38,8 @@ class Draft:
 
     What it holds belongs to ``owner`` (user and group id; None = to this process). Modes are set
     after the content: neither the umask nor a directory that forbids writing gets in the way.
-    When the last file is written the draft completes itself: it then has a file named for its
-    record in the directory ``records``, beside it. All methods raise OSError.
+    With its last file the draft completes itself, and an empty file in ``records`` beside it
+    tells of it by its name. All methods raise OSError.
     """
 
     def __init__(

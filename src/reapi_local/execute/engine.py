@@ -243,9 +243,12 @@ class Engine:
             self._scheduler.started(task, self._clock.monotonic())
             self._set_alarm()
 
+        def ended() -> None:
+            self._perform(self._scheduler.ended(task, self._clock.monotonic()))
+
         for attempt in range(_ATTEMPTS):
             try:
-                return await self._runner.run(queued.job, queued.at, stop, started)
+                return await self._runner.run(queued.job, queued.at, stop, started, ended)
             except SandboxBroken:
                 if attempt + 1 == _ATTEMPTS or stop.error is not None:
                     raise

@@ -7,17 +7,17 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
 from reapi_local.errors import BlobNotFound, MissingInputs
+from reapi_local.execute.contents import CHUNK_BYTES, read_whole
 from reapi_local.execute.draft import Draft
 from reapi_local.execute.folder import HEAVY_BYTES, File
 from reapi_local.execute.plan import LayerPlan
 from reapi_local.protocol.digest import Digest, without_empty
-from reapi_local.store.large_files import disk_errors, is_large
+from reapi_local.store.large_files import disk_errors
 from reapi_local.store.threads import in_thread
 from reapi_local.store.types import BlobStore
 
 _AT_ONCE: Final = 256
 _AT_ONCE_BYTES: Final = 1024 * 1024
-_CHUNK_BYTES: Final = 1024 * 1024
 
 _Place = tuple[Draft, bytes, File]
 """A file to be written, and the draft and directory it is written to."""
@@ -48,21 +48,17 @@ class Filling:
         fresh = drafts
         # Begun with the first batch: another thread's start takes as long as writing ten files.
         for batch in list(_batches(light)) or [[]]:
-            contents = await self._read(dict.fromkeys(file.digest for _, _, file in batch))
-            await in_thread(_write, fresh, batch, contents)
+            await in_thread(_write, fresh, batch, await self._read(batch))
             fresh = ()
         for draft, path, file in filter(_is_heavy, places):
             await self._stream(draft, path, file)
 
-    async def _read(self, digests: Iterable[Digest]) -> Mapping[Digest, bytes]:
-        wanted = without_empty(digests)
-        small = [digest for digest in wanted if not is_large(digest)]
-        contents = dict(await self._blobs.read_many(small, self._run))
-        missing = [digest for digest in small if digest not in contents]
+    async def _read(self, batch: Sequence[_Place]) -> Mapping[Digest, bytes]:
+        digests = dict.fromkeys(file.digest for _, _, file in batch)
+        contents = await read_whole(self._blobs, digests, self._run)
+        missing = [digest for digest in digests if digest not in contents]
         if missing:
             raise MissingInputs(missing)
-        for digest in filter(is_large, wanted):
-            contents[digest] = await read_blob(self._blobs, digest, self._run)
         return contents
 
     async def _stream(self, draft: Draft, path: bytes, file: File) -> None:
@@ -71,25 +67,13 @@ class Filling:
                 with disk_errors():
                     fd = await in_thread(draft.create, path, file)
                     try:
-                        while chunk := await reader.read(_CHUNK_BYTES):
+                        while chunk := await reader.read(CHUNK_BYTES):
                             await in_thread(_write_all, fd, chunk)
                         await in_thread(draft.seal, fd, file)
                     finally:
                         os.close(fd)
         except BlobNotFound:
             raise MissingInputs((file.digest,)) from None
-
-
-async def read_blob(blobs: BlobStore, digest: Digest, run: str) -> bytes:
-    """All of a blob; raises MissingInputs."""
-    chunks = []
-    try:
-        async with blobs.open_read(digest, run) as reader:
-            while chunk := await reader.read(_CHUNK_BYTES):
-                chunks.append(chunk)
-    except BlobNotFound:
-        raise MissingInputs((digest,)) from None
-    return b"".join(chunks)
 
 
 def _batches(places: Iterable[_Place]) -> Iterator[list[_Place]]:
@@ -115,7 +99,7 @@ def _write(
         for draft, path, file in batch:
             fd = draft.create(path, file)
             try:
-                _write_all(fd, contents.get(file.digest, b""))
+                _write_all(fd, contents[file.digest])
                 draft.seal(fd, file)
             finally:
                 os.close(fd)

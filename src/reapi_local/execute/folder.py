@@ -13,7 +13,7 @@ from zlib import crc32
 
 from reapi_local.errors import InvalidRequest
 from reapi_local.proto import remote_execution_pb2 as re_pb2
-from reapi_local.protocol.digest import Digest, DigestFunction, parse_digest, parse_digests
+from reapi_local.protocol.digest import Digest, DigestFunction, parse_digests
 from reapi_local.protocol.tree import parse_directory
 
 MTIME_NS: Final = 946_684_800_000_000_000
@@ -67,16 +67,12 @@ class Part(NamedTuple):
 
 
 class Folder(NamedTuple):
-    """A directory: its own entries in parts, its sub-directories by name."""
+    """A directory: its files and symlinks in parts, ``size`` in all; sub-directories by name."""
 
     parts: tuple[Part, ...]
     children: tuple[tuple[bytes, Digest], ...]
     properties: Properties
-
-    @property
-    def size(self) -> int:
-        """How many entries it has, itself included."""
-        return 1 + len(self.children) + sum(len(part.entries) for part in self.parts)
+    size: int
 
     def files(self) -> Iterator[File]:
         """The files right in it."""
@@ -97,10 +93,9 @@ def parse_folder(data: bytes, function: DigestFunction) -> Folder:
     entries.sort(key=lambda entry: entry.name)
     children = sorted(_children(message, function))
     _check_names([entry.name for entry in entries] + [name for name, _ in children])
-    mode, mtime_ns = _properties(message, PLAIN.mode)
-    return Folder(
-        tuple(_parts(entries, is_leaf=not children)), tuple(children), Properties(mode, mtime_ns)
-    )
+    parts = tuple(_parts(entries, is_leaf=not children))
+    properties = Properties(*_properties(message, PLAIN.mode))
+    return Folder(parts, tuple(children), properties, len(entries))
 
 
 def _files(message: re_pb2.Directory, function: DigestFunction) -> Iterator[File]:
@@ -122,8 +117,10 @@ def _symlinks(message: re_pb2.Directory) -> Iterator[Symlink]:
 def _children(
     message: re_pb2.Directory, function: DigestFunction
 ) -> Iterator[tuple[bytes, Digest]]:
-    for node in message.directories:
-        yield node.name.encode(), parse_digest(node.digest, function)
+    nodes = message.directories
+    digests = parse_digests([node.digest for node in nodes], function)
+    for node, digest in zip(nodes, digests, strict=True):
+        yield node.name.encode(), digest
 
 
 def _properties(

@@ -8,7 +8,9 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from typing import Final
 
-from reapi_local.execute.filling import Filling, read_blob
+from reapi_local.errors import MissingInputs
+from reapi_local.execute.contents import read_whole
+from reapi_local.execute.filling import Filling
 from reapi_local.execute.input_tree import InputTrees, Tree
 from reapi_local.execute.layers import Layer, Layers, Pins
 from reapi_local.execute.plan import LayerPlan, plan_layers
@@ -82,7 +84,10 @@ class InputRoots:
         file = next((file for file in folder.files() if file.name == segments[-1]), None)
         if file is None or file.digest.size_bytes > LARGEST_READ_BYTES:
             return None
-        return await read_blob(self._blobs, file.digest, run)
+        contents = await read_whole(self._blobs, (file.digest,), run)
+        if not contents:
+            raise MissingInputs((file.digest,))
+        return contents[file.digest]
 
     def _recall(self, root: Digest, pins: Pins) -> bool:
         """Pin the layers of a root met lately, if all are still there."""

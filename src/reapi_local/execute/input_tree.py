@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from typing import Final, NamedTuple
 
 from reapi_local.errors import InvalidRequest, MissingInputs
+from reapi_local.execute.contents import read_whole
 from reapi_local.execute.folder import Folder, parse_folder
 from reapi_local.protocol.digest import Digest, without_empty
 from reapi_local.store.threads import in_thread
@@ -18,6 +20,7 @@ MOST_ENTRIES: Final = 1_000_000
 _MOST_REMEMBERED: Final = 200_000
 _LARGEST_DIRECTORY_BYTES: Final = 128 * 1024 * 1024
 _INLINE_PARSE_BYTES: Final = 64 * 1024
+_INLINE_COUNT: Final = 1000
 _AT_ONCE: Final = 256
 
 
@@ -60,7 +63,8 @@ class InputTrees:
             )
         if missing:
             raise MissingInputs([*missing, *await self._missing_files(folders.values(), run)])
-        size = _count_entries(root, folders, self._most_entries)
+        count = partial(_count_entries, root, folders, self._most_entries)
+        size = await in_thread(count) if len(folders) > _INLINE_COUNT else count()
         self._check(root, size)
         return Tree(root, folders, size)
 
@@ -90,7 +94,7 @@ class InputTrees:
         for digest in digests:
             if digest.size_bytes > _LARGEST_DIRECTORY_BYTES:
                 raise InvalidRequest(f"{digest} is too large for a Directory")
-        return await self._blobs.read_many(digests, run)
+        return await read_whole(self._blobs, digests, run)
 
     async def _missing_files(self, folders: Iterable[Folder], run: str) -> list[Digest]:
         files = dict.fromkeys(file.digest for folder in folders for file in folder.files())
@@ -120,12 +124,12 @@ def _count_entries(root: Digest, folders: Mapping[Digest, Folder], most: int) ->
     waiting = [root]
     while waiting:
         folder = folders[waiting[-1]]
-        children = [child for _, child in folder.children]
-        if uncounted := set(children).difference(counts):
+        uncounted = {child for _, child in folder.children if child not in counts}
+        if uncounted:
             waiting += uncounted
-            continue
-        count = folder.size + sum(counts[child] - 1 for child in children)
-        counts[waiting.pop()] = min(count, most + 1)
+        else:
+            count = 1 + folder.size + sum([counts[child] for _, child in folder.children])
+            counts[waiting.pop()] = min(count, most + 1)
     return counts[root]
 
 
@@ -146,7 +150,11 @@ class _RememberedFolders:
 
     def add(self, digest: Digest, folder: Folder) -> None:
         if digest not in self._folders:
-            self._size += folder.size
+            self._size += _weight(folder)
         self._folders[digest] = folder
         while self._size > _MOST_REMEMBERED:
-            self._size -= self._folders.popitem(last=False)[1].size
+            self._size -= _weight(self._folders.popitem(last=False)[1])
+
+
+def _weight(folder: Folder) -> int:
+    return 1 + folder.size + len(folder.children)

@@ -61,12 +61,18 @@ class Runner:
         self._worker = socket.gethostname()
 
     async def run(
-        self, job: Job, queued_at: float, stop: Stop, started: Callable[[], None]
+        self,
+        job: Job,
+        queued_at: float,
+        stop: Stop,
+        started: Callable[[], None],
+        ended: Callable[[], None],
     ) -> re_pb2.ExecuteResponse:
         """Run the job to its end and keep its result if it is one to keep.
 
         ``queued_at`` in seconds since the epoch. ``started`` is called when the process is about
-        to start, its inputs being there.
+        to start, its inputs being there, and ``ended`` when it has ended, its outputs not being
+        stored yet.
 
         Raises:
             MissingInputs: blobs of the input root aren't in the store.
@@ -82,6 +88,7 @@ class Runner:
             launch = replace(job.launch, layers=layers)
             started()
             async with self._sandbox.run(launch, stop.event) as outcome:
+                ended()
                 _describe(metadata, outcome)
                 self._stamp(metadata.output_upload_start_timestamp)
                 result, blobs = await self._collect(job, outcome)

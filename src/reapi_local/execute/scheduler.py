@@ -18,14 +18,16 @@ from reapi_local.store.types import ActionKey
 
 @dataclass(frozen=True)
 class Start:
-    """Carry the task out; report :meth:`Scheduler.started` and :meth:`Scheduler.finished`."""
+    """Carry the task out; report :meth:`Scheduler.started`, :meth:`Scheduler.ended` if its process
+    did end, and :meth:`Scheduler.finished`.
+    """
 
     task: Task
 
 
 @dataclass(frozen=True)
 class Kill:
-    """End a task that executes. It keeps its slot until it is reported to have finished."""
+    """End a task that executes. It keeps its slot until it is reported to have ended."""
 
     task: Task
     why: Reason
@@ -51,6 +53,9 @@ class Scheduler:
     Equal actions share one task: it starts when the first of its operations gets its turn, and is
     killed when the last has gone. One that is being killed is joined no more.
 
+    While the outputs of a task are stored, another has its slot: so long as there are no more than
+    ``max_storing`` of them.
+
     ``grace_seconds``, ``keep_seconds`` and ``max_kept``: see :class:`Operations`.
     """
 
@@ -58,12 +63,14 @@ class Scheduler:
         self,
         slots: int,
         *,
+        max_storing: int = 2,
         max_queued: int = 100_000,
         grace_seconds: float = 10.0,
         keep_seconds: float = 600.0,
         max_kept: int = 10_000,
     ) -> None:
-        self._slots, self._max_queued = slots, max_queued
+        self._slots, self._max_storing, self._max_queued = slots, max_storing, max_queued
+        self._occupied = 0
         self._operations = Operations(
             grace_seconds=grace_seconds, keep_seconds=keep_seconds, max_kept=max_kept
         )
@@ -156,11 +163,16 @@ class Scheduler:
         if not flight.is_killed:
             flight.deadline = now + task.timeout
 
+    def ended(self, task: Task, now: float) -> list[Effect]:
+        """The task's process has ended; its outputs are still to be stored."""
+        self._vacate(self._executing[task])
+        return self._fill_slots(now)
+
     def finished(self, task: Task, outcome: object, now: float) -> list[Effect]:
-        """The task has ended, and its slot is free."""
+        """The task is done, whether or not a process of it ever ran."""
         flight = self._executing.pop(task)
         self._drop(task)
-        self._queue.release(flight.served)
+        self._vacate(flight)
         completed = [self._operations.complete(name, outcome, now) for name in flight.operations]
         return [*map(Notify, completed), *self._fill_slots(now)]
 
@@ -189,7 +201,7 @@ class Scheduler:
     def _admit(self, task: Task | None) -> None:
         if self._draining:
             raise Draining("the server is stopping; try again when it is back")
-        waits = task not in self._executing and len(self._executing) >= self._slots
+        waits = task not in self._executing and not self._may_start()
         if waits and len(self._queue) >= self._max_queued:
             raise QueueFull(
                 f"{len(self._queue)} actions wait already and no more may; try again later, or ask "
@@ -198,14 +210,26 @@ class Scheduler:
 
     def _fill_slots(self, now: float) -> list[Effect]:
         effects: list[Effect] = []
-        while self._queue and len(self._executing) < self._slots:
+        while self._queue and self._may_start():
             first = self._queue.first()
             self._queue.serve(first.run)
             effects += self._start(first.task, first.run, now)
         return effects
 
+    def _may_start(self) -> bool:
+        in_flight = len(self._executing)
+        return self._occupied < self._slots and in_flight < self._slots + self._max_storing
+
+    def _vacate(self, flight: _Flight) -> None:
+        if flight.has_slot:
+            flight.has_slot, flight.deadline = False, inf
+            self._occupied -= 1
+            self._queue.release(flight.served)
+
     def _start(self, task: Task, served: str, now: float) -> list[Effect]:
         flight = self._executing[task] = self._flights[task]
+        flight.has_slot = True
+        self._occupied += 1
         flight.started_at, flight.served = now, served
         for name in flight.operations:
             self._queue.remove(self._operations.get(name))
@@ -242,8 +266,10 @@ class Scheduler:
     def check_invariants(self) -> None:
         """Raises AssertionError when a promise of this class is broken."""
         self._operations.check_invariants()
-        assert len(self._executing) <= self._slots
-        assert not self._queue or len(self._executing) == self._slots, "a slot is idle"
+        occupied = [flight for flight in self._executing.values() if flight.has_slot]
+        assert self._occupied == len(occupied) <= self._slots
+        assert len(self._executing) <= self._slots + self._max_storing
+        assert not self._queue or not self._may_start(), "a slot is idle"
         live = [o for o in self._operations.all() if o.stage != Stage.COMPLETED]
         assert sum(len(flight.operations) for flight in self._flights.values()) == len(live)
         for operation in live:
@@ -257,7 +283,7 @@ class Scheduler:
         for key, task in self._shared.items():
             assert task.key == key
             assert not self._flights[task].is_killed
-        served = Counter(flight.served for flight in self._executing.values())
+        served = Counter(flight.served for flight in occupied)
         self._queue.check_invariants([o for o in live if o.stage == Stage.QUEUED], served)
 
 
@@ -266,11 +292,12 @@ class _Flight:
     """A task in flight.
 
     ``operations``: the live ones, in the order they came. ``served``: the run whose turn it was
-    when the task started.
+    when the task started. ``has_slot``: from then until its process ended.
     """
 
     operations: dict[str, None] = field(default_factory=dict)
     started_at: float | None = None
     served: str = ""
+    has_slot: bool = False
     deadline: float = inf
     is_killed: bool = False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import itertools
 import logging
 import os
@@ -82,13 +83,9 @@ class ActionDirs:
         """Which limits are reached where that is, by their names in ``Limits``."""
         return self._medium.used_up(descriptor)
 
-    def refuse(self) -> None:
-        """Give no more."""
-        self._refusing = True
-
     async def close(self) -> None:
         """Give no more, wait for those in use, and remove all. More than once does no harm."""
-        self.refuse()
+        self._refusing = True
         for _ in range(self._count):
             await self._turn.acquire()
         try:
@@ -113,7 +110,7 @@ class ActionDirs:
                 try:
                     await in_thread(self._make, path, layers)
                 except OSError as error:
-                    raise SandboxBroken(f"can't make the input root: {error}") from error
+                    raise SandboxBroken(_why_not_made(error)) from error
                 with ExitStack() as descriptors:
                     yield _opened(path, descriptors)
             finally:
@@ -145,6 +142,15 @@ class ActionDirs:
             for name in os.listdir(self._directory):
                 self._medium.unmount(os.path.join(self._directory, name))
         remove(self._directory)
+
+
+def _why_not_made(error: OSError) -> str:
+    if error.errno == errno.ENOSPC:
+        return (
+            "there is no room for a copy of the action's inputs; make room on the disk, or raise "
+            "scratch_size and scratch_inodes, towards which they count"
+        )
+    return f"can't make the action's input root: {error}"
 
 
 def _opened(path: str, descriptors: ExitStack) -> ActionDir:

@@ -85,11 +85,13 @@ class BubblewrapSandbox(SupervisedSandbox):
         """What doesn't hold."""
         notes = []
         if self._limits.memory_bytes:
-            notes.append("bubblewrap doesn't limit memory, so action_memory has no effect")
+            notes.append("bubblewrap can't limit memory, so action_memory has no effect")
+        if self._limits.cpu_seconds:
+            notes.append("under bubblewrap action_cpu_seconds holds for each process by itself")
         if not self._is_root:
             notes.append(
-                "bubblewrap doesn't limit what actions write, so scratch_size and scratch_inodes"
-                " have no effect"
+                "bubblewrap can't limit what an ordinary user's actions write, so scratch_size "
+                "and scratch_inodes have no effect"
             )
         return tuple(notes)
 

@@ -31,7 +31,7 @@ class ProcessGroupSandbox(SupervisedSandbox):
 
     notes: Final = (
         "the process group contains nothing: actions may do whatever the server's user may",
-        "of the limits on actions, only those of CPU time and file size hold",
+        "of the limits only action_file_size and, process by process, action_cpu_seconds hold",
     )
 
     def __init__(

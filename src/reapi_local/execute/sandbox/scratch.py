@@ -8,7 +8,6 @@ from __future__ import annotations
 import errno
 import os
 import shutil
-import stat
 import subprocess
 from collections.abc import Sequence
 from contextlib import suppress
@@ -63,10 +62,10 @@ def _copy_entry(entry: os.DirEntry[str], target: str) -> None:
         os.symlink(os.readlink(entry.path), target)
         os.utime(target, ns=_times(entry.stat(follow_symlinks=False)), follow_symlinks=False)
         return
+    if not entry.is_file(follow_symlinks=False):
+        raise OSError(f"{entry.path} is neither a file nor a directory nor a symlink")
     with open(entry.path, "rb", buffering=0) as source, open(target, "xb", buffering=0) as copy:
         status = os.fstat(source.fileno())
-        if not stat.S_ISREG(status.st_mode):
-            raise OSError(f"{entry.path} is neither a file nor a directory nor a symlink")
         _copy_data(source.fileno(), copy.fileno())
         os.fchmod(copy.fileno(), _permissions(status))
         os.utime(copy.fileno(), ns=_times(status))

@@ -25,6 +25,7 @@ class SupervisedSandbox(ABC):
     def __init__(self, limits: Limits, dirs: ActionDirs) -> None:
         self._limits, self._dirs = limits, dirs
         self._running: set[asyncio.Task[Report]] = set()
+        self._is_closed = False
 
     @property
     def root(self) -> str:
@@ -44,7 +45,7 @@ class SupervisedSandbox(ABC):
 
     async def close(self) -> None:
         """Waits for callers to leave :meth:`run`, so it isn't for one of them to call."""
-        self._dirs.refuse()
+        self._is_closed = True
         for task in self._running:
             task.cancel()
         await self._dirs.close()
@@ -53,6 +54,8 @@ class SupervisedSandbox(ABC):
     async def run(self, launch: Launch, stop: asyncio.Event) -> AsyncIterator[Outcome]:
         async with self._dirs.taken(launch.layers) as place:
             command, process = await self._start_with(launch, place)
+            if self._is_closed:
+                raise SandboxBroken(STOPPING)
             report = await self._report(supervise(command, process, place, stop))
             used_up = self._dirs.used_up(place.root)
             yield _outcome(report, process, place, self._limits, used_up)
