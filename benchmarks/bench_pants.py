@@ -26,7 +26,7 @@ _WRITES = re.compile(r"remote_cache_write_successes: (\d+)")
 
 def measure(options: argparse.Namespace) -> list[Result]:
     """On a repository made for it; what is compared alternates."""
-    with _repository(Path(options.scratch), options.pants) as repository:
+    with pants_repository(Path(options.scratch), options.pants) as repository:
         cold = _cold_builds(repository, options.processes, options.rounds)
         return [*cold, *_warm_up(repository, options.rounds)]
 
@@ -35,11 +35,11 @@ class Repository:
     """A repository with the plugin of this checkout, wired to a server of its own."""
 
     def __init__(self, root: Path, pants: str, data_dir: Path) -> None:
-        self.root, self._pants, self._data_dir = root, pants, data_dir
+        self.root, self._pants, self.data_dir = root, pants, data_dir
 
     @property
     def server(self) -> Serving:
-        return found(self._data_dir)
+        return found(self.data_dir)
 
     def run(self, *arguments: str) -> tuple[float, str]:
         """Seconds, and what was logged."""
@@ -71,17 +71,20 @@ class Repository:
 
 
 @contextmanager
-def _repository(scratch: Path, pants: str) -> Iterator[Repository]:
+def pants_repository(
+    scratch: Path, pants: str, backend: str = "pants.backend.shell", more: str = ""
+) -> Iterator[Repository]:
+    """In a new directory, its server started. ``more``: the end of pants.toml."""
     root, data_dir = scratch / "repository", scratch / "data"
-    root.mkdir()
+    root.mkdir(parents=True)
     release = re.search(
         r"^pants_version = .+$", (CHECKOUT / "pants.toml").read_text(), re.MULTILINE
     )
     (root / "pants.toml").write_text(
         f"[GLOBAL]\n{release[0] if release else ''}\n"
         f'pythonpath = ["{CHECKOUT / "pants-plugins"}"]\n'
-        'backend_packages = ["pants.backend.shell", "reapi_local_plugin"]\n'
-        f'[reapi]\nserver_python = "{sys.executable}"\ndata_dir = "{data_dir}"\n'
+        f'backend_packages = ["{backend}", "reapi_local_plugin"]\n'
+        f'[reapi]\nserver_python = "{sys.executable}"\ndata_dir = "{data_dir}"\n{more}'
     )
     repository = Repository(root, pants, data_dir)
     try:

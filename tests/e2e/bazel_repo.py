@@ -313,7 +313,9 @@ class _Forwarding(grpc.GenericRpcHandler):  # type: ignore[type-arg]  # generic 
 
         def forward(requests: Iterable[bytes], context: grpc.ServicerContext) -> Iterator[bytes]:
             try:
-                for answer in call(requests, metadata=[*headers, self._authorization]):
+                answers = call(requests, metadata=[*headers, self._authorization])
+                context.add_callback(answers.cancel)  # when the client goes away
+                for answer in answers:
                     self._heard(method, answer)
                     yield answer
             except grpc.RpcError as error:

@@ -225,7 +225,7 @@ def test_a_build_without_downloads_executes_what_changed(shop: Shop, first: Buil
 
 
 def test_a_failing_action_is_explained_and_not_cached(shop: Shop, first: Build) -> None:
-    for base in ("fails", "fails again"):
+    for base in ("fails", "fails-again"):
         failed = shop.run(base, "build", "//trouble:fails")
         assert failed.status == BUILD_FAILED
         assert len(failed.ran) == 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
 import subprocess
 import tempfile
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
@@ -60,13 +61,27 @@ async def is_cached(roots: InputRoots, store: MemoryStore, wanted: Directory) ->
         return False
 
 
-async def test_the_least_recently_used_goes_first(store: MemoryStore, tmp_path: Path) -> None:
-    async with input_roots(store, tmp_path, max_bytes=400 * KIB) as roots:
-        for number in (1, 2, 3, 1, 4, 1, 5):
-            async with roots.hold(put(store, tree(number))):
-                pass
-        cached = [n for n in (1, 2, 3, 4, 5) if await is_cached(roots, store, tree(n))]
-        assert cached == [1, 4, 5]
+async def make(roots: InputRoots, store: MemoryStore, *numbers: int) -> None:
+    for number in numbers:
+        async with roots.hold(put(store, tree(number))):
+            pass
+
+
+@pytest.mark.parametrize("restarts", [False, True])
+async def test_the_least_recently_used_goes_first(
+    store: MemoryStore, tmp_path: Path, restarts: bool
+) -> None:
+    async with AsyncExitStack() as stack:
+        roots = await stack.enter_async_context(input_roots(store, tmp_path, max_bytes=400 * KIB))
+        await make(roots, store, 1, 2, 3)
+        if restarts:
+            await stack.aclose()
+            roots = await stack.enter_async_context(
+                input_roots(store, tmp_path, max_bytes=400 * KIB)
+            )
+        await make(roots, store, 1, 4)
+        cached = [n for n in (1, 2, 3, 4) if await is_cached(roots, store, tree(n))]
+        assert cached == [1, 3, 4]
         await roots.layers.settle()
         assert disk_bytes(tmp_path) <= roots.layers.used_bytes <= 400 * KIB
 
@@ -93,18 +108,16 @@ async def test_a_smaller_limit_counts_from_the_next_start(
     store: MemoryStore, tmp_path: Path
 ) -> None:
     async with input_roots(store, tmp_path) as roots:
-        for number in range(5):
-            async with roots.hold(put(store, tree(number))):
-                pass
+        await make(roots, store, 0, 1, 2, 3, 4)
     async with input_roots(store, tmp_path, max_bytes=300 * KIB) as roots:
         await roots.layers.settle()
         assert disk_bytes(tmp_path) <= roots.layers.used_bytes <= 300 * KIB
         assert await is_cached(roots, store, tree(4))
 
 
-async def make(store: MemoryStore, directory: Path, owner: int | None = None) -> None:
-    async with input_roots(store, directory, owner=owner) as roots, roots.hold(put(store, tree(1))):
-        pass
+async def make_one(store: MemoryStore, directory: Path) -> None:
+    async with input_roots(store, directory) as roots:
+        await make(roots, store, 1)
 
 
 async def cached_after_restart(
@@ -116,7 +129,7 @@ async def cached_after_restart(
 
 
 async def test_layers_outlive_a_restart_of_the_server(store: MemoryStore, tmp_path: Path) -> None:
-    await make(store, tmp_path)
+    await make_one(store, tmp_path)
     assert await cached_after_restart(store, tmp_path)
 
 
@@ -126,7 +139,7 @@ async def test_a_restart_of_the_machine_drops_what_it_may_have_torn(
     boot = tmp_path / "boot_id"
     monkeypatch.setattr(layers_module, "_BOOT_ID", str(boot))
     boot.write_text("one\n")
-    await make(store, tmp_path / "roots")
+    await make_one(store, tmp_path / "roots")
     assert await cached_after_restart(store, tmp_path / "roots")
     boot.write_text("another\n")
     assert not await cached_after_restart(store, tmp_path / "roots")
@@ -137,12 +150,24 @@ async def test_where_restarts_of_the_machine_can_t_be_told_nothing_is_kept(
     store: MemoryStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(layers_module, "_BOOT_ID", str(tmp_path / "none"))
-    await make(store, tmp_path / "roots")
+    await make_one(store, tmp_path / "roots")
     assert not await cached_after_restart(store, tmp_path / "roots")
 
 
+async def test_a_layer_that_somebody_deleted_is_made_again(
+    store: MemoryStore, tmp_path: Path
+) -> None:
+    await make_one(store, tmp_path)
+    for layer in layers_on_disk(tmp_path):
+        shutil.rmtree(layer)
+    async with input_roots(store, tmp_path) as roots:
+        assert roots.layers.used_bytes == 0
+        async with roots.hold(put(store, tree(1))) as layers:
+            assert union(layers) == described(tree(1))
+
+
 async def test_files_that_belong_to_others_are_dropped(store: MemoryStore, tmp_path: Path) -> None:
-    await make(store, tmp_path)
+    await make_one(store, tmp_path)
     assert not await cached_after_restart(store, tmp_path, owner=os.geteuid())
 
 
@@ -195,8 +220,7 @@ def disk(tmp_path: Path) -> Iterator[Path]:
 
 async def assert_refused_without_a_trace(store: MemoryStore, disk: Path, wanted: Directory) -> None:
     async with input_roots(store, disk / "roots") as roots:
-        async with roots.hold(put(store, tree(1))):
-            pass
+        await make(roots, store, 1)
         used, on_disk = roots.layers.used_bytes, disk_bytes(disk / "roots")
         with pytest.raises(StorageFull):
             async with roots.hold(put(store, wanted)):

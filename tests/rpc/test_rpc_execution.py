@@ -385,6 +385,17 @@ async def test_an_action_that_nobody_waits_for_is_ended(tmp_path: Path, gate: Ga
         assert await visitor.is_gone()
 
 
+async def test_a_success_that_ran_into_a_limit_says_so_and_isn_t_cached(tmp_path: Path) -> None:
+    async with serving(tmp_path, "grpcio", execution="on", scratch_size=1_000_000) as worker:
+        client = worker.client
+        action = await shell(client, "head -c 2000000 /dev/zero >zeros; exit 0")
+        response = (await execute(client, action, inline_stderr=True)).response
+        assert response.result.exit_code == 0
+        assert "scratch_size" in response.message
+        assert b"scratch_size" in response.result.stderr_raw
+        assert not await cached(client, action)
+
+
 async def test_the_more_urgent_goes_first(tmp_path: Path, gate: Gate) -> None:
     async with serving(tmp_path, "grpcio", execution="on", slots=1) as worker:
         client = worker.client

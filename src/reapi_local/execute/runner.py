@@ -175,7 +175,7 @@ class Runner:
                 status_pb2.Status(code=int(stop.error.code), message=str(stop.error))
             )
         store = [self._store_small(blobs, job.caller.run)]
-        if result.exit_code == 0 and not outcome.stopped and not job.action.do_not_cache:
+        if _is_worth_keeping(outcome) and not job.action.do_not_cache:
             stored = StoredResult(
                 result=result.SerializeToString(deterministic=True),
                 written_at=self._clock.now(),
@@ -186,6 +186,11 @@ class Runner:
             store.append(self._results.put(job.key, stored))
         await asyncio.gather(*store)
         return response
+
+
+def _is_worth_keeping(outcome: Outcome) -> bool:
+    """One that ran into a limit and still succeeded may do so without a part of its output."""
+    return outcome.exit_code == 0 and not outcome.stopped and not outcome.breaches
 
 
 def _describe(metadata: re_pb2.ExecutedActionMetadata, outcome: Outcome) -> None:

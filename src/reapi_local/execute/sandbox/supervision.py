@@ -11,14 +11,14 @@ import sys
 from collections.abc import Sequence
 from contextlib import ExitStack, suppress
 from itertools import chain
+from pathlib import Path
 from typing import Final, TypedDict
 
-import reapi_local
 from reapi_local.execute.sandbox.action_dirs import ActionDir
 from reapi_local.execute.types import Limits, SandboxBroken
 from reapi_local.store.threads import in_thread
 
-PACKAGES: Final = os.path.dirname(os.path.dirname(os.path.abspath(reapi_local.__file__)))
+PACKAGES: Final = str(Path(__file__).resolve().parents[3])
 """The directory that this package is imported from."""
 
 INTERPRETER: Final = os.path.realpath(getattr(sys, "_base_executable", sys.executable))
