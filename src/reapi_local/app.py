@@ -200,7 +200,8 @@ class App:
     async def check(self, instance: str) -> list[dict[str, Any]]:
         """Round trips over a connection of its own."""
         address = f"{_bracketed(_reachable(self._config.host))}:{self.grpc_port}"
-        proofs = await Checker(address, self._remembered.token, instance).run()
+        sandbox = (await self._execution.describe())["sandbox"]
+        proofs = await Checker(address, self._remembered.token, instance, sandbox).run()
         return [asdict(proof) for proof in proofs]
 
     def _write_state(self, pid: int | None) -> None:

@@ -48,10 +48,13 @@ class _Failed(Exception):
 
 
 class Checker:
-    """Talks to ``address`` (host:port) as a client of ``instance`` with ``token``."""
+    """Talks to ``address`` (host:port) as a client of ``instance`` with ``token``.
 
-    def __init__(self, address: str, token: str, instance: str) -> None:
-        self._address, self._instance = address, instance
+    ``sandbox``: the name of the one that actions run in.
+    """
+
+    def __init__(self, address: str, token: str, instance: str, sandbox: str) -> None:
+        self._address, self._instance, self._sandbox = address, instance, sandbox
         self._anonymous = ((_METADATA_HEADER, _OURSELVES.SerializeToString()),)
         self._headers = (*self._anonymous, ("authorization", f"Bearer {token}"))
         self._content = secrets.token_bytes(64)
@@ -174,7 +177,7 @@ class Checker:
         if response.status.code:
             raise _Failed(response.status.message, _AFRESH)
         _expect(response.result.stdout_raw, f"{word}\n".encode())
-        return "a program was run in the sandbox"
+        return f"a program was run, sandbox: {self._sandbox}"
 
     async def _token_is_needed(self) -> str:
         request = re_pb2.GetCapabilitiesRequest(instance_name=self._instance)
