@@ -14,7 +14,7 @@ from statistics import median, quantiles
 from input_root import InputRoot, Inputs
 from report import Result
 
-from reapi_local.execute.input_roots import InputRoots
+from reapi_local.execute.inputs.roots import InputRoots
 from reapi_local.execute.sandbox.identity import ACTION_USER
 from reapi_local.execute.sandbox.slots import SlotSandbox
 from reapi_local.execute.types import Launch, Limits

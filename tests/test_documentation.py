@@ -9,6 +9,7 @@ import pytest
 
 from reapi_local.cli import make_parser
 from reapi_local.config import SETTINGS
+from reapi_local.execute.sandbox import secrets
 from reapi_local_plugin.launcher import cli as launcher_cli
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -19,6 +20,10 @@ def listed_first(page: str) -> set[str]:
     """The words in the first column of the page's tables."""
     text = (ROOT / "docs" / "reference" / page).read_text(encoding="utf-8")
     return set(re.findall(r"^\| `(?:pants )?([\w-]+)` \|", text, re.MULTILINE))
+
+
+def quoted(text: str) -> set[str]:
+    return set(re.findall(r"`([^`\n]+)`", text))
 
 
 def test_every_setting_of_the_server_is_documented_and_no_other() -> None:
@@ -42,6 +47,15 @@ def test_every_option_of_the_plugin_is_documented_and_no_other() -> None:
 def test_every_command_and_goal_is_documented_and_no_other() -> None:
     goals = {"reapi-up", "reapi-check", "reapi-down"}
     assert listed_first("commands.md") == goals | set(launcher_cli._COMMANDS)
+
+
+def test_what_is_hidden_from_actions_is_documented_and_nothing_else() -> None:
+    page = (ROOT / "docs" / "reference" / "sandbox.md").read_text(encoding="utf-8")
+    hidden, _, rest = page.partition("## What is hidden")[2].partition("\n## ")
+    introduction, _, tables = hidden.partition("\n| ")
+    assert quoted(tables) == {*secrets.SECRET_DIRECTORIES, *secrets.SECRET_FILES}
+    assert quoted(introduction) == {*secrets.DAEMONS, "/run", "/var/run"}
+    assert set(secrets.TOOLCHAINS) <= quoted(rest)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))

@@ -94,7 +94,7 @@ def _add_execution(add: Callable[..., object]) -> None:
     add("--scratch-inodes", metavar="N", help="files it may make (default 1000000)")
     add("--action-memory", metavar="SIZE", help="memory it may use (default: no limit)")
     add("--action-processes", metavar="N", help="processes it may have (default 4096)")
-    add("--action-cpu-seconds", metavar="N", help="CPU each process may use (default: no limit)")
+    add("--action-cpu-seconds", metavar="N", help="CPU it may use (default: no limit)")
     add("--action-file-size", metavar="SIZE", help="largest file (default: no limit)")
 
 

@@ -15,7 +15,7 @@ from reapi_local.clock import Clock
 from reapi_local.config import Config
 from reapi_local.errors import Unsupported
 from reapi_local.execute.engine import Engine
-from reapi_local.execute.input_roots import InputRoots
+from reapi_local.execute.inputs.roots import InputRoots
 from reapi_local.execute.job import Policy, Preparation
 from reapi_local.execute.runner import Runner
 from reapi_local.execute.sandbox.bubblewrap import BubblewrapSandbox

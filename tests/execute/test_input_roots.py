@@ -28,7 +28,7 @@ from execute.trees import (
     union,
 )
 from reapi_local.errors import MissingInputs
-from reapi_local.execute.folder import HEAVY_BYTES
+from reapi_local.execute.inputs.folder import HEAVY_BYTES
 from reapi_local.protocol.digest import digest_of
 from reapi_local.store.memory import MemoryStore
 from store.helpers import generation_store

@@ -25,7 +25,7 @@ from execute.trees import (
     put,
     union,
 )
-from reapi_local.execute.input_roots import InputRoots
+from reapi_local.execute.inputs.roots import InputRoots
 from reapi_local.store.memory import MemoryStore
 
 REPEATABLE = settings(derandomize=True, deadline=None, database=None, max_examples=60)

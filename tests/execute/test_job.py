@@ -14,7 +14,7 @@ from google.protobuf.duration_pb2 import Duration
 
 from reapi_local.errors import InvalidRequest, MissingInputs
 from reapi_local.execute.clients.pants import WRAPPER
-from reapi_local.execute.input_roots import InputRoots
+from reapi_local.execute.inputs.roots import InputRoots
 from reapi_local.execute.job import Caller, Job, Policy, Preparation
 from reapi_local.execute.types import HOME, Launch, Outcome, SandboxBroken
 from reapi_local.proto import remote_execution_pb2 as re_pb2

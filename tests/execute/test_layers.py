@@ -30,13 +30,13 @@ from execute.trees import (
     union,
 )
 from reapi_local.errors import MissingInputs, StorageFull
-from reapi_local.execute import layers as layers_module
-from reapi_local.execute.input_roots import InputRoots
+from reapi_local.execute.inputs import layers as layers_module
+from reapi_local.execute.inputs.roots import InputRoots
 from reapi_local.protocol.digest import Digest, digest_of
 from reapi_local.store.memory import MemoryStore
 from reapi_local.store.types import BlobReader
 
-WARNINGS = "reapi_local.execute.layers"
+WARNINGS = "reapi_local.execute.inputs.layers"
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ import pytest
 
 from execute.collected import ANY, SHA256, File, fill, noise, open_files, opened, parsed
 from reapi_local.clock import SystemClock
-from reapi_local.execute.input_roots import InputRoots
+from reapi_local.execute.inputs.roots import InputRoots
 from reapi_local.execute.job import Caller, Job
 from reapi_local.execute.outputs import IN_MEMORY_BYTES, LargeFile, Outputs
 from reapi_local.execute.runner import Runner, Stop

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from execute.trees import MIB, Directory, Entry, File, blobs_of, project, put
-from reapi_local.execute.input_tree import InputTrees
-from reapi_local.execute.plan import MOST_LAYERS, LayerPlan, plan_layers
+from reapi_local.execute.inputs.plan import MOST_LAYERS, LayerPlan, plan_layers
+from reapi_local.execute.inputs.tree import InputTrees
 from reapi_local.proto import remote_execution_pb2 as re_pb2
 from reapi_local.protocol.digest import Digest, digest_of
 from reapi_local.store.memory import MemoryStore

@@ -9,8 +9,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Union
 
-from reapi_local.execute.folder import MTIME_NS
-from reapi_local.execute.input_roots import InputRoots
+from reapi_local.execute.inputs.folder import MTIME_NS
+from reapi_local.execute.inputs.roots import InputRoots
 from reapi_local.proto import remote_execution_pb2 as re_pb2
 from reapi_local.protocol.digest import Digest, digest_of
 from reapi_local.store.memory import MemoryStore

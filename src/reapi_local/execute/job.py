@@ -10,7 +10,7 @@ from typing import Final
 
 from reapi_local.errors import InvalidRequest, MissingInputs
 from reapi_local.execute.clients import pants
-from reapi_local.execute.input_roots import InputRoots
+from reapi_local.execute.inputs.roots import InputRoots
 from reapi_local.execute.types import HOME, Launch, Sandbox
 from reapi_local.protocol.command import ParsedAction, ParsedCommand, parse_action, parse_command
 from reapi_local.protocol.digest import Digest

@@ -17,7 +17,7 @@ from google.rpc import status_pb2
 
 from reapi_local.clock import Clock
 from reapi_local.errors import BadOutput, ReapiError
-from reapi_local.execute.input_roots import InputRoots
+from reapi_local.execute.inputs.roots import InputRoots
 from reapi_local.execute.job import Job
 from reapi_local.execute.outputs import IN_MEMORY_BYTES, LargeFile, Outputs, digest_of_file
 from reapi_local.execute.types import Outcome, Sandbox

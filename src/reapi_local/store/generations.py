@@ -21,7 +21,7 @@ from reapi_local.store.generation import Generation
 from reapi_local.store.index import Batch, Table
 from reapi_local.store.large_files import is_large
 from reapi_local.store.leases import Leases
-from reapi_local.store.reading import BytesReader, FileReader, check_range
+from reapi_local.store.reading import BytesReader, FileReader, check_range, read_to_end
 from reapi_local.store.rotation import COMMIT_BYTES, Limits, cost_bytes
 from reapi_local.store.space import Space
 from reapi_local.store.stack import Stack
@@ -75,7 +75,7 @@ class GenerationStore:
                 continue
             try:
                 async with self.open_read(digest, run) as reader:
-                    found[digest] = await reader.read(digest.size_bytes)
+                    found[digest] = await read_to_end(reader)
             except BlobNotFound:
                 continue
         return found

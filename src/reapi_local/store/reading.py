@@ -4,10 +4,22 @@ from __future__ import annotations
 
 import os
 import sys
+from typing import Final
 
 from reapi_local.errors import OffsetOutOfRange
 from reapi_local.protocol.digest import Digest
 from reapi_local.store.threads import in_thread
+from reapi_local.store.types import BlobReader
+
+_CHUNK_BYTES: Final = 1024 * 1024
+
+
+async def read_to_end(reader: BlobReader) -> bytes:
+    """All that is left. One read may bring less than there is: what the page cache holds."""
+    chunks = []
+    while chunk := await reader.read(_CHUNK_BYTES):
+        chunks.append(chunk)
+    return b"".join(chunks)
 
 
 class BytesReader:

@@ -1,10 +1,13 @@
 """Builds the file system that a slot's actions see, and moves the slot into it.
 
-/view       what an action sees: its chroot, read-only as a whole
-/.layers    all input layers, read-only; only the slot itself reaches what is outside /view
+/.layers    all input layers, read-only
 /.caches    all named caches
 /.scratch   where each action gets a file system for all that it writes
 /.proc      the host's: the kernel lets nobody mount /proc who doesn't see a whole one
+
+That is the slot's own. What an action sees is mounted over it, on the root itself: whoever starts
+in there finds nothing above, not even from a directory that an action in another slot opened and
+sent over a socket. A chroot to a place below would let that one out.
 """
 
 from __future__ import annotations
@@ -18,12 +21,16 @@ from reapi_local.execute.sandbox import syscalls
 from reapi_local.execute.sandbox.syscalls import NODEV, NOEXEC, NOSUID, READ_ONLY
 from reapi_local.execute.sandbox.wire import Settings
 
-VIEW: Final = "/view"
+VIEW: Final = "/.."
+"""What an action sees, its root, read-only as a whole. The slot's root is what that covers, and
+``..`` is the kernel's way from there to what is mounted on top."""
+
 LAYERS: Final = "/.layers"
 CACHES: Final = "/.caches"
 SCRATCH: Final = "/.scratch"
 HOST_PROC: Final = "/.proc"
 
+_VIEW_AS_BUILT: Final = "/.view"
 _OWN_FILES: Final = "/.files"
 _EMPTY_DIRECTORY: Final = _OWN_FILES + "/empty-directory"
 _EMPTY_FILE: Final = _OWN_FILES + "/empty-file"
@@ -47,7 +54,7 @@ def build(settings: Settings) -> None:
     _tmpfs(base)
     # The place is below a directory that the view shows, and must not be seen there.
     syscalls.make_unbindable(base)
-    for name in (LAYERS, CACHES, SCRATCH, HOST_PROC, VIEW, _OWN_FILES, "/.host"):
+    for name in (LAYERS, CACHES, SCRATCH, HOST_PROC, _VIEW_AS_BUILT, _OWN_FILES, "/.host"):
         os.mkdir(base + name)
     _tmpfs(base + _OWN_FILES)
     os.mkdir(base + _EMPTY_DIRECTORY)
@@ -57,8 +64,8 @@ def build(settings: Settings) -> None:
     syscalls.bind(settings["caches"], base + CACHES)
     syscalls.restrict(base + CACHES, NOSUID | NODEV)
     syscalls.bind("/proc", base + HOST_PROC)
-    _build_view(settings, base, base + VIEW)
-    _build_devices(base + VIEW + "/dev")
+    _build_view(settings, base, base + _VIEW_AS_BUILT)
+    _build_devices(base + _VIEW_AS_BUILT + "/dev")
     _move_to(base)
 
 
@@ -127,7 +134,9 @@ def _build_devices(directory: str) -> None:
         os.symlink(target, f"{directory}/{name}")
     options = "newinstance,ptmxmode=0666,mode=0620"
     syscalls.mount("devpts", directory + "/pts", "devpts", NOSUID | NOEXEC, options)
-    syscalls.restrict(directory, READ_ONLY, recursive=False)
+    # Terminals work all the same. An ordinary user owns ptmx, and all actions of a slot share it.
+    for place in (directory, directory + "/pts"):
+        syscalls.restrict(place, READ_ONLY, recursive=False)
 
 
 def _move_to(base: str) -> None:
@@ -136,6 +145,8 @@ def _move_to(base: str) -> None:
     os.chdir("/")
     syscalls.detach("/.host")
     os.rmdir("/.host")
+    syscalls.move(_VIEW_AS_BUILT, "/")
+    os.rmdir(_VIEW_AS_BUILT)
     syscalls.restrict("/", READ_ONLY, recursive=False)
 
 

@@ -25,6 +25,7 @@ NOSUID: Final = 2
 NODEV: Final = 4
 NOEXEC: Final = 8
 _MS_BIND: Final = 0x1000
+_MS_MOVE: Final = 0x2000
 _MS_REC: Final = 0x4000
 _MS_UNBINDABLE: Final = 1 << 17
 _MS_PRIVATE: Final = 1 << 18
@@ -78,6 +79,11 @@ def mount(
 def bind(source: str, target: str) -> None:
     """Show a file or directory, with all that is mounted below, at a second place."""
     mount(source, target, flags=_MS_BIND | _MS_REC)
+
+
+def move(source: str, target: str) -> None:
+    """Take a mount, with all below it, from one place to another."""
+    mount(source, target, flags=_MS_MOVE)
 
 
 def make_private() -> None:

@@ -9,11 +9,10 @@ from contextlib import asynccontextmanager, contextmanager
 from typing import Final
 
 from reapi_local.errors import MissingInputs
-from reapi_local.execute.contents import read_whole
-from reapi_local.execute.filling import Filling
-from reapi_local.execute.input_tree import InputTrees, Tree
-from reapi_local.execute.layers import Layer, Layers, Pins
-from reapi_local.execute.plan import LayerPlan, plan_layers
+from reapi_local.execute.inputs.filling import Filling
+from reapi_local.execute.inputs.layers import Layer, Layers, Pins
+from reapi_local.execute.inputs.plan import LayerPlan, plan_layers
+from reapi_local.execute.inputs.tree import InputTrees, Tree
 from reapi_local.protocol.digest import Digest
 from reapi_local.store.threads import in_thread
 from reapi_local.store.types import BlobStore
@@ -84,7 +83,7 @@ class InputRoots:
         file = next((file for file in folder.files() if file.name == segments[-1]), None)
         if file is None or file.digest.size_bytes > LARGEST_READ_BYTES:
             return None
-        contents = await read_whole(self._blobs, (file.digest,), run)
+        contents = await self._blobs.read_many((file.digest,), run)
         if not contents:
             raise MissingInputs((file.digest,))
         return contents[file.digest]

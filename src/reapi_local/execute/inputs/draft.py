@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 from typing import Final, NamedTuple
 
-from reapi_local.execute.folder import PLAIN, File
-from reapi_local.execute.plan import LayerPlan
+from reapi_local.execute.inputs.folder import PLAIN, File
+from reapi_local.execute.inputs.plan import LayerPlan
 
 RECORDS: Final = "records"
 

@@ -18,9 +18,9 @@ from dataclasses import dataclass
 from typing import Final
 
 from reapi_local.errors import StorageFull
-from reapi_local.execute.draft import RECORDS, Draft, Record
-from reapi_local.execute.plan import LayerPlan
-from reapi_local.execute.removal import Removal
+from reapi_local.execute.inputs.draft import RECORDS, Draft, Record
+from reapi_local.execute.inputs.plan import LayerPlan
+from reapi_local.execute.inputs.removal import Removal
 
 _log = logging.getLogger(__name__)
 _FORMAT: Final = 1

@@ -13,8 +13,8 @@ from typing import Final
 from zlib import crc32
 
 from reapi_local.errors import InvalidRequest
-from reapi_local.execute.folder import PLAIN, File, Part, Properties, Symlink
-from reapi_local.execute.input_tree import Tree
+from reapi_local.execute.inputs.folder import PLAIN, File, Part, Properties, Symlink
+from reapi_local.execute.inputs.tree import Tree
 
 MOST_LAYERS: Final = 100
 """Each layer makes a mount and every look-up a little slower, and their names must fit a page."""

@@ -8,8 +8,7 @@ from functools import partial
 from typing import Final, NamedTuple
 
 from reapi_local.errors import InvalidRequest, MissingInputs
-from reapi_local.execute.contents import read_whole
-from reapi_local.execute.folder import Folder, parse_folder
+from reapi_local.execute.inputs.folder import Folder, parse_folder
 from reapi_local.protocol.digest import Digest, without_empty
 from reapi_local.store.threads import in_thread
 from reapi_local.store.types import BlobStore
@@ -94,7 +93,7 @@ class InputTrees:
         for digest in digests:
             if digest.size_bytes > _LARGEST_DIRECTORY_BYTES:
                 raise InvalidRequest(f"{digest} is too large for a Directory")
-        return await read_whole(self._blobs, digests, run)
+        return await self._blobs.read_many(digests, run)
 
     async def _missing_files(self, folders: Iterable[Folder], run: str) -> list[Digest]:
         files = dict.fromkeys(file.digest for folder in folders for file in folder.files())

@@ -7,15 +7,15 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
 from reapi_local.errors import BlobNotFound, MissingInputs
-from reapi_local.execute.contents import CHUNK_BYTES, read_whole
-from reapi_local.execute.draft import Draft
-from reapi_local.execute.folder import HEAVY_BYTES, File
-from reapi_local.execute.plan import LayerPlan
+from reapi_local.execute.inputs.draft import Draft
+from reapi_local.execute.inputs.folder import HEAVY_BYTES, File
+from reapi_local.execute.inputs.plan import LayerPlan
 from reapi_local.protocol.digest import Digest, without_empty
 from reapi_local.store.large_files import disk_errors
 from reapi_local.store.threads import in_thread
 from reapi_local.store.types import BlobStore
 
+_CHUNK_BYTES: Final = 1024 * 1024
 _AT_ONCE: Final = 256
 _AT_ONCE_BYTES: Final = 1024 * 1024
 
@@ -55,7 +55,7 @@ class Filling:
 
     async def _read(self, batch: Sequence[_Place]) -> Mapping[Digest, bytes]:
         digests = dict.fromkeys(file.digest for _, _, file in batch)
-        contents = await read_whole(self._blobs, digests, self._run)
+        contents = await self._blobs.read_many(list(digests), self._run)
         missing = [digest for digest in digests if digest not in contents]
         if missing:
             raise MissingInputs(missing)
@@ -67,7 +67,7 @@ class Filling:
                 with disk_errors():
                     fd = await in_thread(draft.create, path, file)
                     try:
-                        while chunk := await reader.read(CHUNK_BYTES):
+                        while chunk := await reader.read(_CHUNK_BYTES):
                             await in_thread(_write_all, fd, chunk)
                         await in_thread(draft.seal, fd, file)
                     finally:
