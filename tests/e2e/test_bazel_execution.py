@@ -61,6 +61,12 @@ VISITORS = {
     cmd = "exec 3<>/dev/tcp/127.0.0.1/$(port); echo " + name + " >&3; cat <&3 >$@",
 ) for name in ["first", "second", "patient", "urgent"]]
 genrule(
+    name = "asks",
+    outs = ["asks.out"],
+    cmd = "exec 3<>/dev/tcp/127.0.0.1/$(port); echo asks >&3; cat <&3 >$@",
+    exec_properties = {"network": "on"},
+)
+genrule(
     name = "stubborn",
     outs = ["stubborn.out"],
     cmd = "exec 3<>/dev/tcp/127.0.0.1/$(port); trap '' INT TERM HUP; setsid sleep 3600 & "
@@ -100,9 +106,10 @@ class Shop:
 
 @dataclass(frozen=True)
 class Guests:
-    """Actions that come to a port of this machine's loopback."""
+    """Actions that come to a port of this machine's loopback. ``kept`` are their connections."""
 
     listener: socket.socket
+    kept: ExitStack
 
     @property
     def flag(self) -> str:
@@ -112,6 +119,7 @@ class Guests:
     def admit(self, *names: str) -> socket.socket:
         """The connection of the next one, which must be one of these."""
         guest, _ = self.listener.accept()
+        self.kept.enter_context(guest)
         guest.settimeout(LONGEST_WAIT_S)
         assert guest.recv(100).decode().strip() in names
         return guest
@@ -119,9 +127,10 @@ class Guests:
 
 @contextmanager
 def visited() -> Iterator[Guests]:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
+    """A port to come to."""
+    with socket.create_server(("127.0.0.1", 0)) as listener, ExitStack() as kept:
         listener.settimeout(LONGEST_WAIT_S)
-        yield Guests(listener)
+        yield Guests(listener, kept)
 
 
 @contextmanager
@@ -251,13 +260,21 @@ def test_a_failing_test_and_one_that_takes_too_long_are_told_apart(
     assert results == {"failing_test": "FAILED", "slow_test": "TIMEOUT"}
 
 
-def test_the_network_is_off_unless_asked_for(shop: Shop, first: Build) -> None:
+def test_the_network_is_off_unless_the_target_asks_for_it(shop: Shop, first: Build) -> None:
     with visited() as guests:
-        without = shop.run("without", "build", "//visitors:first", guests.flag)
-        assert without.status == BUILD_FAILED
-        assert "Connection refused" in without.log
-        words = ("build", "//visitors:first", guests.flag, NETWORK, *shop.flags)
-        with shop.workspace.started("with", *words) as run:
+        words = ("build", "--keep_going", "//visitors:first", "//visitors:asks", guests.flag)
+        with shop.workspace.started("without", *words, *shop.flags) as run:
+            guests.admit("asks").close()
+            build = run.end()
+        assert build.status == BUILD_FAILED
+        assert build.summary == {"remote": 1}
+        assert "Connection refused" in build.log
+
+
+def test_the_network_is_on_for_all_if_a_flag_says_so(shop: Shop, first: Build) -> None:
+    with visited() as guests:
+        words = ("build", "//visitors:first", guests.flag, NETWORK)
+        with shop.workspace.started("with", *words, *shop.flags) as run:
             guests.admit("first").close()
             assert run.end().must_succeed().summary == {"remote": 1}
 
@@ -269,8 +286,7 @@ def test_ctrl_c_leaves_no_process(shop: Shop, first: Build) -> None:
             guest = guests.admit("stubborn")
             run.interrupt()
             assert run.end().status == INTERRUPTED
-        with guest:
-            assert guest.recv(1) == b"", "a process lives on"
+        assert guest.recv(1) == b"", "a process lives on"
 
 
 def test_the_lowest_priority_number_goes_first(shop: Shop, first: Build) -> None:
