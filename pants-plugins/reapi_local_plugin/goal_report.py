@@ -86,13 +86,28 @@ def down_text(down: Down, write: Write, style: Style) -> None:
         write(f"There was nothing of ours in {file}.\n")
     if shown:
         fields(shown, write)
-    notes(down.wiring.notes, write, style)
+    notes([*_cut_off(down), *down.wiring.notes], write, style)
     if down.stopped:
         write("Other repositories that use the server start it again with their next build.\n")
 
 
 def down_json(down: Down) -> dict[str, Any]:
-    return {"stopped": down.stopped, "wiring": _wiring_json(down.wiring)}
+    return {
+        "stopped": down.stopped,
+        "executing": down.executing,
+        "wiring": _wiring_json(down.wiring),
+    }
+
+
+def _cut_off(down: Down) -> list[str]:
+    if not down.executing:
+        return []
+    ran = "1 process" if down.executing == 1 else f"{down.executing} processes"
+    note = (
+        f"Builds had {ran} running on it. What didn't end within 10 seconds was ended with it, and "
+        "a build that lost one, in whatever repository, fails: run it again."
+    )
+    return [note]
 
 
 def _headline(up: Up, style: Style) -> str:

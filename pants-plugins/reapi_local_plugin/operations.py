@@ -59,10 +59,11 @@ class Checked:
 
 @dataclass(frozen=True)
 class Down:
-    """`stopped`: a server was running."""
+    """`stopped`: a server was running, and that many processes of builds `executing` on it."""
 
     stopped: bool
     wiring: Wiring
+    executing: int = 0
     ok: bool = True
 
 
@@ -123,9 +124,20 @@ class Operations:
     def down(self, *, kill: bool) -> Down:
         """Unwire Pants first, so that no build starts the server again. Raises LauncherError."""
         wiring = unwire(self.build_root, self.pants.pants_config_files)
+        if not self._is_own:
+            return Down(False, wiring)
         settings = self._settings(executes=False)
-        stopped = self._is_own and stop(settings, self.env, kill=kill)
-        return Down(stopped, wiring)
+        executing = self._executing_now(settings)
+        stopped = stop(settings, self.env, kill=kill)
+        return Down(stopped, wiring, executing if stopped else 0)
+
+    def _executing_now(self, settings: Settings) -> int:
+        """Processes that builds have running on the server; 0 for one that doesn't say."""
+        running = find_running(settings, self.env)
+        try:
+            return execution_in(status_of(running, settings.words)).executing if running else 0
+        except LauncherError:
+            return 0
 
     @property
     def _is_own(self) -> bool:

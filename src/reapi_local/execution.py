@@ -86,6 +86,7 @@ class Execution:
             "offered": offered,
             "sandbox": level if offered else "",
             "slots": self.slots,
+            "executing": self._parts.engine.executing if self._parts else 0,
             "caches": CACHES if contained else "",
             "hermetic": self._settings.hermetic,
             "notes": list(sandbox.notes) if sandbox is not None else [],

@@ -146,6 +146,7 @@ class _Server:
             "offered": offered,
             "sandbox": sandbox if offered else "",
             "slots": (self.options.slots or 2) if offered else 0,
+            "executing": int(weak),
             "caches": "/reapi/caches" if offered and not weak else "",
             "hermetic": self.options.hermetic,
             "notes": ["Processes can read your files."] if weak else [],

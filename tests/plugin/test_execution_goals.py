@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any
 import pytest
 
 from launcher.harness import REAL, Site
-from reapi_local_plugin.goal_report import up_json, up_text
+from reapi_local_plugin.goal_report import down_json, down_text, up_json, up_text
 from reapi_local_plugin.launcher.check import Proof
 from reapi_local_plugin.launcher.errors import LauncherError
 from reapi_local_plugin.launcher.report import PLAIN
@@ -189,6 +190,15 @@ def test_named_environments_end_the_trap_of_plugins_and_are_noted(site: Site, ro
     made = operations(site, root, ["remote"], plugins=["some-plugin==1"])
     assert any("remote_environment" in note for note in up(made).notes)
     assert EXECUTE in (root / ".pants.rc").read_text()
+
+
+def test_down_says_whose_processes_it_ended(site: Site, root: Path) -> None:
+    site.json("up", "--sandbox=process-group")
+    down, shown = operations(site, root).down(kill=False), io.StringIO()
+    down_text(down, shown.write, PLAIN)
+    assert down.executing == 1
+    assert "Builds had 1 process running on it." in shown.getvalue()
+    assert down_json(operations(site, root).down(kill=False))["executing"] == 0
 
 
 @pytest.mark.usefixtures("x86")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import re
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
@@ -24,6 +25,8 @@ from google.protobuf.struct_pb2 import Struct
 from google.rpc import code_pb2
 from google.rpc.error_details_pb2 import PreconditionFailure
 
+from reapi_local.execute.sandbox.slots import SlotSandbox
+from reapi_local.execute.types import Limits, SandboxBroken
 from reapi_local.proto.remote_execution_pb2 import (
     Command,
     Digest,
@@ -374,6 +377,27 @@ class TestBadRequests:
         await upload(client, [b"\xff not a message"])
         stream = start(client, digest_of(b"\xff not a message"))
         await refusal(stream, grpc.StatusCode.INVALID_ARGUMENT, "Action")
+
+
+async def test_where_slots_work_nothing_less_is_used(worker: Server, tmp_path: Path) -> None:
+    """A server that fell back to a weaker sandbox would pass all else here."""
+    alone = SlotSandbox(
+        count=1,
+        limits=Limits(),
+        work_dir=str(tmp_path),
+        layers_dir=str(Path(worker.config.data_dir) / "inputs"),
+        caches_dir=str(Path(worker.config.data_dir) / "caches"),
+    )
+    try:
+        await alone.start()
+    except SandboxBroken as error:
+        if os.environ.get("CI"):
+            raise
+        pytest.skip(f"slots don't work here: {error}")
+    finally:
+        await alone.close()
+    status = await worker.app.status()
+    assert (status["execution"]["sandbox"], status["execution"]["reasons"]) == ("slots", [])
 
 
 async def test_an_action_that_nobody_waits_for_is_ended(tmp_path: Path, gate: Gate) -> None:

@@ -18,14 +18,16 @@ _TOO_OLD = "The running server is of a release that only keeps results."
 class Execution:
     """Whether and how a server runs processes.
 
-    `slots`: how many at once. `caches`: where they find the directories that they share, empty for
-    nowhere. `hermetic`: they have no network. `notes` are sentences for whoever uses it; `reasons`
-    say why it isn't offered, or why its sandbox isn't a stronger one, with the cure.
+    `slots`: how many at once; `executing`: how many now. `caches`: where they find the directories
+    that they share, empty for nowhere. `hermetic`: they have no network. `notes` are sentences for
+    whoever uses it; `reasons` say why it isn't offered, or why its sandbox isn't a stronger one,
+    with the cure.
     """
 
     offered: bool = False
     sandbox: str = ""
     slots: int = 0
+    executing: int = 0
     caches: str = ""
     hermetic: bool = False
     notes: tuple[str, ...] = ()
@@ -45,11 +47,12 @@ def execution_in(status: Mapping[str, object]) -> Execution:
     raw = status.get("execution")
     if not isinstance(raw, dict):
         return Execution(reasons=(_TOO_OLD,))
-    slots = raw.get("slots")
+    slots, executing = raw.get("slots"), raw.get("executing")
     return Execution(
         offered=raw.get("offered") is True,
         sandbox=str(raw.get("sandbox") or ""),
         slots=slots if isinstance(slots, int) else 0,
+        executing=executing if isinstance(executing, int) else 0,
         caches=str(raw.get("caches") or ""),
         hermetic=raw.get("hermetic") is True,
         notes=_sentences(raw.get("notes")),

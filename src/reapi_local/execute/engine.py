@@ -10,6 +10,7 @@ import uuid
 from collections.abc import AsyncGenerator, Iterable
 from contextlib import aclosing
 from dataclasses import dataclass, replace
+from math import inf
 from typing import Final
 
 from reapi_local.clock import Clock
@@ -84,6 +85,12 @@ class Engine:
         self._running: dict[Task, tuple[asyncio.Task[None], Stop]] = {}
         self._watchers: dict[str, list[asyncio.Queue[Operation]]] = {}
         self._alarm: asyncio.TimerHandle | None = None
+        self._alarm_at = inf
+
+    @property
+    def executing(self) -> int:
+        """How many actions execute now."""
+        return len(self._running)
 
     async def execute(self, request: Request) -> AsyncGenerator[Update, None]:
         """Begin an operation and watch it to its end; the first update comes at once.
@@ -255,16 +262,18 @@ class Engine:
         raise AssertionError("the last attempt returns or raises")
 
     def _set_alarm(self) -> None:
-        if self._alarm is not None:
-            self._alarm.cancel()
-            self._alarm = None
+        """One that rings too early is left as it is, because that is seldom and costs nothing."""
         now = self._clock.monotonic()
         due = self._scheduler.next_event(now)
-        if due is not None:
-            self._alarm = asyncio.get_running_loop().call_later(due - now, self._tick)
+        if due is None or due >= self._alarm_at:
+            return
+        if self._alarm is not None:
+            self._alarm.cancel()
+        self._alarm = asyncio.get_running_loop().call_later(due - now, self._tick)
+        self._alarm_at = due
 
     def _tick(self) -> None:
-        self._alarm = None
+        self._alarm, self._alarm_at = None, inf
         self._perform(self._scheduler.tick(self._clock.monotonic()))
 
 
