@@ -9,6 +9,7 @@ import subprocess
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import chain
 from pathlib import Path
 from resource import RUSAGE_CHILDREN, getrusage
 from statistics import median
@@ -67,7 +68,7 @@ async def _calls(serving: Serving, client: ExecuteClient, rounds: int) -> list[R
             before = serving.cpu_seconds
             samples = await asyncio.gather(*(_in_turn(client, part) for part in parts))
             cpu[number].append((serving.cpu_seconds - before) / _CALLS)
-            seconds[number].append(median(sum(samples, [])))
+            seconds[number].append(median(chain.from_iterable(samples)))
     return [
         result
         for number in at_once
@@ -86,9 +87,8 @@ async def _queue(
     serving: Serving, client: ExecuteClient, program: Path, rounds: int
 ) -> list[Result]:
     """All at once on the server, beside the same processes started two at a time."""
-    content = program.read_bytes()
-    name, digest = program.name, blobs.digest_of(content)
-    node = re_pb2.FileNode(name=name, digest=digest, is_executable=True)
+    content, name = await asyncio.to_thread(program.read_bytes), program.name
+    node = re_pb2.FileNode(name=name, digest=blobs.digest_of(content), is_executable=True)
     root = re_pb2.Directory(files=[node]).SerializeToString()
     await client.upload([content, root])
     shares: dict[str, list[float]] = {"plain": [], "server": []}
@@ -127,6 +127,6 @@ def _compiled(scratch: Path) -> Path:
     if compiler is None:
         raise SystemExit("cc is missing; Debian has it in the package gcc")
     program = scratch / "busy"
-    command = [compiler, "-O2", "-x", "c", "-o", program, "-"]
+    command = [compiler, "-O2", "-x", "c", "-o", str(program), "-"]
     subprocess.run(command, input=_BUSY % _ACTION_CPU_S, text=True, check=True)
     return program

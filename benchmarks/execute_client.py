@@ -77,7 +77,8 @@ def cpu_seconds(response: re_pb2.ExecuteResponse) -> float:
     """What the action used, as its server says."""
     usage = struct_pb2.Struct()
     response.result.execution_metadata.auxiliary_metadata[0].Unpack(usage)
-    return float(usage["user_seconds"]) + float(usage["system_seconds"])
+    names = ("user_seconds", "system_seconds")
+    return sum(usage.fields[name].number_value for name in names)
 
 
 @asynccontextmanager

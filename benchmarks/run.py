@@ -1,4 +1,4 @@
-"""Measure the server: ``python benchmarks/run.py [server calls execution pants]``. README.md tells more."""
+"""Measure the server: ``python benchmarks/run.py [NAME...]``. README.md tells more."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from importlib import import_module
 from pathlib import Path
 
 CHECKOUT = Path(__file__).resolve().parent.parent
-BENCHMARKS = ("server", "calls", "execution", "pants")
+BENCHMARKS = ("server", "calls", "execution", "pants", "pants_execution")
 
 
 def main() -> int:

@@ -8,6 +8,7 @@ import subprocess
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import median, quantiles
 
@@ -46,10 +47,14 @@ async def _overhead(scratch: Path, rounds: int) -> list[Result]:
     ]
 
 
+@dataclass(frozen=True)
 class _Pair:
-    def __init__(self, plain_s: float, sandbox_s: float) -> None:
-        self.plain_s, self.sandbox_s = plain_s, sandbox_s
-        self.added_s = sandbox_s - plain_s
+    plain_s: float
+    sandbox_s: float
+
+    @property
+    def added_s(self) -> float:
+        return self.sandbox_s - self.plain_s
 
 
 def _results(what: str, rounds: list[list[_Pair]], bar: float) -> Iterator[Result]:
@@ -118,15 +123,15 @@ async def _workshop(scratch: Path) -> AsyncIterator[_Workshop]:
     places = {name: scratch / name for name in ("store", "work", "layers", "caches", "tree")}
     for place in places.values():
         place.mkdir(parents=True)
-        place.chmod(0o755)
-    scratch.chmod(0o755)
     store = GenerationStore(str(places["store"]), StoreLimits(_PLENTY))
     owner = ACTION_USER if os.getuid() == 0 else None
     roots = InputRoots(store, str(places["layers"]), _PLENTY, owner)
     sandbox = SlotSandbox(
         count=2,
         limits=Limits(),
-        **{f"{name}_dir": str(places[name]) for name in ("work", "layers", "caches")},
+        work_dir=str(places["work"]),
+        layers_dir=str(places["layers"]),
+        caches_dir=str(places["caches"]),
     )
     try:
         await sandbox.start()

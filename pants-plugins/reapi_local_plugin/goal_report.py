@@ -43,10 +43,14 @@ def up_text(up: Up, write: Write, style: Style) -> None:
     else:
         shown.append(("check", f"all {len(up.proofs)} proofs hold ({took:.0f} ms)"))
     fields(shown, write)
-    notes(up.notes, write, style)
+    notes([*up.notes, *up.obstacles], write, style)
     if failed:
         write("\n")
         proofs_text(up.proofs, write, style)
+        return
+    if up.obstacles:
+        write("\nUntil that is changed Pants doesn't use the server. `pants reapi-check` shows\n")
+        write("when it does; `pants reapi-down` takes it all back.\n")
         return
     does = "runs processes on it" if up.wiring.executes else "uses it"
     write(f"\nPants {does} from the next command on, say `pants test ::`.\n")
@@ -65,6 +69,7 @@ def up_json(up: Up) -> dict[str, Any]:
         "wiring": _wiring_json(up.wiring),
         "proofs": [asdict(proof) for proof in up.proofs],
         "notes": list(up.notes),
+        "obstacles": list(up.obstacles),
     }
 
 

@@ -18,6 +18,7 @@ from reapi_local_plugin.launcher.errors import LauncherError
 from reapi_local_plugin.launcher.execution import (
     Execution,
     execution_in,
+    must_be_as_asked,
     must_be_offered,
     user_notes,
 )
@@ -31,7 +32,10 @@ from reapi_local_plugin.wiring import EXECUTION, PARALLELISM, SWITCHES, Wiring, 
 
 @dataclass(frozen=True)
 class Up:
-    """`running` is None for a server that somebody else runs, `execution` if it's a cache alone."""
+    """`running` is None for a server that somebody else runs, `execution` if it's a cache alone.
+
+    `obstacles`: why Pants won't use the server though it's wired.
+    """
 
     address: str
     instance: str
@@ -40,6 +44,7 @@ class Up:
     wiring: Wiring
     proofs: Sequence[Proof]
     notes: Sequence[str]
+    obstacles: Sequence[str] = ()  # with execution they are errors
 
     @property
     def ok(self) -> bool:
@@ -99,6 +104,7 @@ class Operations:
         if execution and running is not None:
             offer = execution_in(status_of(running, settings.words))
             must_be_offered(offer, settings.words)
+            must_be_as_asked(offer, settings)
             notes += [*user_notes(offer, settings), *self._execution_notes(offer)]
         proofs = self._server_proofs(settings)
         if offer is not None and not all(proof.ok for proof in proofs):
@@ -106,10 +112,11 @@ class Operations:
             notes.append("A proof failed, so Pants is set to use the server as a cache alone.")
         wiring = wire(self.build_root, self.pants.pants_config_files, offer)
         notes += wiring.notes
-        if not execution:
-            notes += self._obstacles(executes=False)
-            notes += self._executes_anyway(wiring)
-        return Up(address, self.instance, running, offer, wiring, proofs, notes)
+        if execution:
+            return Up(address, self.instance, running, offer, wiring, proofs, notes)
+        notes += self._executes_anyway(wiring)
+        found = self._obstacles(executes=False)
+        return Up(address, self.instance, running, offer, wiring, proofs, notes, found)
 
     def check(self) -> Checked:
         """Prove that the server works, that Pants is set to use it, and that it did."""
@@ -225,12 +232,13 @@ class Operations:
         return Proof(name, True, 0.0, detail + (f", but {off_text}" if off else ""), "")
 
     def _runs_where(self, settings: Settings, is_up: bool) -> str:
-        """How Pants uses a server that runs processes. Raises LauncherError if ours runs none."""
+        """How Pants uses a server that runs processes. Raises LauncherError if ours can't."""
         what = "processes of remote_environment targets" if self.environments else "every process"
         at_once = getattr(self.pants, PARALLELISM)
         if is_up:
             offer = execution_in(status(settings, self.env) or {})
             must_be_offered(offer, settings.words)
+            must_be_as_asked(offer, settings)
             at_once = min(at_once, offer.slots)
         return f"for {what}, {at_once} at once"
 

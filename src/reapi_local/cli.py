@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from reapi_local import __version__
-from reapi_local.config import Config, ConfigError, from_environment, parse_config
+from reapi_local.config import ENVIRONMENT, Config, ConfigError, from_environment, parse_config
 
 _log = logging.getLogger(__name__)
 _USAGE_ERROR, _CANNOT_START = 2, 3
@@ -32,11 +32,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         config = parse_config(
             ("command line", given),
-            ("environment", from_environment(os.environ)),
+            (ENVIRONMENT, from_environment(os.environ)),
             (file or "file", _read(file)),
         )
     except ConfigError as error:
-        _tell(ready_fd, {"ready": False, "error": "failed", "message": str(error)})
+        _tell(ready_fd, {"ready": False, "error": "settings", "message": str(error)})
         print(f"reapi-local: {error}", file=sys.stderr)
         return _USAGE_ERROR
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")

@@ -21,6 +21,7 @@ Transport: TypeAlias = Literal["auto", "native", "grpcio"]
 Offer: TypeAlias = Literal["auto", "on", "off"]
 """Whether actions are executed; ``auto`` = on loopback, where a sandbox works."""
 
+ENVIRONMENT: Final = "environment"
 ENVIRONMENT_PREFIX: Final = "REAPI_LOCAL_"
 _UNITS: Final = {"": 1, "B": 1} | {
     unit: base**power
@@ -219,6 +220,8 @@ _PARTS: Final = {"execution": ExecutionConfig, "limits": LimitsConfig}
 def parse_config(*sources: tuple[str, Mapping[str, Any]]) -> Config:
     """The settings from several sources, the strongest first, each with a name for messages.
 
+    Those of the source ``ENVIRONMENT`` are called there by their variables.
+
     Raises:
         ConfigError: unknown names or unusable values, all of them at once.
     """
@@ -226,14 +229,15 @@ def parse_config(*sources: tuple[str, Mapping[str, Any]]) -> Config:
     problems: list[str] = []
     for source, given in sources:
         for name, value in given.items():
+            written = f"{source}: {_as_written(source, name)}"
             parse = _PARSERS.get(name)
             if parse is None:
-                problems.append(f"{source}: {name} isn't a setting; known: {', '.join(_PARSERS)}")
+                problems.append(f"{written} isn't a setting; known: {', '.join(_PARSERS)}")
                 continue
             try:
                 parsed = parse(value)
             except ValueError as error:
-                problems.append(f"{source}: {name}: {error}")
+                problems.append(f"{written}: {error}")
             else:
                 values.setdefault(name, parsed)
     if "data_dir" not in values and not problems:
@@ -250,3 +254,7 @@ def from_environment(environment: Mapping[str, str]) -> dict[str, str]:
     """The settings given as ``REAPI_LOCAL_…`` variables; others of that prefix aren't ours."""
     names = {ENVIRONMENT_PREFIX + name.upper(): name for name in SETTINGS}
     return {names[variable]: value for variable, value in environment.items() if variable in names}
+
+
+def _as_written(source: str, name: str) -> str:
+    return ENVIRONMENT_PREFIX + name.upper() if source == ENVIRONMENT else name

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import shutil
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
@@ -14,6 +14,7 @@ from typing import Any, Final
 from reapi_local.clock import Clock
 from reapi_local.config import Config
 from reapi_local.errors import Unsupported
+from reapi_local.execute.deletion import remove
 from reapi_local.execute.engine import Engine
 from reapi_local.execute.inputs.roots import InputRoots
 from reapi_local.execute.job import Policy, Preparation
@@ -26,6 +27,7 @@ from reapi_local.execute.sandbox.slots import SlotSandbox
 from reapi_local.execute.scheduler import Scheduler
 from reapi_local.execute.types import CACHES, Limits, Sandbox
 from reapi_local.ports import is_loopback
+from reapi_local.store.threads import in_thread
 from reapi_local.store.types import ActionCache, BlobStore
 from reapi_local.trace.tally import Tally
 
@@ -121,7 +123,8 @@ class Execution:
 
     async def _choose(self) -> Chosen:
         work_dir = self._directory("sandbox")
-        shutil.rmtree(work_dir, ignore_errors=True)
+        with suppress(OSError):  # mounts of a server that was killed, which their sandbox removes
+            await in_thread(remove, work_dir)
         arguments: dict[str, Any] = {
             "count": self.slots + _STORING,
             "limits": _limits(self._config, self.slots + _STORING),

@@ -197,6 +197,17 @@ async def test_a_blob_too_large_for_an_action_is_refused_before_it_is_read(world
         await world.job(huge)
 
 
+async def test_others_are_served_while_a_large_command_is_checked(world: World) -> None:
+    action = world.action(output_paths=[f"out/{number}/a/b/c" for number in range(50_000)])
+    job = asyncio.create_task(world.job(action))
+    turns = 0
+    while not job.done():
+        await asyncio.sleep(0)
+        turns += 1
+    assert len((await job).launch.directories) == 50_000
+    assert turns > 20
+
+
 async def test_what_is_no_action_or_no_command_is_refused(world: World) -> None:
     world.add(b"\xff")
     with pytest.raises(InvalidRequest, match="isn't a message of type Action"):

@@ -20,6 +20,7 @@ from execute.trees import (
     File,
     Folder,
     Link,
+    as_message,
     described,
     disk_bytes,
     file_blobs,
@@ -27,11 +28,13 @@ from execute.trees import (
     input_roots,
     layers_on_disk,
     put,
+    put_directory,
     union,
 )
 from reapi_local.errors import MissingInputs, StorageFull
 from reapi_local.execute.inputs import layers as layers_module
 from reapi_local.execute.inputs.roots import InputRoots
+from reapi_local.proto import remote_execution_pb2 as re_pb2
 from reapi_local.protocol.digest import Digest, digest_of
 from reapi_local.store.memory import MemoryStore
 from reapi_local.store.types import BlobReader
@@ -102,6 +105,20 @@ async def test_what_is_held_never_goes_and_the_log_says_that_the_limit_is_passed
         assert roots.layers.used_bytes <= 300 * KIB
         await roots.layers.settle()
         assert disk_bytes(tmp_path) <= 300 * KIB
+
+
+async def test_a_root_deeper_than_calls_may_nest_goes_like_any_other(
+    store: MemoryStore, tmp_path: Path
+) -> None:
+    root = put(store, {"file": File(b"content")})
+    for _ in range(1500):
+        above = re_pb2.Directory(directories=[{"name": "d", "digest": as_message(root)}])
+        root = put_directory(store, above)
+    async with input_roots(store, tmp_path, max_bytes=1) as roots:
+        async with roots.hold(root):
+            assert layers_on_disk(tmp_path)
+        await roots.layers.settle()
+        assert not layers_on_disk(tmp_path)
 
 
 async def test_a_smaller_limit_counts_from_the_next_start(

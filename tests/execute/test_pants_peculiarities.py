@@ -165,7 +165,9 @@ def test_a_directory_that_is_not_below_the_input_root_is_none(
         b'cd \'a\nif [ "$?" != 0 ]; then\n',
         b'cd a b\nif [ "$?" != 0 ]; then\n',
         b"cd a\nexec x\n",
+        b"cd " + b"a" * 900_000 + b'\nif [ "$?" != 0 ]; then\n',
     ],
+    ids=range(7),
 )
 def test_a_script_of_another_making_is_not_read(script: bytes) -> None:
     assert wrapped_directory(script) == ""

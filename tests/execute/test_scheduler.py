@@ -21,9 +21,16 @@ def key(action: str, instance: str = "") -> ActionKey:
     return ActionKey(instance, digest_of(action.encode()))
 
 
-def scheduler(slots: int = 1, *, max_queued: int = 100, max_kept: int = 100) -> Scheduler:
+def scheduler(
+    slots: int = 1, *, max_queued: int = 100, max_kept: int = 100, max_kept_bytes: int = 1000
+) -> Scheduler:
     return Scheduler(
-        slots, max_queued=max_queued, grace_seconds=GRACE, keep_seconds=KEEP, max_kept=max_kept
+        slots,
+        max_queued=max_queued,
+        grace_seconds=GRACE,
+        keep_seconds=KEEP,
+        max_kept=max_kept,
+        max_kept_bytes=max_kept_bytes,
     )
 
 
@@ -187,6 +194,18 @@ def test_the_most_urgent_goes_first() -> None:
         priority: submit(machine, f"p{priority}", priority=priority) for priority in (0, 5, -5)
     }
     assert order_of_starts(machine, busy) == [busy, tasks[-5], tasks[0], tasks[5]]
+
+
+def test_endless_urgent_actions_keep_a_calm_one_waiting_for_a_while_only() -> None:
+    machine = scheduler()
+    task = submit(machine, "busy", run="urgent", priority=-1000)
+    calm = [submit(machine, f"calm{n}", run="calm", priority=1000) for n in range(2)]
+    order: list[Task] = []
+    for n in range(30):
+        submit(machine, f"urgent{n}", run=f"urgent{n}", priority=-1000)
+        (task,) = started(machine.finished(task, "done", 0.0))
+        order.append(task)
+    assert [order.index(task) for task in calm] == [6, 14]
 
 
 def test_a_shared_task_is_as_urgent_as_the_most_urgent_of_its_operations() -> None:
@@ -484,6 +503,26 @@ def test_the_oldest_are_forgotten_when_many_are_remembered() -> None:
     for name in "abc":
         machine.finished(submit(machine, name), "done", 0.0)
     assert [operation.name for operation in machine.operations()] == ["b", "c"]
+
+
+def test_the_oldest_are_forgotten_when_outcomes_are_large() -> None:
+    machine = scheduler(max_kept_bytes=100)
+    for name, size in (("a", 40), ("b", 40), ("c", 40), ("d", 60), ("e", 0)):
+        machine.finished(submit(machine, name), "done", 0.0, size)
+        machine.check_invariants()
+    assert [operation.name for operation in machine.operations()] == ["c", "d", "e"]
+    machine.finished(submit(machine, "f"), "done", 0.0, 1000)
+    assert [operation.name for operation in machine.operations()] == ["f"]
+
+
+def test_what_an_operation_needed_to_be_carried_out_isn_t_remembered() -> None:
+    machine = scheduler()
+    effects = machine.submit("a", key("a"), 0.0, job="how")
+    machine.submit("b", key("b"), 0.0, job="how")
+    machine.cancel("b", 1.0)
+    (task,) = started(effects)
+    machine.finished(task, "done", 1.0)
+    assert [operation.task.job for operation in machine.operations()] == [None, None]
 
 
 def test_an_operation_deleted_in_flight_goes_on_and_is_forgotten_at_its_end() -> None:

@@ -99,7 +99,7 @@ class Schedules(RuleBasedStateMachine):
     def open(self, slots: int, max_storing: int) -> None:
         self.slots, self.max_storing = slots, max_storing
         self.now = 0.0
-        self.submitted = 0
+        self.submitted = self.starts = 0
         self.turns = count()
         self.wanted: dict[str, Wanted] = {}
         self.ended: list[Wanted] = []
@@ -138,11 +138,16 @@ class Schedules(RuleBasedStateMachine):
         self.turn = {run: turn for run, turn in self.turn.items() if run in active}
 
     def next_in_line(self) -> Wanted:
-        """By priority, then fairly between runs, then in order."""
+        """By priority, then fairly between runs, then in order; each eighth fairly first."""
         executing = Counter(running.run for running in self.in_slots())
-        return min(
-            self.queued(), key=lambda w: (w.priority, executing[w.run], self.turn[w.run], w.number)
-        )
+
+        def place(w: Wanted) -> tuple[int, ...]:
+            fairly = (executing[w.run], self.turn[w.run])
+            priority = (w.priority,)
+            first = fairly + priority if self.starts % 8 == 7 else priority + fairly
+            return (*first, w.number)
+
+        return min(self.queued(), key=place)
 
     def complete(self, wanted: Wanted, outcome: object) -> None:
         wanted.stage, wanted.outcome = Stage.COMPLETED, outcome
@@ -180,6 +185,7 @@ class Schedules(RuleBasedStateMachine):
         assert task not in self.running
         assert not self.is_full()
         self.running[task] = Running(first.run)
+        self.starts += 1
         self.served(first.run)
 
     def kill(self, task: Task, why: Reason) -> None:
@@ -396,8 +402,9 @@ class Schedules(RuleBasedStateMachine):
     @invariant()
     def the_scheduler_agrees_with_the_model(self) -> None:
         self.scheduler.check_invariants()
-        known = {o.name: (o.stage, o.outcome, o.task) for o in self.scheduler.operations()}
-        assert known == {w.name: (w.stage, w.outcome, w.task) for w in self.wanted.values()}
+        known = {o.name: (o.stage, o.outcome, o.key) for o in self.scheduler.operations()}
+        assert known == {w.name: (w.stage, w.outcome, w.task.key) for w in self.wanted.values()}
+        assert all(self.scheduler.lookup(w.name).task is w.task for w in self.live())
         executing = {w.task for w in self.live() if w.stage == Stage.EXECUTING}
         assert executing <= self.running.keys()
         assert all(self.running[task].killed for task in self.running.keys() - executing)

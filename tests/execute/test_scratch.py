@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from reapi_local.execute.sandbox.scratch import compose, remove
+from reapi_local.execute.deletion import remove
+from reapi_local.execute.sandbox.scratch import compose
 
 
 def layer(path: Path, *names: str) -> str:

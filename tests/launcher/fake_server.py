@@ -3,7 +3,7 @@
 It becomes `__main__.py` of a package called `reapi_local`: same flags, ready line, state file, lock
 and admin interface as the real one, with sockets that listen but speak no gRPC. Where the variable
 FAKE_SERVER_GATE names a FIFO, it opens it before it says that it is ready. It says that it runs
-processes, in any sandbox but bubblewrap.
+processes, in any sandbox but bubblewrap. With an REAPI_LOCAL_LEASE it does not start.
 """
 
 from __future__ import annotations
@@ -64,6 +64,11 @@ class _Server:
         except OSError:
             self._say({"ready": False, "error": "data-dir-in-use", "message": "It is in use."})
             return 3
+        if "REAPI_LOCAL_LEASE" in os.environ:
+            message = "environment: REAPI_LOCAL_LEASE: 'x' isn't a number of seconds"
+            self._say({"ready": False, "error": "settings", "message": message})
+            print(f"reapi-local: {message}", file=sys.stderr)
+            return 2
         last = self._last_state()
         grpc = self._listen(last)
         if grpc is None:
@@ -122,6 +127,7 @@ class _Server:
                 "execution": self._execution(),
                 "instances": ["main"],
                 "calls": {"ActionCache/GetActionResult": {"count": 1200, "errors": 0}},
+                "executions": {"main": {"executed": 1300, "cached": 20, "failed": 1}},
                 "action_cache": {"main": {"hits": 900, "misses": 300, "writes": 300}},
             }
         if (method, path) == ("POST", "/v1/check"):

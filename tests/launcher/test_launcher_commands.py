@@ -60,7 +60,7 @@ def test_what_a_running_server_was_not_started_with_is_noted(site: Site) -> None
     assert notes == [
         "Processes can read your files.",
         "The running server runs 2 processes at once" + change,
-        "The running server's sandbox is process-group" + change,
+        "The running server uses the sandbox process-group" + change,
         "The running server gives processes the network" + change,
     ]
 
@@ -104,6 +104,7 @@ def test_status_shows_sizes_and_hits(site: Site) -> None:
     assert before.stdout.startswith("No server is running")
     assert "3.0 GiB of 20.0 GiB (15%)" in done.stdout
     assert re.search(r"^ +main +900 +300 +300 +75%$", done.stdout, re.MULTILINE)
+    assert re.search(r"^ +main +1,300 +20 +1$", done.stdout, re.MULTILINE)
     assert re.search(r"^ +ActionCache/GetActionResult +1,200 +0$", done.stdout, re.MULTILINE)
     assert [line for line in done.stdout.splitlines() if len(line) > 80] in (
         [],
@@ -143,6 +144,23 @@ def test_purge_without_a_terminal_or_yes_deletes_nothing(site: Site) -> None:
     assert (site.data_dir / "store").exists()
 
 
+@pytest.mark.skipif(REAL, reason="the stand-in has a note for this sandbox")
+def test_status_has_one_line_for_how_processes_run_and_json_all_of_it(site: Site) -> None:
+    site.json("up", "--sandbox=process-group")
+
+    done = site.run("status")
+
+    assert "  execution    no sandbox, 2 at once\n" in done.stdout
+    assert "note:" not in done.stdout
+    assert site.json("status")["execution"]["notes"] == ["Processes can read your files."]
+
+
+def test_the_version_is_that_of_the_server_it_would_start(site: Site) -> None:
+    done = site.run("--version")
+
+    assert (done.returncode, done.stdout) == (0, "reapi-local 0.2.0\n")
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -156,6 +174,13 @@ def test_a_wrong_call_ends_with_status_2(site: Site, arguments: list[str]) -> No
 
     assert done.returncode == 2
     assert "usage: reapi-local" in done.stderr
+
+
+def test_an_unknown_flag_is_answered_with_the_usage_of_its_command(site: Site) -> None:
+    done = site.run("status", "--colour")
+
+    assert done.stderr.startswith("usage: reapi-local status ")
+    assert done.stderr.endswith("reapi-local status: error: unrecognized arguments: --colour\n")
 
 
 def test_errors_are_json_where_json_is_asked_for(site: Site) -> None:

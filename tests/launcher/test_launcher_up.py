@@ -119,6 +119,18 @@ def test_a_port_that_is_taken_is_named_with_its_remedy(site: Site) -> None:
     assert "another --port" in done.stderr
 
 
+def test_a_setting_that_cannot_be_used_is_told_once_with_its_variable(site: Site) -> None:
+    site.env["REAPI_LOCAL_LEASE"] = "x"
+    done = site.run("up", "--format=json")
+
+    assert done.returncode == 1
+    assert json.loads(done.stdout)["error"] == {
+        "what": "The server could not start.",
+        "why": "environment: REAPI_LOCAL_LEASE: 'x' isn't a number of seconds",
+        "remedy": "Correct that setting.",
+    }
+
+
 def test_an_older_release_is_replaced_in_good_order(site: Site) -> None:
     site.set_version("0.1.9")
     old = site.json("up", "--max-size=3GiB")

@@ -42,10 +42,15 @@ def root(tmp_path: Path) -> Path:
 
 
 def operations(
-    site: Site, root: Path, environments: Sequence[str] = (), address: str = "auto", **pants: Any
+    site: Site,
+    root: Path,
+    environments: Sequence[str] = (),
+    asked: dict[str, Any] | None = None,
+    **pants: Any,
 ) -> Operations:
+    """`asked`: values of [reapi] other than the defaults; `pants`: of [GLOBAL]."""
     reapi = SimpleNamespace(
-        address=address,
+        address="auto",
         token_path=None,
         mode="cache",
         data_dir=str(site.data_dir),
@@ -57,6 +62,7 @@ def operations(
         hermetic=False,
         sandbox="auto",
     )
+    vars(reapi).update(asked or {})
     defaults = {
         "backend_packages": [],
         "plugins": [],
@@ -143,6 +149,49 @@ def test_a_server_that_runs_no_processes_leaves_the_wiring_alone(site: Site, roo
 
 
 @pytest.mark.usefixtures("x86")
+@pytest.mark.parametrize(
+    ("asked", "why"),
+    [
+        ({"hermetic": True}, "It gives processes the network"),
+        ({"sandbox": "process-group"}, "It uses the sandbox slots"),
+    ],
+)
+def test_a_server_that_isolates_otherwise_than_asked_leaves_the_wiring_alone(
+    site: Site, root: Path, asked: dict[str, Any], why: str
+) -> None:
+    site.json("up")
+    error = refusal(operations(site, root, asked=asked))
+    assert error.why.startswith(why)
+    assert "`pants reapi-down`, then `pants reapi-up --execution`" in error.remedy
+    assert not (root / ".pants.rc").exists()
+    proof = configured(operations(site, root, asked=asked, remote_execution=True))
+    assert not proof.ok
+    assert why in proof.detail
+
+
+@pytest.mark.usefixtures("x86")
+def test_other_slots_than_asked_for_are_noted(site: Site, root: Path) -> None:
+    site.json("up")
+    notes = up(operations(site, root, asked={"slots": 9})).notes
+    assert any("The running server runs 2 processes at once" in note for note in notes)
+
+
+@pytest.mark.parametrize(
+    "settings", [{"asked": {"mode": "off"}}, {"remote_store_address": "grpc://other:1"}]
+)
+def test_what_keeps_pants_from_using_it_takes_the_place_of_the_promise(
+    site: Site, root: Path, settings: dict[str, Any]
+) -> None:
+    site.json("up")
+    done = operations(site, root, **settings).up(lambda line: None, execution=False)
+    assert "uses it from the next command on" not in text(done)
+    assert "Until that is changed Pants doesn't use the server." in text(done)
+    assert up_json(done)["obstacles"] == list(done.obstacles) != []
+    usual = operations(site, root).up(lambda line: None, execution=False)
+    assert "uses it from the next command on" in text(usual)
+
+
+@pytest.mark.usefixtures("x86")
 def test_a_server_with_a_failing_proof_is_wired_as_a_cache_alone(site: Site, root: Path) -> None:
     site.json("up")
     done = up(replace(operations(site, root), instance="forbidden"))
@@ -160,7 +209,8 @@ def test_a_server_with_a_failing_proof_is_wired_as_a_cache_alone(site: Site, roo
         ({"remote_store_address": "grpc://other:1"}, "remove it to use this server"),
         ({"remote_oauth_bearer_token_path": "/token"}, "remove it"),
         ({"remote_oauth_bearer_token": "token"}, "remove it"),
-        ({"address": "grpc://other:1"}, "[reapi].address"),
+        ({"asked": {"address": "grpc://other:1"}}, "[reapi].address"),
+        ({"asked": {"mode": "off"}}, "[reapi].mode is off"),
     ],
 )
 def test_what_would_make_builds_fail_is_refused_before_anything_is_started(

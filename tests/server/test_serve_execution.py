@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from pathlib import Path
 
@@ -58,6 +59,21 @@ async def test_a_killed_server_leaves_no_process_and_nothing_wrong_in_the_cache(
             seen = await execute(client, again, inline_stdout=True)
             assert seen.result.stdout_raw == b"again\n"
             await client.channel.close(None)
+
+
+def test_what_actions_of_a_killed_server_left_keeps_no_other_from_starting(tmp_path: Path) -> None:
+    left = tmp_path / "sandbox" / "actions" / "0"
+    left.mkdir(parents=True)
+    descriptor = os.open(left, os.O_RDONLY)
+    for _ in range(1500):  # deeper than a path may be long, and calls nest
+        os.mkdir("directory", dir_fd=descriptor)
+        below = os.open("directory", os.O_RDONLY, dir_fd=descriptor)
+        os.close(descriptor)
+        descriptor = below
+    os.close(descriptor)
+    with serve(tmp_path) as process:
+        process.serving()
+        assert not left.exists()
 
 
 def test_a_server_that_has_to_execute_and_can_t_says_why_and_doesn_t_start(tmp_path: Path) -> None:

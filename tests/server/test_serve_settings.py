@@ -51,14 +51,14 @@ def test_everything_wrong_is_told_at_once(tmp_path: Path) -> None:
     arguments = ("--config", str(file), "--max-size", "much", "--min-free", "-1")
     with Process("--data-dir", str(tmp_path / "data"), *arguments, env=environment) as process:
         ready = process.ready()
-        assert (ready["ready"], ready["error"]) == (False, "failed")
+        assert (ready["ready"], ready["error"]) == (False, "settings")
         status, errors = process.end()
     assert status == 2
     expected = [
         ("command line", "max_size", "'much'"),
         ("command line", "min_free", "'-1'"),
-        ("environment", "transport", "'pigeon'"),
-        ("environment", "instances", "'a//b'"),
+        ("environment", "REAPI_LOCAL_TRANSPORT", "'pigeon'"),
+        ("environment", "REAPI_LOCAL_INSTANCES", "'a//b'"),
         (str(file), "colour", "known:"),
         (str(file), "sync", "'perhaps'"),
         (str(file), "port", "70000"),

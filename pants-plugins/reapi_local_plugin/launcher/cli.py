@@ -40,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = _parser()
     options, rest = parser.parse_known_args(arguments)
     if rest and options.command != "serve":
-        parser.error(f"unrecognized arguments: {' '.join(rest)}")
+        options.parser.error(f"unrecognized arguments: {' '.join(rest)}")
     options.rest = rest
     try:
         return _COMMANDS[options.command](options)
@@ -168,16 +168,19 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
+    parser.add_argument("--version", action=_Version, nargs=0, help="show the version and exit")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     def command(name: str, summary: str, description: str = "") -> argparse.ArgumentParser:
-        return commands.add_parser(
+        made = commands.add_parser(
             name,
             help=summary,
             description=description or f"{summary[0].upper()}{summary[1:]}.",
             formatter_class=argparse.RawDescriptionHelpFormatter,
             allow_abbrev=False,
         )
+        made.set_defaults(parser=made)
+        return made
 
     serve = command("serve", "run the server in the foreground", _SERVE)
     serve.add_argument("--host", metavar="ADDRESS", help="address to bind (default: 127.0.0.1)")
@@ -227,6 +230,14 @@ def _parser() -> argparse.ArgumentParser:
             help="for people or for programs (default: %(default)s)",
         )
     return parser
+
+
+class _Version(argparse.Action):
+    """Like argparse's own, but looks the version up only when it's asked for."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        sys.stdout.write(f"reapi-local {find_source().label}\n")
+        parser.exit()
 
 
 def _add_server_flags(parser: argparse.ArgumentParser) -> None:

@@ -72,6 +72,19 @@ def must_be_offered(execution: Execution, words: Words) -> None:
     )
 
 
+def must_be_as_asked(execution: Execution, settings: Settings) -> None:
+    """Raises LauncherError if the server keeps processes apart in another way than asked for."""
+    otherwise = _isolated_otherwise(execution, settings)
+    if not otherwise:
+        return
+    words = settings.words
+    raise LauncherError(
+        "The running server doesn't isolate processes as its settings now say.",
+        f"It {' and '.join(otherwise)}: it was started with other settings.",
+        f"Start it afresh: `{words.down}`, then `{words.up}`.",
+    )
+
+
 def user_notes(execution: Execution, settings: Settings) -> tuple[str, ...]:
     """What the user of a server that runs processes should know, such as what it wasn't asked for.
 
@@ -79,15 +92,22 @@ def user_notes(execution: Execution, settings: Settings) -> tuple[str, ...]:
     """
     if not execution.offered:
         return ()
-    keeps = []
+    otherwise = _isolated_otherwise(execution, settings)
     if settings.slots not in (0, execution.slots):
-        keeps.append(f"The running server runs {execution.slots} processes at once")
+        otherwise.insert(0, f"runs {execution.slots} processes at once")
+    change = f"to change: `{settings.words.down}`, then `{settings.words.up}`."
+    kept = (f"The running server {does}; {change}" for does in otherwise)
+    return (*execution.notes, *execution.reasons, *kept)
+
+
+def _isolated_otherwise(execution: Execution, settings: Settings) -> list[str]:
+    """What the server does instead of what was asked for, as "gives …"."""
+    found = []
     if settings.sandbox not in ("auto", execution.sandbox):
-        keeps.append(f"The running server's sandbox is {execution.sandbox}")
+        found.append(f"uses the sandbox {execution.sandbox}")
     if settings.hermetic and not execution.hermetic:
-        keeps.append("The running server gives processes the network")
-    change = f"; to change: `{settings.words.down}`, then `{settings.words.up}`."
-    return (*execution.notes, *execution.reasons, *(kept + change for kept in keeps))
+        found.append("gives processes the network")
+    return found
 
 
 def _sentences(raw: object) -> tuple[str, ...]:

@@ -176,27 +176,16 @@ def status_text(status: Mapping[str, object], write: Write, style: Style = PLAIN
         ],
         write,
     )
-    notes((*execution.notes, *execution.reasons), write, style)
+    if not execution.offered:
+        notes(execution.reasons, write, style)
     _table(
         ("action cache", "hits", "misses", "writes", "hit rate"),
-        [
-            _cache_row(name, _mapping(counts))
-            for name, counts in sorted(_mapping(status.get("action_cache")).items())
-        ],
+        [_cache_row(name, counts) for name, counts in _named(status, "action_cache")],
         write,
         style,
     )
-    _table(
-        ("calls", "count", "errors"),
-        [
-            (name, f"{_number(call.get('count')):,.0f}", f"{_number(call.get('errors')):,.0f}")
-            for name, call in sorted(
-                (name, _mapping(call)) for name, call in _mapping(status.get("calls")).items()
-            )
-        ],
-        write,
-        style,
-    )
+    _counts_table("executions", ("executed", "cached", "failed"), status, write, style)
+    _counts_table("calls", ("count", "errors"), status, write, style)
 
 
 def no_server_text(data_dir: str, up: str, write: Write) -> None:
@@ -235,8 +224,17 @@ def init_text(done: Initialised, write: Write, style: Style = PLAIN) -> None:
 def _cache_row(name: str, counts: Mapping[str, object]) -> tuple[str, ...]:
     hits, misses = _number(counts.get("hits")), _number(counts.get("misses"))
     rate = f"{hits / (hits + misses):.0%}" if hits + misses else "–"
-    writes = _number(counts.get("writes"))
-    return (name or '""', f"{hits:,.0f}", f"{misses:,.0f}", f"{writes:,.0f}", rate)
+    return (name or '""', *(_count(counts.get(one)) for one in ("hits", "misses", "writes")), rate)
+
+
+def _counts_table(
+    name: str, columns: tuple[str, ...], status: Mapping[str, object], write: Write, style: Style
+) -> None:
+    rows = [
+        (one or '""', *(_count(counts.get(column)) for column in columns))
+        for one, counts in _named(status, name)
+    ]
+    _table((name, *columns), rows, write, style)
 
 
 def _table(
@@ -291,6 +289,15 @@ def _duration(seconds: float) -> str:
 
 def _mapping(value: object) -> Mapping[str, object]:
     return value if isinstance(value, dict) else {}
+
+
+def _named(status: Mapping[str, object], part: str) -> list[tuple[str, Mapping[str, object]]]:
+    """A part of the status that has counts for each of several names, by these."""
+    return [(name, _mapping(counts)) for name, counts in sorted(_mapping(status.get(part)).items())]
+
+
+def _count(value: object) -> str:
+    return f"{_number(value):,.0f}"
 
 
 def _number(value: object) -> float:

@@ -101,6 +101,7 @@ def _result(place: Place, spawned: Spawned, report: Mapping[str, object]) -> Run
         return replace(running, outcome="started")
     words = place.settings.words
     remedies = {
+        "settings": "Correct that setting.",
         "port-in-use": f"Choose another {words.port}, or leave it out and a free one is taken.",
         "data-dir-unusable": f"Choose another directory with {words.data_dir}.",
     }

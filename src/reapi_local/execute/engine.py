@@ -236,7 +236,8 @@ class Engine:
         else:
             count.executed += 1
         del self._running[task]
-        self._perform(self._scheduler.finished(task, response, self._clock.monotonic()))
+        now, size = self._clock.monotonic(), response.ByteSize()
+        self._perform(self._scheduler.finished(task, response, now, size))
 
     def _count(self, key: ActionKey, caller: Caller) -> ExecutionCount:
         """Where to count; a check of the server's own isn't anybody's execution."""

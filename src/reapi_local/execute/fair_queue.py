@@ -6,10 +6,14 @@ from bisect import bisect_left, insort
 from collections import Counter, OrderedDict
 from dataclasses import dataclass, field
 from itertools import count
+from typing import Final
 
 from reapi_local.execute.operations import Operation
 
 _Rank = tuple[int, int, int, str]
+
+_PATIENCE: Final = 8
+"""One in so many starts is anybody's, however calm: nobody waits for ever for the urgent."""
 
 
 @dataclass
@@ -34,14 +38,17 @@ class FairQueue:
     def __init__(self) -> None:
         self._runs: dict[str, _Run] = {}
         self._ranks: list[_Rank] = []  # one for each line, the next to be served first
-        self._length = 0
+        self._length = self._starts = 0
         self._turns = count()
 
     def __len__(self) -> int:
         return self._length
 
     def first(self) -> Operation:
-        priority, _, _, run = self._ranks[0]
+        """The next to be served."""
+        is_anybodys = self._starts % _PATIENCE == _PATIENCE - 1
+        rank = min(self._ranks, key=_without_priority) if is_anybodys else self._ranks[0]
+        priority, _, _, run = rank
         return next(iter(self._runs[run].lines[priority].values()))
 
     def add(self, operation: Operation) -> None:
@@ -67,6 +74,7 @@ class FairQueue:
 
     def serve(self, run: str) -> None:
         """A task was started for this run."""
+        self._starts += 1
         self._change(run, +1)
 
     def release(self, run: str) -> None:
@@ -107,3 +115,8 @@ class FairQueue:
         )
         executing = {name: run.executing for name, run in self._runs.items() if run.executing}
         assert executing == served
+
+
+def _without_priority(rank: _Rank) -> tuple[int, int, int]:
+    priority, executing, turn, _ = rank
+    return executing, turn, priority

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, ParamSpec, TypeVar
 
 from reapi_local.errors import InvalidRequest, MissingInputs
 from reapi_local.execute.clients import pants
@@ -14,14 +14,21 @@ from reapi_local.execute.inputs.roots import InputRoots
 from reapi_local.execute.types import HOME, Launch, Sandbox
 from reapi_local.protocol.command import ParsedAction, ParsedCommand, parse_action, parse_command
 from reapi_local.protocol.digest import Digest
+from reapi_local.store.threads import in_thread
 from reapi_local.store.types import ActionKey, BlobStore
+
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
 
 _DEFAULT_ENVIRONMENT: Final = {
     "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
     "HOME": HOME,
 }
 _NETWORK_PROPERTY: Final = "network"
-_LARGEST_MESSAGE_BYTES: Final = 64 * 1024 * 1024
+_LARGEST_MESSAGE_BYTES: Final = 8 * 1024 * 1024
+"""No program takes more in its arguments and variables, and what waits is kept in memory."""
+
+_INLINE_BYTES: Final = 64 * 1024
 
 
 @dataclass(frozen=True)
@@ -91,13 +98,17 @@ class Preparation:
         """
         function = key.action.function
         action = parse_action(await self._read(key.action, caller.run), function)
-        command = parse_command(await self._read(action.command, caller.run), action.platform)
+        data = await self._read(action.command, caller.run)
+        # The event loop doesn't wait for the check of a hundred thousand paths.
+        do = in_thread if len(data) > _INLINE_BYTES else _at_once
+        command = await do(parse_command, data, action.platform)
         timeout = self._timeout(action.timeout)
         directory = command.working_directory
         is_pants = pants.is_pants(caller.tool)
         if is_pants:
-            command = pants.with_input_root(command, self._sandbox.root)
+            command = await do(pants.with_input_root, command, self._sandbox.root)
             directory = directory or await self._wrapped_directory(action, command, caller.run)
+        directories = await do(_parents, command, directory)
         return Job(
             key=key,
             action=action,
@@ -106,7 +117,7 @@ class Preparation:
                 arguments=command.arguments,
                 environment={**_DEFAULT_ENVIRONMENT, **command.environment},
                 working_directory=command.working_directory,
-                directories=_parents(command, directory),
+                directories=directories,
                 network=self._has_network(command.properties, is_pants=is_pants),
                 caches=self._caches(key.instance) if is_pants else None,
             ),
@@ -118,7 +129,10 @@ class Preparation:
 
     async def _read(self, digest: Digest, run: str) -> bytes:
         if digest.size_bytes > _LARGEST_MESSAGE_BYTES:
-            raise InvalidRequest(f"{digest} is too large for an Action or a Command")
+            raise InvalidRequest(
+                f"{digest} is too large for an Action or a Command: at most "
+                f"{_LARGEST_MESSAGE_BYTES} bytes are taken here"
+            )
         data = (await self._blobs.read_many([digest], run)).get(digest)
         if data is None:
             raise MissingInputs((digest,))
@@ -155,6 +169,10 @@ class Preparation:
         if self._owner is not None:
             os.chown(path, self._owner, self._owner)
         return path
+
+
+async def _at_once(function: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
+    return function(*args, **kwargs)
 
 
 def _parents(command: ParsedCommand, directory: str) -> tuple[str, ...]:

@@ -74,17 +74,23 @@ class Operations:
     """All operations by name.
 
     One that nobody watched for ``grace_seconds`` is abandoned. A completed one is remembered for
-    ``keep_seconds``, as long as it is among the ``max_kept`` latest.
+    ``keep_seconds``, as long as it is among the ``max_kept`` latest and their outcomes have no more
+    than ``max_kept_bytes``; the latest always is.
     """
 
-    def __init__(self, *, grace_seconds: float, keep_seconds: float, max_kept: int) -> None:
-        self._grace, self._keep, self._max_kept = grace_seconds, keep_seconds, max_kept
+    def __init__(
+        self, *, grace_seconds: float, keep_seconds: float, max_kept: int, max_kept_bytes: int
+    ) -> None:
+        self._grace, self._keep = grace_seconds, keep_seconds
+        self._max_kept, self._max_kept_bytes = max_kept, max_kept_bytes
         self._all: dict[str, Operation] = {}
         # Of those in flight: how many watch it; or, when nobody does, until when that is all right.
         self._watchers: dict[str, int] = {}
         self._unwatched: OrderedDict[str, float] = OrderedDict()
         # Of completed ones: when each is forgotten. Like the above, soonest first.
         self._kept: OrderedDict[str, float] = OrderedDict()
+        self._kept_bytes: dict[str, int] = {}
+        self._all_kept_bytes = 0
         self._deleted: set[str] = set()
 
     def all(self) -> list[Operation]:
@@ -117,16 +123,20 @@ class Operations:
         """Its task executes."""
         return self._change(replace(self._all[name], stage=Stage.EXECUTING, started_at=now))
 
-    def complete(self, name: str, outcome: object, now: float) -> Operation:
-        """It ends, and the time for which it is remembered begins."""
-        completed = replace(self._all[name], stage=Stage.COMPLETED, outcome=outcome)
+    def complete(self, name: str, outcome: object, now: float, outcome_bytes: int = 0) -> Operation:
+        """It ends, and the time for which it is remembered begins: without its job."""
+        operation = self._all[name]
+        task = replace(operation.task, job=None)
+        completed = replace(operation, task=task, stage=Stage.COMPLETED, outcome=outcome)
         self._change(completed)
         self._watchers.pop(name, None)
         self._unwatched.pop(name, None)
         self._kept[name] = now + self._keep
+        self._kept_bytes[name] = outcome_bytes
+        self._all_kept_bytes += outcome_bytes
         if name in self._deleted:
             self._remove(name)
-        elif len(self._kept) > self._max_kept:
+        while self._keeps_too_much():
             self._remove(next(iter(self._kept)))
         return completed
 
@@ -171,8 +181,13 @@ class Operations:
         """When the next is to be abandoned or forgotten; infinity if none is."""
         return min(next(iter(times.values()), inf) for times in (self._unwatched, self._kept))
 
+    def _keeps_too_much(self) -> bool:
+        count, size = len(self._kept), self._all_kept_bytes
+        return count > self._max_kept or (count > 1 and size > self._max_kept_bytes)
+
     def _remove(self, name: str) -> None:
         del self._all[name], self._kept[name]
+        self._all_kept_bytes -= self._kept_bytes.pop(name)
         self._deleted.discard(name)
 
     def check_invariants(self) -> None:
@@ -186,7 +201,10 @@ class Operations:
         assert len(self._all) == len(self._watchers) + len(self._unwatched) + len(self._kept)
         assert all(count > 0 for count in self._watchers.values())
         assert self._deleted <= self._watchers.keys() | self._unwatched.keys()
-        assert len(self._kept) <= self._max_kept
+        assert not self._keeps_too_much()
+        assert self._kept_bytes.keys() == self._kept.keys()
+        assert self._all_kept_bytes == sum(self._kept_bytes.values())
+        assert all(self._all[name].task.job is None for name in self._kept)
         for times in (self._unwatched, self._kept):
             assert list(times.values()) == sorted(times.values())
 

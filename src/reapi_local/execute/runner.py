@@ -109,7 +109,8 @@ class Runner:
             follow=job.follow_links,
         )
         try:
-            await self._store_pieces(outputs, job.caller.run)
+            if job.command.outputs:  # a thread for nothing would cost more than all else here
+                await self._store_pieces(outputs, job.caller.run)
         except BadOutput:
             # A failed action is its own explanation.
             if outcome.exit_code == 0:

@@ -48,7 +48,8 @@ class Scheduler:
 
     The most urgent priority goes first, and that is the lowest; among equals the run with the
     fewest tasks executing; among equals the run that was served longest ago; within a run first
-    come, first served. So nobody waits for the whole queue of a huge build.
+    come, first served. So nobody waits for the whole queue of a huge build. Every eighth start
+    heeds priority last of all: nor does anybody wait for ever for what is more urgent.
 
     Equal actions share one task: it starts when the first of its operations gets its turn, and is
     killed when the last has gone. One that is being killed is joined no more.
@@ -56,7 +57,8 @@ class Scheduler:
     While the outputs of a task are stored, another has its slot: so long as there are no more than
     ``max_storing`` of them.
 
-    ``grace_seconds``, ``keep_seconds`` and ``max_kept``: see :class:`Operations`.
+    ``grace_seconds``, ``keep_seconds``, ``max_kept`` and ``max_kept_bytes``: see
+    :class:`Operations`.
     """
 
     def __init__(
@@ -68,11 +70,15 @@ class Scheduler:
         grace_seconds: float = 10.0,
         keep_seconds: float = 600.0,
         max_kept: int = 10_000,
+        max_kept_bytes: int = 256 * 1024 * 1024,
     ) -> None:
         self._slots, self._max_storing, self._max_queued = slots, max_storing, max_queued
         self._occupied = 0
         self._operations = Operations(
-            grace_seconds=grace_seconds, keep_seconds=keep_seconds, max_kept=max_kept
+            grace_seconds=grace_seconds,
+            keep_seconds=keep_seconds,
+            max_kept=max_kept,
+            max_kept_bytes=max_kept_bytes,
         )
         self._queue = FairQueue()
         self._flights: dict[Task, _Flight] = {}
@@ -168,12 +174,17 @@ class Scheduler:
         self._vacate(self._executing[task])
         return self._fill_slots(now)
 
-    def finished(self, task: Task, outcome: object, now: float) -> list[Effect]:
+    def finished(
+        self, task: Task, outcome: object, now: float, outcome_bytes: int = 0
+    ) -> list[Effect]:
         """The task is done, whether or not a process of it ever ran."""
         flight = self._executing.pop(task)
         self._drop(task)
         self._vacate(flight)
-        completed = [self._operations.complete(name, outcome, now) for name in flight.operations]
+        completed = [
+            self._operations.complete(name, outcome, now, outcome_bytes)
+            for name in flight.operations
+        ]
         return [*map(Notify, completed), *self._fill_slots(now)]
 
     def tick(self, now: float) -> list[Effect]:

@@ -41,7 +41,7 @@ class Border:
     """
 
     def __init__(self, tokens: dict[str, str], tally: Tally) -> None:
-        self._callers = {f"Bearer {token}": name for token, name in tokens.items()}
+        self._callers = {f"Bearer {token}".encode(): name for token, name in tokens.items()}
         self._tally = tally
         self._draining = False
 
@@ -102,8 +102,9 @@ class Border:
             raise Draining("the server is stopping; try again when it is back")
         for name, value in headers:
             if name == "authorization":
+                given = str(value).encode()
                 for accepted, caller in self._callers.items():
-                    if hmac.compare_digest(accepted.encode(), str(value).encode()):
+                    if hmac.compare_digest(accepted, given):
                         return caller
                 raise Unauthenticated(
                     "the token isn't one of this server's; `reapi-local up` prints the right one"

@@ -41,13 +41,14 @@ class CasService:
     ) -> re_pb2.BatchUpdateBlobsResponse:
         """Upload several blobs; each has a status of its own."""
         self._instances.admit(request.instance_name)
-        _check_total(sum(len(item.data) for item in request.requests))
+        contents = [item.data for item in request.requests]  # each time it is asked for, a copy
+        _check_total(sum(map(len, contents)))
         response = re_pb2.BatchUpdateBlobsResponse()
         blobs: list[tuple[Digest, bytes]] = []
-        for item in request.requests:
+        for item, content in zip(request.requests, contents, strict=True):
             answer = response.responses.add(digest=item.digest)
             try:
-                blobs.append((_uncompressed(item, request.digest_function), item.data))
+                blobs.append((_uncompressed(item, request.digest_function), content))
             except InvalidRequest as error:
                 answer.status.CopyFrom(_status(error))
         failures = await self._blobs.write_many(blobs, call.run.id)

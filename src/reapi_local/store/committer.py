@@ -10,6 +10,7 @@ from typing import Final
 
 from reapi_local.errors import Draining
 from reapi_local.store.index import Batch, Index
+from reapi_local.store.threads import to_the_end
 
 _MOST_BATCHES: Final = 512
 _MOST_BYTES: Final = 16 * 1024 * 1024
@@ -40,7 +41,7 @@ class Committer:
     async def commit(self, index: Index, batch: Batch) -> None:
         """Write the batch; it is visible and durable when this returns.
 
-        A caller that is cancelled doesn't take its batch back.
+        A caller that is cancelled doesn't take its batch back, and still waits for it.
 
         Raises:
             StorageFull: no room; nothing of the batch was written.
@@ -54,7 +55,7 @@ class Committer:
                 raise Draining("the server is stopping; try again when it is back")
             self._waiting.append(request)
             self._changed.notify()
-        await request.done
+        await to_the_end(request.done)
 
     def close(self) -> None:
         """Finish what was handed in, then end the thread."""

@@ -67,7 +67,8 @@ class Index:
         self._page_bytes: int = self._env.stat()["psize"]
         self.disk_bytes = 0
         self.large_bytes = 0
-        self._measure()
+        self._measure_pages()
+        self._measure_large()
 
     def missing(self, table: Table, keys: Sequence[bytes]) -> list[bytes]:
         """The keys that aren't there, in the order given."""
@@ -102,7 +103,9 @@ class Index:
         with _disk_errors(), self._env.begin(write=True) as txn:
             for batch in batches:
                 self._apply(txn, batch)
-        self._measure()
+        self._measure_pages()
+        if any(batch.large for batch in batches):
+            self._measure_large()
 
     def _apply(self, txn: lmdb.Transaction, batch: Batch) -> None:
         for table, key, value in batch.puts:
@@ -121,9 +124,11 @@ class Index:
             known = int(txn.get(_LARGE_BYTES, b"0", db=meta))
             txn.put(_LARGE_BYTES, b"%d" % (known + added), db=meta)
 
-    def _measure(self) -> None:
+    def _measure_pages(self) -> None:
         pages: int = self._env.info()["last_pgno"] + 1
         self.disk_bytes = pages * self._page_bytes + _LOCK_FILE_BYTES
+
+    def _measure_large(self) -> None:
         self.large_bytes = int(self.get(Table.META, _LARGE_BYTES) or 0)
 
     def sync(self) -> None:

@@ -92,7 +92,7 @@ class Stack:
             StorageFull: no room; nothing was written.
         """
         with generation.writing():
-            await to_the_end(self._committer.commit(generation.index, batch))
+            await self._committer.commit(generation.index, batch)
 
     async def start_generation(self) -> None:
         """Begin a new newest generation. One caller at a time.

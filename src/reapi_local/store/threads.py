@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
+from functools import partial
 from typing import Any, ParamSpec, TypeVar
 
 _P = ParamSpec("_P")
@@ -17,10 +18,11 @@ async def in_thread(function: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwa
     Otherwise the caller would close a file that the thread is using, and the next file opened
     would get its number.
     """
-    return await to_the_end(asyncio.to_thread(function, *args, **kwargs))
+    call = partial(function, *args, **kwargs)
+    return await to_the_end(asyncio.get_running_loop().run_in_executor(None, call))
 
 
-async def to_the_end(work: Coroutine[Any, Any, _T]) -> _T:
+async def to_the_end(work: Coroutine[Any, Any, _T] | asyncio.Future[_T]) -> _T:
     """Run ``work``; when the caller is cancelled, finish it first and be cancelled then."""
     task = asyncio.ensure_future(work)
     try:

@@ -102,7 +102,9 @@ def _files(message: re_pb2.Directory, function: DigestFunction) -> Iterator[File
     nodes = message.files
     digests = parse_digests([node.digest for node in nodes], function)
     for node, digest in zip(nodes, digests, strict=True):
-        mode, mtime_ns = _properties(node, 0o755 if node.is_executable else 0o644)
+        mode, mtime_ns = 0o755 if node.is_executable else 0o644, MTIME_NS
+        if node.HasField("node_properties"):
+            mode, mtime_ns = _properties(node, mode)
         yield File(node.name.encode(), digest, mode, mtime_ns)
 
 

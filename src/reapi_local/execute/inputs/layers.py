@@ -141,6 +141,9 @@ class Layers:
 
     def _make_room(self) -> None:
         """Evict until the limit is kept, or all that is left is in use."""
+        if self._used_bytes <= self._max_bytes:  # mostly: no look at thousands of layers then
+            self._is_over = False
+            return
         for layer in list(self._layers.values()):
             if self._used_bytes <= self._max_bytes:
                 break

@@ -5,11 +5,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import shutil
-import stat
 from collections import deque
 from contextlib import suppress
 
+from reapi_local.execute.deletion import remove
 from reapi_local.store.threads import in_thread
 
 _log = logging.getLogger(__name__)
@@ -56,25 +55,4 @@ class Removal:
 def _remove(file: str, directory: str) -> None:
     with suppress(FileNotFoundError):
         os.unlink(file)
-    remove_tree(directory)
-
-
-def remove_tree(path: str) -> None:
-    """Delete a directory and what is below it, whatever the modes in there. Blocks.
-
-    Raises:
-        OSError: something doesn't go.
-    """
-    shutil.rmtree(path, ignore_errors=True)
-    if os.path.lexists(path):
-        _open_up(path)
-        shutil.rmtree(path)
-
-
-def _open_up(path: str) -> None:
-    """Let the owner into each directory: an ordinary user can't empty one with mode 0555."""
-    os.chmod(path, stat.S_IRWXU)
-    for _, names, _, fd in os.fwalk(path):
-        for name in names:
-            if stat.S_ISDIR(os.stat(name, dir_fd=fd, follow_symlinks=False).st_mode):
-                os.chmod(name, stat.S_IRWXU, dir_fd=fd)
+    remove(directory)

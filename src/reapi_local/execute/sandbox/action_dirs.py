@@ -12,8 +12,9 @@ from contextlib import ExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Final
 
+from reapi_local.execute.deletion import remove
 from reapi_local.execute.sandbox.medium import Disk, Medium
-from reapi_local.execute.sandbox.scratch import compose, remove
+from reapi_local.execute.sandbox.scratch import compose
 from reapi_local.execute.types import SandboxBroken
 from reapi_local.store.threads import in_thread
 

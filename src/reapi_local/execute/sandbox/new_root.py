@@ -69,12 +69,36 @@ def build(settings: Settings) -> None:
     _move_to(base)
 
 
+def outside() -> int:
+    """A descriptor of the slot's own root, to be opened there and to :func:`return_to`."""
+    return os.open("/", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+
+
+def enter(directory: str) -> None:
+    """Have the root that actions have, and be in that directory."""
+    os.chroot(VIEW)
+    os.chdir(directory)
+
+
+def return_to(root: int) -> None:
+    """Have this root again."""
+    os.fchdir(root)
+    os.chroot(".")
+
+
 def mount_proc() -> None:
     """As the first process of a new pid namespace."""
     syscalls.mount("proc", VIEW + "/proc", "proc", NOSUID | NODEV | NOEXEC)
     # Locked for a slot that was root's when it was mounted, and out of an action's reach anyway.
     with contextlib.suppress(OSError):
         syscalls.detach(HOST_PROC)
+
+
+def forbid_user_namespaces() -> None:
+    """Once /proc is mounted: whoever makes one gets capabilities in it, and a larger kernel."""
+    path = VIEW + "/proc/sys/user/max_user_namespaces"
+    with open(path, "w", encoding="utf-8") as file:
+        file.write("0")
 
 
 def _build_view(settings: Settings, base: str, view: str) -> None:

@@ -1,4 +1,4 @@
-"""Input roots as copies, for sandboxes that have no overlay, and removing what actions leave.
+"""Input roots as copies, for sandboxes that have no overlay.
 
 Copies are never hard links: an action could write through one into what others are given.
 """
@@ -8,9 +8,7 @@ from __future__ import annotations
 import errno
 import os
 import shutil
-import subprocess
 from collections.abc import Sequence
-from contextlib import suppress
 from typing import Final
 
 _COPY_BYTES: Final = 1 << 30
@@ -94,24 +92,3 @@ def _permissions(status: os.stat_result) -> int:
 
 def _times(status: os.stat_result) -> tuple[int, int]:
     return status.st_atime_ns, status.st_mtime_ns
-
-
-def remove(path: str) -> None:
-    """Remove a tree that an action may have made: deep, unreadable, or not there at all.
-
-    Raises:
-        OSError: it can't be removed.
-    """
-    with suppress(RecursionError):
-        shutil.rmtree(path, ignore_errors=True)
-    if os.path.lexists(path):
-        # The commands walk trees that are deeper than a path may be long.
-        _run("chmod", "-R", "u+rwx", path)
-        if complaint := _run("rm", "-rf", path):
-            raise OSError(f"can't remove {path}: {complaint[-500:]}")
-
-
-def _run(*command: str) -> str:
-    """What it says on standard error if it fails."""
-    ran = subprocess.run(command, capture_output=True, text=True, check=False)
-    return ran.stderr.strip() if ran.returncode else ""

@@ -1,7 +1,9 @@
 """The system calls that no action needs and whose bugs have let people out of sandboxes.
 
-What needs a capability isn't listed: actions have none. Told apart by number alone, so that the
-kernel decides once and for the rest lets calls pass at no cost (since Linux 5.11).
+What needs a capability isn't listed: actions have none. Told apart by number, so that the kernel
+decides once and for the rest lets calls pass at no cost (since Linux 5.11). Only for prlimit the
+first argument counts: the process whose limits it is about. Where that is PID 1, the action would
+limit those that come after it.
 """
 
 from __future__ import annotations
@@ -25,11 +27,12 @@ _DENIED: Final = {
     _AARCH64: (217, 218, 219, 241, 280, 282, 262, *_IO_URING),
     _ARM: (309, 310, 311, 364, 386, 388, 367, *_IO_URING),
 }
+_PRLIMIT: Final = {_X86_64: 302, _I386: 340, _AARCH64: 261, _ARM: 369}
 _ARCHITECTURES: Final = {"x86_64": (_X86_64, _I386), "aarch64": (_AARCH64, _ARM)}
 
 _X32: Final = 0x40000000
 _LOAD, _JUMP_EQUAL, _JUMP_AT_LEAST, _RETURN = 0x20, 0x15, 0x35, 0x06
-_AT_NUMBER, _AT_ARCHITECTURE = 0, 4
+_AT_NUMBER, _AT_ARCHITECTURE, _AT_FIRST_ARGUMENT = 0, 4, 16  # the lower half: little-endian
 _ALLOW: Final = 0x7FFF0000
 _REFUSE: Final = 0x00050000 | errno.EPERM
 _KILL: Final = 0x80000000
@@ -50,13 +53,16 @@ def deny_list() -> bytes:
 
 def _block(architecture: int) -> list[tuple[int, int, int, int]]:
     """Decide about a call of that architecture; never goes on to what follows."""
-    numbers = _DENIED[architecture]
-    checks = [(_JUMP_EQUAL, len(numbers) - at, 0, number) for at, number in enumerate(numbers)]
-    if architecture == _X86_64:  # x32's calls have the same numbers with one bit more
-        checks = [(_JUMP_AT_LEAST, len(numbers) + 1, 0, _X32), *checks]
-    return [
-        (_LOAD, 0, 0, _AT_NUMBER),
-        *checks,
+    of_pid_1 = [
+        (_JUMP_EQUAL, 0, 2, _PRLIMIT[architecture]),
+        (_LOAD, 0, 0, _AT_FIRST_ARGUMENT),
+        (_JUMP_EQUAL, 1, 0, 1),
         (_RETURN, 0, 0, _ALLOW),
         (_RETURN, 0, 0, _REFUSE),
     ]
+    to_refusal = len(of_pid_1) - 1
+    numbers = [(_JUMP_EQUAL, number) for number in reversed(_DENIED[architecture])]
+    if architecture == _X86_64:  # x32's calls have the same numbers with one bit more
+        numbers.append((_JUMP_AT_LEAST, _X32))
+    checks = [(jump, to_refusal + after, 0, number) for after, (jump, number) in enumerate(numbers)]
+    return [(_LOAD, 0, 0, _AT_NUMBER), *reversed(checks), *of_pid_1]

@@ -82,10 +82,15 @@ def _enter(settings: Settings, server: socket.socket) -> list[str]:
             syscalls.unshare(CLONE_NEWNS)
         with _step("root"):
             new_root.build(settings)
+            outside = new_root.outside()
+            # Nobody may make a user namespace from below what covers the root.
+            new_root.enter("/")
         with _step("action user"):
             _become(settings["user"], settings["group"])
         with _step("user namespace"):
             syscalls.unshare(CLONE_NEWUSER)
+            new_root.return_to(outside)
+            os.close(outside)
             _map_user(settings, new_root.HOST_PROC)
         own |= CLONE_NEWNS
     else:
@@ -98,6 +103,8 @@ def _enter(settings: Settings, server: socket.socket) -> list[str]:
         syscalls.unshare(own)
     if first := os.fork():
         server.close()
+        # Who waits for the end of this process shall wait for that of all others, too.
+        signal.signal(signal.SIGTERM, lambda *_: os.kill(first, signal.SIGKILL))
         os.waitpid(first, 0)
         os._exit(0)
     syscalls.die_with_parent(signal.SIGKILL)
@@ -131,6 +138,8 @@ def _settle(settings: Settings) -> list[str]:
             syscalls.loopback_up()
     with _step("proc"):
         new_root.mount_proc()
+    with _step("namespaces of actions"):
+        new_root.forbid_user_namespaces()
     syscalls.no_new_privileges()
     try:
         syscalls.forsake_abstract_sockets()
@@ -169,6 +178,8 @@ def _serve(settings: Settings, notes: list[str], server: socket.socket) -> NoRet
         with _step("system call filter"):
             syscalls.install_filter(program)
     syscalls.set_dumpable(False)
+    # Nothing is loaded any more: among what actions see, it might be theirs.
+    sys.path.clear()
     wire.send(server, {"ready": True, "notes": notes})
     while True:
         order = _next("arguments", server)

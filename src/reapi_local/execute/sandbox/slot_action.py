@@ -49,22 +49,21 @@ def run(order: Order, workspace: Workspace, server: socket.socket, cpu_seconds: 
         OSError: the sandbox failed.
         EOFError: the server is gone.
     """
-    root = workspace.compose(order["layers"], order["caches"])
+    root = workspace.enter(order["layers"], order["caches"])
     stdout, stderr = workspace.stdout, workspace.stderr
     process = _Process(cpu_seconds)
-    with workspace.entered():
-        try:
-            _prepare_directories(order)
-            with workspace.preferred_victim():
-                process.start(order, stdout, stderr)
-        except _NotStarted as failure:
-            process.exit_code, process.problem = failure.exit_code, failure.problem
-        finally:
-            for pipe in (stdout, stderr):
-                pipe.close_write_end()
-        if process.pid:
-            process.wait(server, (stdout, stderr))
-            process.end()
+    try:
+        _prepare_directories(order)
+        with workspace.preferred_victim():
+            process.start(order, stdout, stderr)
+    except _NotStarted as failure:
+        process.exit_code, process.problem = failure.exit_code, failure.problem
+    finally:
+        for pipe in (stdout, stderr):
+            pipe.close_write_end()
+    if process.pid:
+        process.wait(server, (stdout, stderr))
+        process.end()
     for pipe in (stdout, stderr):
         pipe.finish()
     return Finished(_report(process, workspace), (root, stdout.file, stderr.file))
@@ -89,6 +88,7 @@ def _report(process: _Process, workspace: Workspace) -> Report:
         "system_seconds": process.system_seconds,
         "max_rss_bytes": process.max_rss_kib * 1024,
         "limits_hit": sorted(limits_hit),
+        "is_last": workspace.is_worn(),
     }
 
 

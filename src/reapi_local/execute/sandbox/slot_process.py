@@ -137,7 +137,7 @@ class SlotProcess:
                 await _readable(exited)
         except TimeoutError:
             _log.warning("slot %d doesn't end by itself; killing it", self.pid)
-            self._process.kill()
+            self._process.terminate()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(_END_SECONDS):
                     await _readable(exited)
@@ -153,7 +153,7 @@ class SlotProcess:
             self._send({"stop": True})
         await asyncio.sleep(_STOP_SECONDS)
         _log.warning("slot %d doesn't stop its action; killing it", self.pid)
-        self._process.kill()
+        self._process.terminate()
 
     def _send(self, message: object) -> None:
         try:

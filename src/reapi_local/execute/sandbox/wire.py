@@ -66,6 +66,8 @@ class Report(TypedDict):
     system_seconds: float
     max_rss_bytes: int
     limits_hit: list[str]
+    is_last: bool
+    """The slot isn't fit for another."""
 
 
 def send(to: socket.socket, message: object, descriptors: Iterable[int] = ()) -> None:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import socket
 from collections.abc import Iterator
 from typing import Final
 
-from reapi_local.execute.sandbox import syscalls
+from reapi_local.execute.sandbox import new_root, syscalls
 from reapi_local.execute.sandbox.new_root import CACHES, LAYERS, SCRATCH, VIEW
 from reapi_local.execute.sandbox.output_pipe import OutputPipe
 from reapi_local.execute.sandbox.syscalls import (
@@ -38,19 +39,28 @@ class Workspace:
     def __init__(self, scratch_options: str, own_network: bool) -> None:
         self._scratch_options = scratch_options
         self._own_network = own_network
+        base = new_root.outside()
+        new_root.enter("/")
         self._places = {
             VIEW + target: place
             for target, place in _PLACES.items()
-            if os.path.realpath(VIEW + target) == VIEW + target and os.path.isdir(VIEW + target)
+            if os.path.realpath(target) == target and os.path.isdir(target)
         }
+        new_root.return_to(base)
+        self._base = _Parked(base)
         # Opened while the process may still look into itself through /proc.
         self._namespace = os.open(f"{VIEW}/proc/self/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
         self._oom_score = os.open(f"{VIEW}/proc/self/oom_score_adj", os.O_RDWR | os.O_CLOEXEC)
         self._usual_oom_score = int(os.pread(self._oom_score, 16, 0))
+        self._scheduling = _scheduling_group()
+        self._usual_scheduling = self._read_scheduling()
         self._prepare(new_network=False)
 
-    def compose(self, layers: list[str], caches: str | None) -> int:
-        """Mount the input root and the caches; returns a descriptor of the root."""
+    def enter(self, layers: list[str], caches: str | None) -> int:
+        """Mount the input root and the caches, see what the action will, and be at its root.
+
+        Returns a descriptor of that.
+        """
         target = VIEW + _ROOT
         if layers:
             _mount_overlay(layers, target)
@@ -58,18 +68,8 @@ class Workspace:
             syscalls.bind(_UPPER, target)
         if caches is not None:
             syscalls.bind(os.path.join(CACHES, caches), VIEW + "/reapi/caches")
-        return os.open(target, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-
-    @contextlib.contextmanager
-    def entered(self) -> Iterator[None]:
-        """This process sees what the action will, and is at its input root."""
-        os.chroot(VIEW)
-        os.chdir(_ROOT)
-        try:
-            yield
-        finally:
-            os.fchdir(self._outside)
-            os.chroot(".")
+        new_root.enter(_ROOT)
+        return os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
 
     @contextlib.contextmanager
     def preferred_victim(self) -> Iterator[None]:
@@ -79,6 +79,13 @@ class Workspace:
             yield
         finally:
             self._set_oom_score(self._usual_oom_score)
+
+    def is_worn(self) -> bool:
+        """Whether an action did to its slot what can't be undone: no other shall suffer from it.
+
+        They share a session, and with it what decides about their share of the CPU.
+        """
+        return self._read_scheduling() != self._usual_scheduling
 
     def can_replace_directories(self) -> bool:
         """An overlay marks a directory that was removed and made anew by such an attribute."""
@@ -92,7 +99,7 @@ class Workspace:
     def limits_hit(self) -> list[str]:
         """By their names in ``Limits``."""
         hit = []
-        space = os.statvfs(SCRATCH)
+        space = os.fstatvfs(self.stdout.file)
         outputs = (self.stdout, self.stderr)
         if any(output.full for output in outputs) or (space.f_blocks and not space.f_bfree):
             hit.append("scratch_bytes")
@@ -113,8 +120,9 @@ class Workspace:
             OSError: the sandbox failed.
         """
         new_network = self._own_network and self._has_left_connections()
-        os.close(self._outside)
         syscalls.setns(self._namespace, CLONE_NEWNS)
+        with self._base.fetched() as base:
+            new_root.return_to(base)
         self._prepare(new_network)
 
     def _prepare(self, new_network: bool) -> None:
@@ -131,7 +139,6 @@ class Workspace:
             syscalls.bind(source, target)
         self.stdout = OutputPipe(SCRATCH + "/stdout")
         self.stderr = OutputPipe(SCRATCH + "/stderr")
-        self._outside = os.open("/", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
 
     def _has_left_connections(self) -> bool:
         """Sockets outlive their processes in TIME_WAIT, and keep their ports."""
@@ -140,8 +147,44 @@ class Workspace:
             left = re.search(r"^TCP:.* orphan (\d+) tw (\d+)", file.read(), re.MULTILINE)
         return left is None or left.groups() != ("0", "0")
 
+    def _read_scheduling(self) -> bytes:
+        return b"" if self._scheduling < 0 else os.pread(self._scheduling, 128, 0)
+
     def _set_oom_score(self, score: int) -> None:
         os.pwrite(self._oom_score, str(score).encode(), 0)
+
+
+class _Parked:
+    """Keeps a descriptor, which it takes over, where no path leads to it: underway in a socket.
+
+    Paths of actions are looked up here, by a process that has descriptors of its own: in
+    /proc/self/fd they lead to any directory among them.
+    """
+
+    def __init__(self, descriptor: int) -> None:
+        self._in, self._out = socket.socketpair()
+        self._park(descriptor)
+
+    @contextlib.contextmanager
+    def fetched(self) -> Iterator[int]:
+        """To be had for the length of the block."""
+        _, (descriptor,), _, _ = socket.recv_fds(self._out, 1, 1)
+        try:
+            yield descriptor
+        finally:
+            self._park(descriptor)
+
+    def _park(self, descriptor: int) -> None:
+        socket.send_fds(self._in, [b"0"], [descriptor])
+        os.close(descriptor)
+
+
+def _scheduling_group() -> int:
+    """The file of the session's priority, -1 where the kernel has none: sched(7), autogroup."""
+    try:
+        return os.open(f"{VIEW}/proc/self/autogroup", os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return -1
 
 
 def _mount_overlay(layers: list[str], target: str) -> None:
