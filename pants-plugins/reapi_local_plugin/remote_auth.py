@@ -18,7 +18,11 @@ from reapi_local_plugin import options as own_options
 from reapi_local_plugin.instance import instance_name
 from reapi_local_plugin.launcher.check import status_of
 from reapi_local_plugin.launcher.errors import LauncherError
-from reapi_local_plugin.launcher.execution import execution_in, must_be_offered
+from reapi_local_plugin.launcher.execution import (
+    execution_in,
+    must_be_as_asked,
+    must_be_offered,
+)
 from reapi_local_plugin.launcher.launch import NotReady, start_if_ready
 from reapi_local_plugin.launcher.running import Running, find_running
 from reapi_local_plugin.other_hooks import name_of, other_hook
@@ -169,7 +173,9 @@ def _own_server(options: Any, reapi: Any, env: Mapping[str, str]) -> Running:
         answer = find_running(settings, env)
     if isinstance(answer, Running):
         if executes:
-            must_be_offered(execution_in(status_of(answer, settings.words)), settings.words)
+            offer = execution_in(status_of(answer, settings.words))
+            must_be_offered(offer, settings.words)
+            must_be_as_asked(offer, settings)
         return answer
     if answer is not None:
         raise _NoServerError(f"{answer.reason} {answer.remedy}")

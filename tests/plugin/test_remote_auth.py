@@ -53,7 +53,8 @@ class Options:
         self.goals = list(goals)
         self.builtin_goal = builtin
         defaults = dict.fromkeys(_NAMES)
-        given = {"mode": "cache", "address": "auto", "port": 0, "idle_exit": 0, **values}
+        given = {"mode": "cache", "address": "auto", "port": 0, "idle_exit": 0}
+        given |= {"slots": 0, "hermetic": False, "sandbox": "auto", **values}
         self.reapi = SimpleNamespace(**{**defaults, **given, "autostart": False})
         self.everything = SimpleNamespace(
             backend_packages=["reapi_local_plugin"],
@@ -315,3 +316,13 @@ def test_a_build_is_ended_where_the_server_runs_no_processes(
     assert "apt install bubblewrap" in said
     result = hook(Options("test", data_dir=str(site.data_dir)))
     assert result.state is AuthPluginState.OK, "as a cache it serves"
+
+
+def test_a_build_is_ended_where_processes_would_have_the_network_they_must_not(
+    hook: Callable[[Options], AuthPluginResult], caplog: pytest.LogCaptureFixture, site: Site
+) -> None:
+    site.json("up")
+    wanted = Options("test", data_dir=str(site.data_dir), remote_execution=True, hermetic=True)
+    said = ended(hook, caplog, wanted)
+    assert "network" in said
+    assert "reapi-down" in said
