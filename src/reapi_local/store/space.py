@@ -20,6 +20,7 @@ from reapi_local.store.threads import in_thread
 
 _log = logging.getLogger(__name__)
 _TRY_AGAIN_SECONDS: Final = 1.0
+_PATIENCE_SECONDS: Final = 1.0
 
 
 class Space:
@@ -44,7 +45,8 @@ class Space:
         self._hurry = asyncio.Event()
         self._waiting = 0
         self._background: asyncio.Task[None] | None = None
-        self._stuck_until = float("-inf")
+        self._stuck_until = self._impatient_until = float("-inf")
+        self._released = asyncio.Event()
         self._closed = False
 
     @property
@@ -79,6 +81,7 @@ class Space:
     def release(self, needed_bytes: int) -> None:
         """Give back room held: the write ended, and what it stored counts by itself now."""
         self._reserved -= needed_bytes
+        self._released.set()
         if self._background is None and not self._closed and self._wants_work():
             self._background = asyncio.create_task(self._maintain())
             self._background.add_done_callback(self._maintained)
@@ -134,8 +137,24 @@ class Space:
                 while not self._fits(needed_bytes):
                     if self._closed:
                         raise Draining("the server is stopping; try again when it is back")
-                    if not await self._free_some():
+                    if not (await self._free_some() or await self._another_write_ends()):
                         raise self._no_room(needed_bytes)
+
+    async def _another_write_ends(self) -> bool:
+        """Wait for a write under way: it gives back what it held, or what it stored may go.
+
+        False: none is, or those that are take longer than it is worth to wait for.
+        """
+        if not self._reserved or self._clock.monotonic() < self._impatient_until:
+            return False
+        self._released.clear()
+        try:
+            await asyncio.wait_for(self._released.wait(), _PATIENCE_SECONDS)
+        except TimeoutError:
+            self._impatient_until = self._clock.monotonic() + _TRY_AGAIN_SECONDS
+            return False
+        self._stuck_until = float("-inf")
+        return True
 
     @contextmanager
     def _in_a_hurry(self) -> Iterator[None]:

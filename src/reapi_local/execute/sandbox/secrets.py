@@ -52,6 +52,9 @@ SECRET_DIRECTORIES: Final = (
     ".codex",
     ".gemini",
     ".config/github-copilot",
+    # models and data
+    ".kaggle",
+    ".snowflake",
     # browsers and mail: cookies are logins
     ".mozilla",
     ".thunderbird",
@@ -85,6 +88,10 @@ SECRET_FILES: Final = (
     ".vault-token",
     ".boto",
     ".s3cfg",
+    ".huggingface/token",
+    ".cache/huggingface/token",
+    ".cache/huggingface/stored_tokens",
+    ".databrickscfg",
     ".pgpass",
     ".my.cnf",
     ".Xauthority",
