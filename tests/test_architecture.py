@@ -35,7 +35,7 @@ MAY_IMPORT = {
         *("errors", "clock", "config", "ports", "state"),
         *("protocol", "store", "trace", "execution", "rpc", "admin"),
     ),
-    "cli": ("config", "app"),
+    "cli": ("config", "app", "admin"),
     "__main__": ("cli",),
 }
 BELONGS_TO = {

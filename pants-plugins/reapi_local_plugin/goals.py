@@ -128,8 +128,11 @@ async def reapi_check(
     session: SessionValues,
 ) -> ReapiCheck:
     operations = _operations(reapi, global_options, environments, build_root, session)
-    output = _Output(console, goal.format)
-    code = output.attempt(operations.check, goal_report.check_text, goal_report.check_json)
+    code = _Output(console, goal.format).attempt(
+        lambda: operations.check(console.print_stderr),
+        goal_report.check_text,
+        goal_report.check_json,
+    )
     return ReapiCheck(exit_code=code)
 
 

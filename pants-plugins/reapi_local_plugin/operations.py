@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import socket
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Optional
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import urlencode
 
 from reapi_local_plugin import options as own_options
 from reapi_local_plugin.launcher import admin
@@ -23,6 +22,7 @@ from reapi_local_plugin.launcher.execution import (
     user_notes,
 )
 from reapi_local_plugin.launcher.launch import ensure
+from reapi_local_plugin.launcher.remote_check import Remote, check_remote
 from reapi_local_plugin.launcher.running import Running, find_running
 from reapi_local_plugin.launcher.settings import Settings
 from reapi_local_plugin.launcher.stop import stop
@@ -106,7 +106,7 @@ class Operations:
             must_be_offered(offer, settings.words)
             must_be_as_asked(offer, settings)
             notes += [*user_notes(offer, settings), *self._execution_notes(offer)]
-        proofs = self._server_proofs(settings)
+        proofs = self._server_proofs(settings, progress)
         if offer is not None and not all(proof.ok for proof in proofs):
             offer = None
             notes.append("A proof failed, so Pants is set to use the server as a cache alone.")
@@ -118,10 +118,13 @@ class Operations:
         found = self._obstacles(executes=False)
         return Up(address, self.instance, running, offer, wiring, proofs, notes, found)
 
-    def check(self) -> Checked:
-        """Prove that the server works, that Pants is set to use it, and that it did."""
+    def check(self, progress: Callable[[str], None]) -> Checked:
+        """Prove that the server works, that Pants is set to use it, and that it did.
+
+        Raises LauncherError when there is no Python to try the server of somebody else with.
+        """
         settings = self._settings(executes=self._executes)
-        proofs = self._server_proofs(settings)
+        proofs = self._server_proofs(settings, progress)
         is_up = self._is_own and proofs[0].ok
         proofs.append(self._configured(settings, is_up))
         if is_up:
@@ -158,10 +161,17 @@ class Operations:
     def _settings(self, *, executes: bool) -> Settings:
         return own_options.launcher_settings(self.reapi, executes=executes)
 
-    def _server_proofs(self, settings: Settings) -> list[Proof]:
+    def _server_proofs(self, settings: Settings, progress: Callable[[str], None]) -> list[Proof]:
         if self._is_own:
             return check(settings, self.env, self.instance)
-        return [_reachable(self.reapi.address), _token(self.reapi.token_path)]
+        remote = Remote(
+            address=self.reapi.address,
+            token_path=self.reapi.token_path,
+            ca_certs_path=self.pants.remote_ca_certs_path,
+            client_certs_path=getattr(self.pants, "remote_client_certs_path", None),  # since 2.18
+            client_key_path=getattr(self.pants, "remote_client_key_path", None),
+        )
+        return check_remote(remote, self.instance, settings, self.env, progress)
 
     def _obstacles(self, *, executes: bool) -> list[str]:
         found = obstacles(self.reapi, self.pants)
@@ -260,24 +270,3 @@ class Operations:
         hits, misses = runs[0]["hits"], runs[0]["misses"]
         detail = f"the last run used it: {hits} hits, {misses} misses"
         return Proof(name, True, milliseconds, detail, "")
-
-
-def _reachable(address: str) -> Proof:
-    """Whether something listens there; round trips are for its own administrator."""
-    began = time.monotonic()
-    proof = Proof("reachable", True, 0.0, f"{address}, run by somebody else", "")
-    try:
-        parts = urlsplit(address)
-        with socket.create_connection((parts.hostname or "", parts.port or 443), timeout=5):
-            return replace(proof, milliseconds=1000 * (time.monotonic() - began))
-    except (OSError, ValueError) as error:
-        remedy = "Ask who runs it, or set [reapi].address to auto for a server of your own."
-        return Proof("reachable", False, 0.0, f"{address}: {error}", remedy)
-
-
-def _token(path: Optional[str]) -> Proof:
-    try:
-        own_options.read_token(path)
-    except LauncherError as error:
-        return Proof("token", False, 0.0, f"{error.what} {error.why}", error.remedy)
-    return Proof("token", True, 0.0, "none is sent" if path is None else f"read from {path}", "")

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import replace
-from pathlib import Path
 from typing import Any, Optional
 
-from reapi_local_plugin.launcher.errors import LauncherError
+from reapi_local_plugin.launcher import token_file
 from reapi_local_plugin.launcher.settings import Settings, Words
 
 AUTO = "auto"
-_TOKEN_PATH = "[reapi].token_path"
 
 WORDS = Words(
     up="pants reapi-up",
@@ -22,6 +19,8 @@ WORDS = Words(
     port="[reapi].port",
     max_size="[reapi].max_size",
     server_python="[reapi].server_python",
+    address="[reapi].address, where `auto` is a server of your own",
+    token_path="[reapi].token_path",
 )
 
 
@@ -58,16 +57,7 @@ def is_off(reapi: Any) -> bool:
 
 def read_token(path: Optional[str]) -> Optional[str]:
     """The token in a file, None when no file is named. Raises LauncherError."""
-    if path is None:
-        return None
-    try:
-        token = Path(path).read_text(encoding="utf-8").strip()
-        if re.fullmatch("[!-~]+", token):
-            return token
-        why = f"{path} holds no token: one word of ASCII characters"
-    except (OSError, ValueError) as error:
-        why = str(error)
-    raise LauncherError("The server's token cannot be read.", f"{why}.", f"Correct {_TOKEN_PATH}.")
+    return token_file.read_token(path, WORDS.token_path)
 
 
 def _plain(choice: Any) -> str:

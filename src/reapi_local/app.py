@@ -13,7 +13,7 @@ from contextlib import asynccontextmanager
 from dataclasses import asdict
 from typing import IO, Any, Final
 
-from reapi_local.admin.check import Checker
+from reapi_local.admin.check import Checker, Client
 from reapi_local.admin.listener import AdminListener
 from reapi_local.clock import Clock, SystemClock
 from reapi_local.config import Config, Transport
@@ -201,7 +201,7 @@ class App:
         """Round trips over a connection of its own."""
         address = f"{_bracketed(_reachable(self._config.host))}:{self.grpc_port}"
         sandbox = (await self._execution.describe())["sandbox"]
-        proofs = await Checker(address, self._remembered.token, instance, sandbox).run()
+        proofs = await Checker(Client(address, self._remembered.token), instance, sandbox).run()
         return [asdict(proof) for proof in proofs]
 
     def _write_state(self, pid: int | None) -> None:

@@ -23,9 +23,9 @@ _USAGE_ERROR, _CANNOT_START = 2, 3
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit status."""
-    parser = make_parser()
-    options = vars(parser.parse_args(arguments))
-    del options["command"]
+    options = vars(make_parser().parse_args(arguments))
+    if options.pop("command") == "check":
+        return _check(options)
     ready_fd, version = options.pop("ready_fd"), options.pop("version_label")
     file = options.pop("config")
     given = {name: value for name, value in options.items() if value is not None}
@@ -73,7 +73,21 @@ def make_parser() -> argparse.ArgumentParser:
     add("--config", metavar="FILE", help="TOML file with the same settings, max_size = … and so on")
     add("--version-label", default=__version__, help=argparse.SUPPRESS)
     add("--ready-fd", type=int, metavar="N", help=argparse.SUPPRESS)
+    _add_check(commands)
     return parser
+
+
+def _add_check(commands: Any) -> None:
+    """The names of its options are those of :class:`~reapi_local.admin.remote_check.Remote`."""
+    check = commands.add_parser(
+        "check",
+        help="try a server of somebody else's",
+        description="Try a REAPI server as a client of it; the proofs are printed as JSON.",
+    )
+    check.add_argument("address", metavar="ADDRESS", help="grpc://host:port, or grpcs:// for TLS")
+    check.add_argument("--instance", metavar="NAME", default="", help="(default: the unnamed one)")
+    for name in ("token", "ca-certs", "client-certs", "client-key"):
+        check.add_argument(f"--{name}-path", metavar="FILE", default="")
 
 
 def _add_execution(add: Callable[..., object]) -> None:
@@ -96,6 +110,19 @@ def _add_execution(add: Callable[..., object]) -> None:
     add("--action-processes", metavar="N", help="processes it may have (default 4096)")
     add("--action-cpu-seconds", metavar="N", help="CPU it may use (default: no limit)")
     add("--action-file-size", metavar="SIZE", help="largest file (default: no limit)")
+
+
+def _check(options: dict[str, Any]) -> int:
+    from reapi_local.admin.remote_check import CannotTry, Remote, check_remote
+
+    instance = options.pop("instance")
+    try:
+        proofs = check_remote(Remote(**options), instance)
+    except CannotTry as error:
+        print(f"reapi-local: {error}", file=sys.stderr)
+        return _USAGE_ERROR
+    print(json.dumps({"proofs": proofs}))
+    return 0
 
 
 def _read(file: str | None) -> Mapping[str, Any]:

@@ -136,7 +136,7 @@ def test_a_server_given_by_address_and_token_is_used_and_left_alone(
         build = team.run(*flags, "test", "::").must_succeed()
         assert build.warnings == []
         assert build.counters["remote_cache_write_successes"] == 1
-        assert "All 3 proofs hold." in team.run(*flags, "reapi-check").must_succeed().out
+        assert "All 7 proofs hold." in team.run(*flags, "reapi-check").must_succeed().out
         team.run(*flags, "reapi-down").must_succeed()
         stopped = subprocess.run(
             [*launcher, "down", *theirs], env=env, check=True, capture_output=True

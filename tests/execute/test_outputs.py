@@ -102,6 +102,29 @@ def test_a_file_of_holes_is_refused_before_anybody_reads_it(tmp_path: Path) -> N
         digest_of_file(file.fileno(), SHA256)
 
 
+def test_a_large_file_is_left_as_soon_as_nobody_wants_it(tmp_path: Path) -> None:
+    class Unwanted(Exception):
+        pass
+
+    asked = []
+
+    def go_on() -> None:
+        asked.append(None)
+        if len(asked) == 3:
+            raise Unwanted
+
+    (tmp_path / "a").touch()
+    os.truncate(tmp_path / "a", 1 << 30)
+    fd = os.open(tmp_path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        command = parsed([Output("a", OutputKind.ANY)])
+        with pytest.raises(Unwanted):
+            list(Outputs(fd, command, "", SHA256, follow=False, go_on=go_on))
+    finally:
+        os.close(fd)
+    assert len(asked) == 3
+
+
 def test_node_properties_are_there_when_asked_for(tmp_path: Path) -> None:
     fill(tmp_path, {"f": File(), "l": Link("f"), "d": {"f": File(b"x"), "l": Link("f"), "d": {}}})
     times = {"f": -1_500_000_000, "l": 7_000_000_123, "d/f": 5, "d/l": 6, "d/d": 0, "d": 1 << 61}

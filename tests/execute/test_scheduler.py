@@ -22,11 +22,17 @@ def key(action: str, instance: str = "") -> ActionKey:
 
 
 def scheduler(
-    slots: int = 1, *, max_queued: int = 100, max_kept: int = 100, max_kept_bytes: int = 1000
+    slots: int = 1,
+    *,
+    max_queued: int = 100,
+    max_job_bytes: int = 1000,
+    max_kept: int = 100,
+    max_kept_bytes: int = 1000,
 ) -> Scheduler:
     return Scheduler(
         slots,
         max_queued=max_queued,
+        max_job_bytes=max_job_bytes,
         grace_seconds=GRACE,
         keep_seconds=KEEP,
         max_kept=max_kept,
@@ -44,6 +50,7 @@ def submit(
     priority: int = 0,
     timeout: float = inf,
     mergeable: bool = True,
+    job_bytes: int = 0,
 ) -> Task:
     """An operation that is watched, by default for an action of its own; returns its task."""
     scheduler.submit(
@@ -54,6 +61,7 @@ def submit(
         priority=priority,
         timeout=timeout,
         mergeable=mergeable,
+        job_bytes=job_bytes,
     )
     return scheduler.watch(name).task
 
@@ -317,6 +325,24 @@ def test_no_queue_is_no_hindrance_while_a_slot_is_free() -> None:
     submit(machine, "a")
     with pytest.raises(QueueFull):
         submit(machine, "b")
+
+
+def test_large_jobs_are_refused_while_others_fill_the_room() -> None:
+    machine = scheduler(max_job_bytes=10)
+    first = submit(machine, "executes", job_bytes=6)
+    second = submit(machine, "waits", action="same", job_bytes=4)
+    with pytest.raises(QueueFull):
+        submit(machine, "refused", job_bytes=1)
+    submit(machine, "joins", action="same", job_bytes=9)
+    assert started(machine.finished(first, "done", 0.0)) == [second]
+    submit(machine, "fits now", job_bytes=6)
+    machine.check_invariants()
+
+
+def test_a_job_of_any_size_gets_a_free_slot() -> None:
+    machine = scheduler(max_job_bytes=10)
+    submit(machine, "a", job_bytes=11)
+    assert machine.lookup("a").stage == Stage.EXECUTING
 
 
 # Timeouts

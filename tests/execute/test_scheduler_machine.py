@@ -28,7 +28,7 @@ from reapi_local.protocol.digest import digest_of
 from reapi_local.store.types import ActionKey
 
 GRACE, KEEP = 10.0, 60.0
-MAX_QUEUED, MAX_KEPT = 12, 5
+MAX_QUEUED, MAX_JOB_BYTES, MAX_KEPT = 12, 60, 5
 KEYS = [ActionKey("", digest_of(b"%d" % n)) for n in range(5)]
 EXAMPLES, STEPS = 2000, 40
 
@@ -45,6 +45,7 @@ class Ask:
     timeout: float
     mergeable: bool
     watched: bool
+    job_bytes: int
 
 
 asks = st.builds(
@@ -55,6 +56,7 @@ asks = st.builds(
     timeout=st.sampled_from([0.5, 5.0, 50.0]),
     mergeable=st.sampled_from([True, True, False]),
     watched=st.sampled_from([True, True, True, False]),
+    job_bytes=st.sampled_from([0, 1, 10, 30]),
 )
 
 
@@ -110,6 +112,7 @@ class Schedules(RuleBasedStateMachine):
             slots,
             max_storing=max_storing,
             max_queued=MAX_QUEUED,
+            max_job_bytes=MAX_JOB_BYTES,
             grace_seconds=GRACE,
             keep_seconds=KEEP,
             max_kept=MAX_KEPT,
@@ -122,6 +125,10 @@ class Schedules(RuleBasedStateMachine):
 
     def queued(self) -> list[Wanted]:
         return [w for w in self.wanted.values() if w.stage == Stage.QUEUED]
+
+    def job_bytes(self) -> int:
+        tasks = {w.task for w in self.live()} | self.running.keys()
+        return sum(task.job.job_bytes for task in tasks if isinstance(task.job, Ask))
 
     def in_slots(self) -> list[Running]:
         return [running for running in self.running.values() if running.has_slot]
@@ -216,13 +223,15 @@ class Schedules(RuleBasedStateMachine):
                     timeout=ask.timeout,
                     mergeable=ask.mergeable,
                     job=ask,
+                    job_bytes=ask.job_bytes,
                 )
             except Draining:
                 assert self.draining
             except QueueFull:
                 assert shared not in self.running
                 assert self.is_full()
-                assert len(self.queued()) == MAX_QUEUED
+                is_too_large = not shared and self.job_bytes() + ask.job_bytes > MAX_JOB_BYTES
+                assert is_too_large or len(self.queued()) == MAX_QUEUED
             else:
                 self.accepted(name, ask, shared, effects)
 

@@ -96,7 +96,7 @@ def refusal(made: Operations) -> LauncherError:
 
 
 def configured(made: Operations) -> Proof:
-    return next(proof for proof in made.check().proofs if proof.name == "configured")
+    return next(proof for proof in made.check(print).proofs if proof.name == "configured")
 
 
 def text(done: Up) -> str:
@@ -297,7 +297,7 @@ def test_check_fails_where_pants_sends_processes_to_a_server_that_runs_none(
 @pytest.mark.usefixtures("x86")
 def test_check_names_the_trap_and_where_to_start_a_server(site: Site, root: Path) -> None:
     made = operations(site, root, remote_execution=True, plugins=["some-plugin==1"])
-    reachable, proof = made.check().proofs
+    reachable, proof = made.check(print).proofs
     assert reachable.remedy == "Start one with `pants reapi-up --execution`."
     assert not proof.ok
     assert "pantsbuild/pants#17262" in proof.remedy

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -32,6 +31,7 @@ def operations(root: Path, address: str, token_path: str | None = None) -> Opera
         plugins=[],
         pants_config_files=[],
         remote_store_address=None,
+        remote_ca_certs_path=None,
         remote_execution=False,
         remote_cache_read=True,
         remote_cache_write=True,
@@ -62,19 +62,11 @@ def test_a_path_that_leads_to_no_file_is_refused(tmp_path: Path, name: str) -> N
         read_token(f"{tmp_path}/{name}")
 
 
-def test_a_server_that_listens_and_needs_no_token_passes(tmp_path: Path) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        address = f"grpc://127.0.0.1:{server.getsockname()[1]}"
-        checked = operations(tmp_path, address).check()
-    assert checked.ok
-    assert [proof.name for proof in checked.proofs] == ["reachable", "token", "configured"]
-
-
 @pytest.mark.parametrize(
     "address", ["grpc://127.0.0.1:1", "grpc://127.0.0.1:many", "grpc://[::1", "grpc://..:1"]
 )
 def test_one_that_cannot_be_reached_fails_with_a_remedy(tmp_path: Path, address: str) -> None:
-    reachable, *_ = operations(tmp_path, address, str(tmp_path / "missing")).check().proofs
+    reachable, *_ = operations(tmp_path, address, str(tmp_path / "missing")).check(print).proofs
     assert not reachable.ok
     assert address in reachable.detail
     assert "[reapi].address" in reachable.remedy

@@ -38,7 +38,7 @@ def check(
         remedy = f"Run `{settings.words.down}` and `{up}`; see {running.state.data_dir}/server.log."
         return [*proofs, Proof("self-check", False, 0.0, str(error), remedy)]
     listed = answer.get("proofs")
-    return [*proofs, *map(_proof, listed if isinstance(listed, list) else [])]
+    return [*proofs, *map(proof_from, listed if isinstance(listed, list) else [])]
 
 
 def status(settings: Settings, env: Mapping[str, str]) -> admin.Json | None:
@@ -62,7 +62,8 @@ def status_of(running: Running, words: Words) -> admin.Json:
         ) from error
 
 
-def _proof(raw: Mapping[str, object]) -> Proof:
+def proof_from(raw: Mapping[str, object]) -> Proof:
+    """A proof from the JSON that the server's interpreter tells it in."""
     milliseconds = raw.get("milliseconds")
     return Proof(
         name=str(raw.get("name")),

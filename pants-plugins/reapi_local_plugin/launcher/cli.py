@@ -9,7 +9,16 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from reapi_local_plugin.launcher import check, init, launch, paths, purge, report, stop
+from reapi_local_plugin.launcher import (
+    check,
+    init,
+    launch,
+    paths,
+    purge,
+    remote_check,
+    report,
+    stop,
+)
 from reapi_local_plugin.launcher.errors import LauncherError
 from reapi_local_plugin.launcher.execution import SANDBOXES, execution_in, user_notes
 from reapi_local_plugin.launcher.settings import Settings
@@ -101,7 +110,14 @@ def _down(options: argparse.Namespace) -> int:
 
 
 def _check(options: argparse.Namespace) -> int:
-    proofs = check.check(_settings(options), os.environ, options.instance)
+    settings = _settings(options)
+    if options.address is None:
+        proofs = check.check(settings, os.environ, options.instance)
+    else:
+        remote = remote_check.Remote(options.address, options.token_path, options.ca_certs_path)
+        proofs = remote_check.check_remote(
+            remote, options.instance, settings, os.environ, _progress
+        )
     if options.format == "json":
         report.write_json(report.check_json(proofs), sys.stdout.write)
     else:
@@ -202,6 +218,20 @@ def _parser() -> argparse.ArgumentParser:
         default="default",
         help="the instance to try it with (default: %(default)s)",
     )
+    checked.add_argument(
+        "--address",
+        metavar="ADDRESS",
+        help="try a server of somebody else's instead: grpc://host:port, or grpcs:// for TLS",
+    )
+    checked.add_argument(
+        "--token-path", metavar="FILE", help="with --address: the bearer token to send"
+    )
+    checked.add_argument(
+        "--ca-certs-path",
+        metavar="FILE",
+        help="with --address: certificates of the authorities to trust, in PEM",
+    )
+    _add_server_python(checked)
     status = command("status", "show sizes, action cache hits and calls since the start")
     purged = command("purge", "delete all blobs and action results; token and port stay")
     purged.add_argument("--yes", action="store_true", help="do not ask")

@@ -20,6 +20,8 @@ class Words:
     port: str = "--port"
     max_size: str = "--max-size"
     server_python: str = "--server-python"
+    address: str = "--address"
+    token_path: str = "--token-path"
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Proofs that the server works: real round trips by a gRPC client to its own address."""
+"""Proofs that a server works: real round trips by a gRPC client to its address."""
 
 from __future__ import annotations
 
@@ -26,6 +26,14 @@ _REMEDIES: Final[Mapping[int, str]] = {
     Code.INVALID_ARGUMENT: "ask for an instance this server has; `reapi-local status` lists them",
     Code.RESOURCE_EXHAUSTED: "raise --max-size, or free space on the disk",
 }
+_ASK: Final = "ask who runs the server"
+_REMEDIES_ELSEWHERE: Final[Mapping[int, str]] = {
+    Code.INVALID_ARGUMENT: "ask who runs the server which instance names it has",
+    Code.UNAUTHENTICATED: "ask who runs the server for the right token",
+    Code.PERMISSION_DENIED: "ask who runs the server for the right to do so, or do without it",
+    Code.RESOURCE_EXHAUSTED: "ask who runs the server for more room",
+    Code.UNAVAILABLE: "ask who runs the server whether it is up, and with TLS (grpcs://) or not",
+}
 
 
 @dataclass(frozen=True)
@@ -42,40 +50,79 @@ class Proof:
 class _Failed(Exception):
     """The call worked, its answer isn't what was expected."""
 
-    def __init__(self, detail: str, remedy: str = _ANSWERS_WRONGLY) -> None:
+    def __init__(self, detail: str, code: int = Code.INTERNAL) -> None:
         super().__init__(detail)
-        self.remedy = remedy
+        self.code = code
+
+
+@dataclass(frozen=True)
+class Client:
+    """How to talk to ``address`` (host:port): with ``token`` unless it is "", and with TLS where
+    ``tls`` says how.
+    """
+
+    address: str
+    token: str = ""
+    tls: grpc.ChannelCredentials | None = None
+
+    def channel(self) -> grpc.aio.Channel:
+        # A proxy in the environment is for other machines.
+        options = (("grpc.enable_http_proxy", 0),)
+        if self.tls is None:
+            return grpc.aio.insecure_channel(self.address, options)
+        return grpc.aio.secure_channel(self.address, self.tls, options)
 
 
 class Checker:
-    """Talks to ``address`` (host:port) as a client of ``instance`` with ``token``.
+    """Tries a server as a client of ``instance``.
 
-    ``sandbox``: the name of the one that actions run in.
+    ``sandbox``: the name of the one that actions of our own server run in; None for a server that
+    somebody else runs. There nothing is executed, and whether it needs a token is not our business.
     """
 
-    def __init__(self, address: str, token: str, instance: str, sandbox: str) -> None:
-        self._address, self._instance, self._sandbox = address, instance, sandbox
+    def __init__(self, client: Client, instance: str, sandbox: str | None) -> None:
+        self._client, self._instance, self._sandbox = client, instance, sandbox
         self._anonymous = ((_METADATA_HEADER, _OURSELVES.SerializeToString()),)
-        self._headers = (*self._anonymous, ("authorization", f"Bearer {token}"))
+        bearer = (("authorization", f"Bearer {client.token}"),) if client.token else ()
+        self._headers = (*self._anonymous, *bearer)
         self._content = secrets.token_bytes(64)
         self._digest = _message(self._content)
         self._executes = False
+        self._may_write = True
 
     async def run(self) -> list[Proof]:
         """All proofs, in the order a client would meet them."""
-        # A proxy in the environment is for other machines.
-        options = (("grpc.enable_http_proxy", 0),)
-        async with grpc.aio.insecure_channel(self._address, options) as self._channel:
-            proofs = [
-                await _prove("capabilities", self._capabilities),
-                await _prove("blob", self._blob),
-                await _prove("action-result", self._action_result),
-                await _prove("instance", self._instance_is_served),
-                await _prove("token", self._token_is_needed),
-            ]
-            if self._executes:
-                proofs.append(await _prove("execution", self._execution))
+        async with self._client.channel() as self._channel:
+            proofs = [await self._prove("capabilities", self._capabilities)]
+            if not proofs[0].ok:
+                return proofs
+            if self._may_write:
+                proofs.append(await self._prove("blob", self._blob))
+                proofs.append(await self._prove("action-result", self._action_result))
+            proofs.append(await self._prove("instance", self._instance_is_served))
+            if self._sandbox is not None:
+                proofs.append(await self._prove("token", self._token_is_needed))
+                if self._executes:
+                    proofs.append(await self._prove("execution", self._execution))
             return proofs
+
+    async def _prove(self, name: str, attempt: Callable[[], Awaitable[str]]) -> Proof:
+        began = time.perf_counter()
+        try:
+            detail, remedy = await attempt(), ""
+        except grpc.aio.AioRpcError as error:
+            detail = f"{error.code().name}: {error.details()}"
+            remedy = self._remedy(error.code().value[0])
+        except _Failed as error:
+            detail, remedy = str(error), self._remedy(error.code)
+        return Proof(name, not remedy, 1000 * (time.perf_counter() - began), detail, remedy)
+
+    def _remedy(self, code: int) -> str:
+        if self._sandbox is None:
+            return _REMEDIES_ELSEWHERE.get(code, _ASK)
+        if code == Code.INTERNAL:
+            return _ANSWERS_WRONGLY
+        return _REMEDIES.get(code, _AFRESH)
 
     async def _call(self, method: str, request: Any, response: Any, **more: Any) -> Any:
         call = self._channel.unary_unary(
@@ -97,7 +144,9 @@ class Checker:
             raise _Failed("SHA-256 isn't among the digest functions")
         self._executes = answer.execution_capabilities.exec_enabled
         low, high = answer.low_api_version, answer.high_api_version
-        return f"REAPI {low.major}.{low.minor} to {high.major}.{high.minor}"
+        versions = f"REAPI {low.major}.{low.minor} to {high.major}.{high.minor}"
+        self._may_write = answer.cache_capabilities.action_cache_update_capabilities.update_enabled
+        return versions if self._may_write else f"{versions}, for this client to read only"
 
     async def _write(self, *blobs: bytes) -> None:
         written = await self._call(
@@ -110,7 +159,7 @@ class Checker:
         )
         for response in written.responses:
             if response.status.code:
-                raise _Failed(response.status.message, _REMEDIES.get(response.status.code, _AFRESH))
+                raise _Failed(response.status.message, response.status.code)
 
     async def _blob(self) -> str:
         await self._write(self._content)
@@ -119,7 +168,7 @@ class Checker:
             re_pb2.BatchReadBlobsRequest(instance_name=self._instance, digests=[self._digest]),
             re_pb2.BatchReadBlobsResponse,
         )
-        _expect(read.responses[0].data, self._content)
+        _expect([response.data for response in read.responses], [self._content])
         return f"{len(self._content)} bytes written and read back"
 
     async def _action_result(self) -> str:
@@ -146,7 +195,7 @@ class Checker:
         answer = await self._call(
             "ContentAddressableStorage/FindMissingBlobs", request, re_pb2.FindMissingBlobsResponse
         )
-        _expect(len(answer.missing_blob_digests), 0)
+        _expect(len(answer.missing_blob_digests), 0 if self._may_write else 1)
         return self._instance or "(the unnamed one)"
 
     async def _execution(self) -> str:
@@ -175,7 +224,7 @@ class Checker:
         if not operations or not operations[-1].response.Unpack(response):
             raise _Failed("the execution ended without a response")
         if response.status.code:
-            raise _Failed(response.status.message, _AFRESH)
+            raise _Failed(response.status.message, response.status.code)
         _expect(response.result.stdout_raw, f"{word}\n".encode())
         return f"a program was run, sandbox: {self._sandbox}"
 
@@ -198,15 +247,3 @@ def _message(data: bytes) -> re_pb2.Digest:
 def _expect(actual: object, expected: object) -> None:
     if actual != expected:
         raise _Failed(f"expected {expected!r:.100}, got {actual!r:.100}")
-
-
-async def _prove(name: str, attempt: Callable[[], Awaitable[str]]) -> Proof:
-    began = time.perf_counter()
-    try:
-        detail, remedy = await attempt(), ""
-    except grpc.aio.AioRpcError as error:
-        detail = f"{error.code().name}: {error.details()}"
-        remedy = _REMEDIES.get(error.code().value[0], _AFRESH)
-    except _Failed as error:
-        detail, remedy = str(error), error.remedy
-    return Proof(name, not remedy, 1000 * (time.perf_counter() - began), detail, remedy)

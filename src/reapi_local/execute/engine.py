@@ -168,6 +168,7 @@ class Engine:
             timeout=job.timeout,
             mergeable=not job.action.do_not_cache,
             job=_Queued(job, self._clock.now()),
+            job_bytes=job.size_bytes,
         )
         self._perform(effects)
 

@@ -46,7 +46,7 @@ class Job:
 
     ``launch`` lacks nothing but the layers of the input root. Output paths are relative to
     ``output_directory``. ``timeout`` in seconds. ``follow_links``: deliver what symlinks among
-    the outputs lead to.
+    the outputs lead to. ``size_bytes``: of the Action and the Command, encoded.
     """
 
     key: ActionKey
@@ -57,6 +57,7 @@ class Job:
     timeout: float
     follow_links: bool
     caller: Caller
+    size_bytes: int
 
 
 @dataclass(frozen=True)
@@ -125,6 +126,7 @@ class Preparation:
             timeout=timeout,
             follow_links=is_pants,
             caller=caller,
+            size_bytes=key.action.size_bytes + len(data),
         )
 
     async def _read(self, digest: Digest, run: str) -> bytes:

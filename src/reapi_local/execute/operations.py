@@ -39,12 +39,14 @@ class Reason(Enum):
 class Task:
     """One execution of one action, which operations may share.
 
-    ``timeout``: seconds its process may take. ``job``: as its first operation handed it in.
+    ``timeout``: seconds its process may take. ``job``: as its first operation handed it in, and
+    ``job_bytes`` how large that is.
     """
 
     key: ActionKey
     timeout: float
     job: object
+    job_bytes: int = 0
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Generator, Iterable
+from collections.abc import Callable, Generator, Iterable
 from dataclasses import dataclass
 from typing import Final, TypeAlias, TypeVar
 
@@ -58,6 +58,14 @@ class LargeFile:
 
 
 Piece: TypeAlias = list[Blob] | LargeFile
+GoOn: TypeAlias = Callable[[], None]
+"""Raises when what it is asked about isn't wanted any more: files may take minutes to read."""
+
+
+def always() -> None:
+    """What is read is wanted to its end."""
+
+
 _T = TypeVar("_T")
 _Pieces: TypeAlias = Generator[Piece, None, _T]
 
@@ -73,6 +81,7 @@ class Outputs:
         working_directory: what output paths are relative to.
         follow: deliver what a symlink among the outputs leads to, where that is below the root,
             and not the symlink.
+        go_on: called again and again; what it raises ends the work.
 
     Raises (while iterating):
         BadOutput: an output is of the wrong kind, or can't be read.
@@ -86,10 +95,11 @@ class Outputs:
         function: DigestFunction,
         *,
         follow: bool,
+        go_on: GoOn = always,
     ) -> None:
         self._root_fd, self._command = root_fd, command
         self._start, self._follow = working_directory, follow
-        self._builder = _Builder(function, command.output_properties)
+        self._builder = _Builder(function, command.output_properties, go_on)
         self.result = re_pb2.ActionResult()
 
     @property
@@ -168,8 +178,8 @@ class Outputs:
 class _Builder:
     """Messages for files and directories; ``small`` collects the blobs they name."""
 
-    def __init__(self, function: DigestFunction, properties: tuple[str, ...]) -> None:
-        self._function, self._properties = function, properties
+    def __init__(self, function: DigestFunction, properties: tuple[str, ...], go_on: GoOn) -> None:
+        self._function, self._properties, self._go_on = function, properties, go_on
         self._batch_bytes = self._file_bytes = 0
         self.small: list[Blob] = []
 
@@ -197,7 +207,7 @@ class _Builder:
             if len(data) <= IN_MEMORY_BYTES:
                 node.digest.CopyFrom((yield from self.keep(data)))
                 return node
-            digest = _digest_of_file(fd, data, self._function)
+            digest = _digest_of_file(fd, data, self._function, self._go_on)
             node.digest.CopyFrom(_message(digest))
             yield LargeFile(digest, fd)
             return node
@@ -269,21 +279,23 @@ class _Builder:
         return properties
 
 
-def digest_of_file(fd: int, function: DigestFunction) -> Digest:
+def digest_of_file(fd: int, function: DigestFunction, go_on: GoOn = always) -> Digest:
     """The digest of an open file's content, read from its start.
 
     Raises:
         BadOutput: it is larger than ``MOST_BYTES``.
+        Exception: what ``go_on`` raises.
     """
     _check_size(os.fstat(fd).st_size)
-    return _digest_of_file(fd, b"", function)
+    return _digest_of_file(fd, b"", function, go_on)
 
 
-def _digest_of_file(fd: int, start: bytes, function: DigestFunction) -> Digest:
+def _digest_of_file(fd: int, start: bytes, function: DigestFunction, go_on: GoOn) -> Digest:
     hasher = new_hasher(function)
     hasher.update(start)
     length = len(start)
     while chunk := os.pread(fd, _CHUNK_BYTES, length):
+        go_on()
         hasher.update(chunk)
         length += len(chunk)
     return make_digest(function, hasher.digest(), length)

@@ -19,7 +19,14 @@ from reapi_local.clock import Clock
 from reapi_local.errors import BadOutput, ReapiError
 from reapi_local.execute.inputs.roots import InputRoots
 from reapi_local.execute.job import Job
-from reapi_local.execute.outputs import IN_MEMORY_BYTES, LargeFile, Outputs, digest_of_file
+from reapi_local.execute.outputs import (
+    IN_MEMORY_BYTES,
+    GoOn,
+    LargeFile,
+    Outputs,
+    always,
+    digest_of_file,
+)
 from reapi_local.execute.types import Outcome, Sandbox
 from reapi_local.proto import remote_execution_pb2 as re_pb2
 from reapi_local.protocol.digest import Digest, digest_of
@@ -43,6 +50,11 @@ class Stop:
         if self.error is None:
             self.error = error
             self.event.set()
+
+    def check(self) -> None:
+        """Raises ``error`` once it is set."""
+        if self.error is not None:
+            raise self.error
 
 
 class Runner:
@@ -91,14 +103,18 @@ class Runner:
                 ended()
                 _describe(metadata, outcome)
                 self._stamp(metadata.output_upload_start_timestamp)
-                result, blobs = await self._collect(job, outcome)
+                # What a stopped process left is collected all the same: it tells why it hung.
+                go_on = always if outcome.stopped else stop.check
+                result, blobs = await self._collect(job, outcome, go_on)
         result.execution_metadata.CopyFrom(metadata)
         return await self._keep(job, result, blobs, outcome, stop)
 
     def _stamp(self, field: Timestamp) -> None:
         field.CopyFrom(_timestamp(self._clock.now()))
 
-    async def _collect(self, job: Job, outcome: Outcome) -> tuple[re_pb2.ActionResult, list[Blob]]:
+    async def _collect(
+        self, job: Job, outcome: Outcome, go_on: GoOn
+    ) -> tuple[re_pb2.ActionResult, list[Blob]]:
         """The result, and those of its blobs that are still to be stored."""
         function = job.key.action.function
         outputs = Outputs(
@@ -107,10 +123,11 @@ class Runner:
             job.output_directory,
             function,
             follow=job.follow_links,
+            go_on=go_on,
         )
         try:
             if job.command.outputs:  # a thread for nothing would cost more than all else here
-                await self._store_pieces(outputs, job.caller.run)
+                await self._store_pieces(outputs, job.caller.run, go_on)
         except BadOutput:
             # A failed action is its own explanation.
             if outcome.exit_code == 0:
@@ -126,8 +143,8 @@ class Runner:
         )
         for field, fd, remark in streams:
             if os.fstat(fd).st_size + len(remark) > IN_MEMORY_BYTES:
-                digest = await in_thread(digest_of_file, fd, function)
-                await self._store_large(digest, fd, job.caller.run)
+                digest = await in_thread(digest_of_file, fd, function, go_on)
+                await self._store_large(digest, fd, job.caller.run, go_on)
             else:
                 data = os.pread(fd, IN_MEMORY_BYTES, 0) + remark.encode()
                 digest = digest_of(data, function)
@@ -135,21 +152,22 @@ class Runner:
             field.hash, field.size_bytes = digest.hash_hex, digest.size_bytes
         return result, blobs
 
-    async def _store_pieces(self, outputs: Outputs, run: str) -> None:
+    async def _store_pieces(self, outputs: Outputs, run: str, go_on: GoOn) -> None:
         with closing(iter(outputs)) as pieces:
             while (piece := await in_thread(next, pieces, None)) is not None:
                 if isinstance(piece, LargeFile):
-                    await self._store_large(piece.digest, piece.fd, run)
+                    await self._store_large(piece.digest, piece.fd, run, go_on)
                 else:
                     await self._store_small(piece, run)
 
-    async def _store_large(self, digest: Digest, fd: int, run: str) -> None:
+    async def _store_large(self, digest: Digest, fd: int, run: str, go_on: GoOn) -> None:
         if not await self._blobs.find_missing([digest], run):
             return
         writer = await self._blobs.open_write(digest, run)
         try:
             offset = 0
             while chunk := await in_thread(os.pread, fd, _CHUNK_BYTES, offset):
+                go_on()
                 await writer.write(chunk)
                 offset += len(chunk)
             await writer.commit()

@@ -44,7 +44,8 @@ Effect = Start | Kill | Notify
 
 
 class Scheduler:
-    """Executes at most ``slots`` tasks at once, and lets at most ``max_queued`` operations wait.
+    """Executes at most ``slots`` tasks at once, and lets at most ``max_queued`` operations wait,
+    whose jobs, with those that execute, have at most ``max_job_bytes``.
 
     The most urgent priority goes first, and that is the lowest; among equals the run with the
     fewest tasks executing; among equals the run that was served longest ago; within a run first
@@ -67,13 +68,15 @@ class Scheduler:
         *,
         max_storing: int = 2,
         max_queued: int = 100_000,
+        max_job_bytes: int = 512 * 1024 * 1024,
         grace_seconds: float = 10.0,
         keep_seconds: float = 600.0,
         max_kept: int = 10_000,
         max_kept_bytes: int = 256 * 1024 * 1024,
     ) -> None:
-        self._slots, self._max_storing, self._max_queued = slots, max_storing, max_queued
-        self._occupied = 0
+        self._slots, self._max_storing = slots, max_storing
+        self._max_queued, self._max_job_bytes = max_queued, max_job_bytes
+        self._occupied = self._job_bytes = 0
         self._operations = Operations(
             grace_seconds=grace_seconds,
             keep_seconds=keep_seconds,
@@ -97,6 +100,7 @@ class Scheduler:
         timeout: float = inf,
         mergeable: bool = True,
         job: object = None,
+        job_bytes: int = 0,
     ) -> list[Effect]:
         """Begin an operation under a new name. Watch it at once: its grace period has begun.
 
@@ -104,14 +108,17 @@ class Scheduler:
         joins a task. Operations without a run count as those of one.
 
         Raises:
-            QueueFull: it would have to wait, and too many do.
+            QueueFull: it would have to wait, and too many do, or too large ones.
             Draining: the server is stopping.
         """
         task = self._shared.get(key) if mergeable else None
-        self._admit(task)
-        operation = Operation(name, task or Task(key, timeout, job), run, priority, now)
+        self._admit(task, job_bytes)
+        operation = Operation(name, task or Task(key, timeout, job, job_bytes), run, priority, now)
         self._operations.add(operation)
-        flight = self._flights.setdefault(operation.task, _Flight())
+        if task is None:
+            self._flights[operation.task] = _Flight()
+            self._job_bytes += job_bytes
+        flight = self._flights[operation.task]
         flight.operations[name] = None
         if mergeable:
             self._shared[key] = operation.task
@@ -209,14 +216,16 @@ class Scheduler:
         queued = [o for o in self._operations.all() if o.stage == Stage.QUEUED]
         return [effect for o in queued for effect in self._end(o, Reason.SHUTDOWN, now)]
 
-    def _admit(self, task: Task | None) -> None:
+    def _admit(self, task: Task | None, job_bytes: int) -> None:
         if self._draining:
             raise Draining("the server is stopping; try again when it is back")
-        waits = task not in self._executing and not self._may_start()
-        if waits and len(self._queue) >= self._max_queued:
+        if task in self._executing or self._may_start():
+            return
+        is_too_large = task is None and self._job_bytes + job_bytes > self._max_job_bytes
+        if len(self._queue) >= self._max_queued or is_too_large:
             raise QueueFull(
-                f"{len(self._queue)} actions wait already and no more may; try again later, or ask "
-                "for fewer at once"
+                f"{len(self._queue)} actions wait already, and no more may, or none this large; "
+                "try again later, or ask for fewer at once"
             )
 
     def _fill_slots(self, now: float) -> list[Effect]:
@@ -268,6 +277,7 @@ class Scheduler:
 
     def _drop(self, task: Task) -> None:
         del self._flights[task]
+        self._job_bytes -= task.job_bytes
         self._unshare(task)
 
     def _unshare(self, task: Task) -> None:
@@ -291,6 +301,7 @@ class Scheduler:
             assert (flight.started_at is not None) == (task in self._executing)
             assert flight.operations or flight.is_killed, "a task nobody wants goes on"
         assert self._executing.keys() <= self._flights.keys()
+        assert self._job_bytes == sum(task.job_bytes for task in self._flights)
         for key, task in self._shared.items():
             assert task.key == key
             assert not self._flights[task].is_killed

@@ -1,0 +1,198 @@
+"""`reapi-local check --address`: proofs on a server that somebody else runs."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+from google.protobuf.message import Message
+
+from reapi_local.proto import remote_execution_pb2 as re_pb2
+from reapi_local_plugin.launcher.source import PLUGIN
+
+_ROUND_TRIPS = ["capabilities", "blob", "action-result", "instance"]
+
+
+class CommandLine:
+    """`reapi-local` of this checkout, for a user with an empty home."""
+
+    def __init__(self, home: Path) -> None:
+        self._env = {**os.environ, "HOME": str(home), "PYTHONPATH": str(PLUGIN.parent)}
+
+    def run(self, *arguments: str) -> tuple[int, Any]:
+        """The exit status, and the JSON that was written."""
+        command = [sys.executable, "-m", "reapi_local_plugin.launcher", *arguments]
+        done = subprocess.run(
+            [*command, "--format=json"], env=self._env, check=False, capture_output=True
+        )
+        return done.returncode, json.loads(done.stdout)
+
+    def check(self, address: str, *flags: str) -> tuple[int, dict[str, dict[str, Any]]]:
+        """The exit status, and the proofs by their names."""
+        mine = f"--server-python={sys.executable}"
+        status, answer = self.run("check", f"--address={address}", mine, *flags)
+        return status, {proof["name"]: proof for proof in answer["proofs"]}
+
+
+@pytest.fixture
+def user(tmp_path: Path) -> CommandLine:
+    (tmp_path / "home").mkdir()
+    return CommandLine(tmp_path / "home")
+
+
+@pytest.fixture
+def theirs(user: CommandLine, tmp_path: Path) -> Iterator[dict[str, Any]]:
+    where = f"--data-dir={tmp_path}/theirs"
+    status, answer = user.run("up", where, "--instance=team", f"--server-python={sys.executable}")
+    assert status == 0
+    (tmp_path / "token").write_text(answer["token"])
+    yield answer
+    user.run("down", "--kill", where)
+
+
+def test_every_round_trip_is_tried_as_a_client(
+    user: CommandLine, theirs: dict[str, Any], tmp_path: Path
+) -> None:
+    token = f"--token-path={tmp_path}/token"
+    status, proofs = user.check(theirs["grpc_address"], token, "--instance=team")
+    assert (status, list(proofs)) == (0, ["reachable", "token", *_ROUND_TRIPS])
+    assert all(proof["ok"] for proof in proofs.values())
+    assert proofs["capabilities"]["detail"] == "REAPI 2.0 to 2.3"
+    assert proofs["instance"]["detail"] == "team"
+
+
+@pytest.mark.parametrize(
+    ("token", "instance", "code", "ask"),
+    [
+        ("wrong", "team", "UNAUTHENTICATED", "for the right token"),
+        (None, "other", "INVALID_ARGUMENT", "which instance names it has"),
+    ],
+)
+def test_a_refusal_ends_the_check_with_what_to_ask(
+    user: CommandLine,
+    theirs: dict[str, Any],
+    tmp_path: Path,
+    token: str | None,
+    instance: str,
+    code: str,
+    ask: str,
+) -> None:
+    if token is not None:
+        (tmp_path / "token").write_text(token)
+    flags = (f"--token-path={tmp_path}/token", f"--instance={instance}")
+    status, proofs = user.check(theirs["grpc_address"], *flags)
+    assert (status, list(proofs)) == (1, ["reachable", "token", "capabilities"])
+    failed = proofs["capabilities"]
+    assert failed["detail"].startswith(f"{code}: ")
+    assert ask in failed["remedy"]
+
+
+def test_a_port_where_nobody_speaks_grpc_fails(user: CommandLine) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.listen(1)
+        with ThreadPoolExecutor(1) as pool:
+            pool.submit(_hang_up_twice, server)
+            status, proofs = user.check(f"grpc://127.0.0.1:{server.getsockname()[1]}")
+    assert (status, list(proofs)) == (1, ["reachable", "token", "capabilities"])
+    assert proofs["capabilities"]["detail"].startswith("UNAVAILABLE: ")
+
+
+def _hang_up_twice(server: socket.socket) -> None:
+    """On the one who tries the port, and on the client after it."""
+    for _ in range(2):
+        server.accept()[0].close()
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:1", "http://127.0.0.1:1", "grpc://[::1", "grpc://"])
+def test_what_is_no_address_is_not_tried(user: CommandLine, address: str) -> None:
+    status, proofs = user.check(address)
+    assert (status, proofs["reachable"]["ok"]) == (1, False)
+    assert address in proofs["reachable"]["detail"]
+    assert "correct --address" in proofs["reachable"]["remedy"]
+
+
+def test_certificates_that_cannot_be_read_are_named(user: CommandLine, tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = f"grpcs://127.0.0.1:{server.getsockname()[1]}"
+        status, proofs = user.check(address, f"--ca-certs-path={tmp_path}/missing.pem")
+    assert status == 1
+    assert "missing.pem" in proofs["round-trips"]["detail"]
+
+
+class StandIn(grpc.GenericRpcHandler):
+    """A server that lets its clients read only, for addresses that begin with grpcs://."""
+
+    def __init__(self, certificate: Path, key: Path) -> None:
+        self.methods: list[str] = []
+        self._answers: dict[str, Callable[[bytes], Message]] = {
+            "GetCapabilities": self._capabilities,
+            "FindMissingBlobs": self._missing,
+        }
+        self._server = grpc.server(ThreadPoolExecutor(2))
+        self._server.add_generic_rpc_handlers((self,))
+        pair = (key.read_bytes(), certificate.read_bytes())
+        credentials = grpc.ssl_server_credentials([pair])
+        self.port = self._server.add_secure_port("127.0.0.1:0", credentials)
+        self._server.start()
+
+    def close(self) -> None:
+        self._server.stop(None).wait()
+
+    def service(self, details: grpc.HandlerCallDetails) -> Any:
+        method = details.method.rpartition("/")[2]
+        self.methods.append(method)
+        return grpc.unary_unary_rpc_method_handler(
+            lambda request, _: self._answers[method](request).SerializeToString()
+        )
+
+    def _capabilities(self, _: bytes) -> re_pb2.ServerCapabilities:
+        return re_pb2.ServerCapabilities(
+            cache_capabilities={"digest_functions": ["SHA256"]},
+            low_api_version={"major": 2},
+            high_api_version={"major": 2, "minor": 1},
+        )
+
+    def _missing(self, request: bytes) -> re_pb2.FindMissingBlobsResponse:
+        asked = re_pb2.FindMissingBlobsRequest.FromString(request)
+        return re_pb2.FindMissingBlobsResponse(missing_blob_digests=asked.blob_digests)
+
+
+@pytest.fixture
+def read_only(tmp_path: Path) -> Iterator[StandIn]:
+    key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
+    command = ["openssl", "req", "-x509", "-nodes", "-newkey", "rsa:2048", "-days", "2"]
+    command += ["-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1"]
+    subprocess.run(
+        [*command, "-keyout", str(key), "-out", str(certificate)], check=True, capture_output=True
+    )
+    server = StandIn(certificate, key)
+    yield server
+    server.close()
+
+
+def test_a_server_to_read_only_gets_nothing_written(
+    user: CommandLine, read_only: StandIn, tmp_path: Path
+) -> None:
+    address = f"grpcs://127.0.0.1:{read_only.port}"
+    status, proofs = user.check(address, f"--ca-certs-path={tmp_path}/certificate.pem")
+    assert (status, list(proofs)) == (0, ["reachable", "token", "capabilities", "instance"])
+    assert proofs["capabilities"]["detail"] == "REAPI 2.0 to 2.1, for this client to read only"
+    assert read_only.methods == ["GetCapabilities", "FindMissingBlobs"]
+
+
+def test_a_certificate_of_an_unknown_authority_is_refused(
+    user: CommandLine, read_only: StandIn
+) -> None:
+    status, proofs = user.check(f"grpcs://127.0.0.1:{read_only.port}")
+    assert status == 1
+    assert proofs["capabilities"]["detail"].startswith("UNAVAILABLE: ")
+    assert read_only.methods == []
