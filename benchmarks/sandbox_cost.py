@@ -18,7 +18,11 @@ from report import Result
 from reapi_local.execute.inputs.roots import InputRoots
 from reapi_local.execute.sandbox.identity import ACTION_USER
 from reapi_local.execute.sandbox.slots import SlotSandbox
-from reapi_local.execute.types import Launch, Limits
+from reapi_local.execute.types import (
+    Launch,
+    Limits,
+    SandboxConfig,
+)
 from reapi_local.protocol.digest import digest_of, parse_digest
 from reapi_local.store.generations import GenerationStore
 from reapi_local.store.rotation import Limits as StoreLimits
@@ -126,13 +130,14 @@ async def _workshop(scratch: Path) -> AsyncIterator[_Workshop]:
     store = GenerationStore(str(places["store"]), StoreLimits(_PLENTY))
     owner = ACTION_USER if os.getuid() == 0 else None
     roots = InputRoots(store, str(places["layers"]), _PLENTY, owner)
-    sandbox = SlotSandbox(
+    config = SandboxConfig(
         count=2,
         limits=Limits(),
         work_dir=str(places["work"]),
         layers_dir=str(places["layers"]),
         caches_dir=str(places["caches"]),
     )
+    sandbox = SlotSandbox(config)
     try:
         await sandbox.start()
         workshop = _Workshop(store, roots, sandbox)

@@ -15,7 +15,14 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from reapi_local import __version__
-from reapi_local.config import ENVIRONMENT, Config, ConfigError, from_environment, parse_config
+from reapi_local.config import (
+    ENVIRONMENT,
+    Config,
+    ConfigError,
+    from_environment,
+    misspelt,
+    parse_config,
+)
 
 _log = logging.getLogger(__name__)
 _USAGE_ERROR, _CANNOT_START = 2, 3
@@ -40,6 +47,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"reapi-local: {error}", file=sys.stderr)
         return _USAGE_ERROR
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    for variable, meant in misspelt(os.environ).items():
+        _log.warning("%s isn't a setting and has no effect; %s is one", variable, meant)
     return _run(_serve(config, version, ready_fd))
 
 

@@ -10,6 +10,7 @@ import os
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
+from difflib import get_close_matches
 from typing import Any, Final, Literal, TypeAlias
 
 from reapi_local.errors import InvalidRequest
@@ -254,6 +255,14 @@ def from_environment(environment: Mapping[str, str]) -> dict[str, str]:
     """The settings given as ``REAPI_LOCAL_…`` variables; others of that prefix aren't ours."""
     names = {ENVIRONMENT_PREFIX + name.upper(): name for name in SETTINGS}
     return {names[variable]: value for variable, value in environment.items() if variable in names}
+
+
+def misspelt(environment: Mapping[str, str]) -> dict[str, str]:
+    """Variables that look like a setting's and are none, each with the one that was meant."""
+    names = [ENVIRONMENT_PREFIX + name.upper() for name in SETTINGS]
+    others = [v for v in environment if v.startswith(ENVIRONMENT_PREFIX) and v not in names]
+    meant = {variable: get_close_matches(variable, names, n=1, cutoff=0.9) for variable in others}
+    return {variable: found[0] for variable, found in meant.items() if found}
 
 
 def _as_written(source: str, name: str) -> str:

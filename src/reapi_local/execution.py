@@ -25,7 +25,7 @@ from reapi_local.execute.sandbox.identity import ACTION_USER
 from reapi_local.execute.sandbox.process_group import ProcessGroupSandbox
 from reapi_local.execute.sandbox.slots import SlotSandbox
 from reapi_local.execute.scheduler import Scheduler
-from reapi_local.execute.types import CACHES, Limits, Sandbox
+from reapi_local.execute.types import CACHES, Limits, Sandbox, SandboxConfig
 from reapi_local.ports import is_loopback
 from reapi_local.store.threads import in_thread
 from reapi_local.store.types import ActionCache, BlobStore
@@ -125,21 +125,21 @@ class Execution:
         work_dir = self._directory("sandbox")
         with suppress(OSError):  # mounts of a server that was killed, which their sandbox removes
             await in_thread(remove, work_dir)
-        arguments: dict[str, Any] = {
-            "count": self.slots + _STORING,
-            "limits": _limits(self._config, self.slots + _STORING),
-            "work_dir": self._directory("sandbox"),
-            "layers_dir": self._directory("inputs"),
-            "caches_dir": self._directory("caches"),
-            "hidden": (self._config.data_dir,),
-            "user": ACTION_USER,
-        }
-        kinds: dict[str, Callable[..., Sandbox]] = {
+        config = SandboxConfig(
+            count=self.slots + _STORING,
+            limits=_limits(self._config, self.slots + _STORING),
+            work_dir=self._directory("sandbox"),
+            layers_dir=self._directory("inputs"),
+            caches_dir=self._directory("caches"),
+            hidden=(self._config.data_dir,),
+            user=ACTION_USER,
+        )
+        kinds: dict[str, Callable[[SandboxConfig], Sandbox]] = {
             "slots": SlotSandbox,
             "bubblewrap": BubblewrapSandbox,
             "process-group": ProcessGroupSandbox,
         }
-        make = {name: partial(kind, **arguments) for name, kind in kinds.items()}
+        make = {name: partial(kind, config) for name, kind in kinds.items()}
         return await choose(self._settings.sandbox, make)
 
     def _assemble(self, chosen: Chosen) -> _Parts:

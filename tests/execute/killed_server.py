@@ -11,7 +11,11 @@ import json
 import sys
 
 from reapi_local.execute.sandbox.slots import SlotSandbox
-from reapi_local.execute.types import Launch, Limits
+from reapi_local.execute.types import (
+    Launch,
+    Limits,
+    SandboxConfig,
+)
 
 FOREVER = "trap '' TERM; setsid sleep 1000 & echo running > /reapi/caches/running; sleep 1000"
 
@@ -21,7 +25,7 @@ async def main() -> None:
     launch = Launch(
         ("/bin/sh", "-c", FOREVER), {"PATH": "/usr/bin:/bin"}, caches=settings.pop("cache")
     )
-    sandbox = SlotSandbox(limits=Limits(), **settings)
+    sandbox = SlotSandbox(SandboxConfig(limits=Limits(), **settings))
     await sandbox.start()
 
     async def run() -> None:

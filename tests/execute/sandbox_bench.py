@@ -17,9 +17,9 @@ from reapi_local.execute.sandbox.bubblewrap import BubblewrapSandbox
 from reapi_local.execute.sandbox.identity import identity_of_actions
 from reapi_local.execute.sandbox.process_group import ProcessGroupSandbox
 from reapi_local.execute.sandbox.slots import SlotSandbox
-from reapi_local.execute.types import CACHES, Launch, Limits, Outcome, Sandbox
+from reapi_local.execute.types import CACHES, Launch, Limits, Outcome, Sandbox, SandboxConfig
 
-KINDS: Mapping[str, Callable[..., Sandbox]] = {
+KINDS: Mapping[str, Callable[[SandboxConfig], Sandbox]] = {
     "slots": SlotSandbox,
     "bubblewrap": BubblewrapSandbox,
     "process-group": ProcessGroupSandbox,
@@ -93,7 +93,7 @@ class Bench:
         self.sandbox = self.make(Limits(scratch_bytes=256 << 20, scratch_inodes=20_000))
 
     def make(self, limits: Limits) -> Sandbox:
-        return KINDS[self.kind](
+        config = SandboxConfig(
             count=2,
             limits=limits,
             work_dir=str(self.work),
@@ -101,6 +101,7 @@ class Bench:
             caches_dir=str(self.caches.parent),
             hidden=(*self._hidden, str(self.directory / "hidden")),
         )
+        return KINDS[self.kind](config)
 
     @asynccontextmanager
     async def limited(self, limits: Limits) -> AsyncIterator[None]:

@@ -20,7 +20,12 @@ import pytest
 from execute.slot_driver import Seen, seen
 from reapi_local.execute.sandbox.identity import ACTION_USER
 from reapi_local.execute.sandbox.slots import SlotSandbox
-from reapi_local.execute.types import Launch, Limits, SandboxBroken
+from reapi_local.execute.types import (
+    Launch,
+    Limits,
+    SandboxBroken,
+    SandboxConfig,
+)
 
 PATH = {"PATH": "/usr/local/bin:/usr/bin:/bin"}
 ORDINARY_USER = 54321
@@ -175,7 +180,8 @@ async def own_box(
     """Skips the test where no slot can be had, and says why."""
     owner = ACTION_USER if os.getuid() == 0 else os.getuid()
     with make_place(owner, hidden, base) as place:
-        sandbox = SlotSandbox(count=count, limits=limits or Limits(), **place.arguments)
+        config = SandboxConfig(count=count, limits=limits or Limits(), **place.arguments)
+        sandbox = SlotSandbox(config)
         try:
             await sandbox.start()
         except SandboxBroken as broken:

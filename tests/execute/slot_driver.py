@@ -15,7 +15,13 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from reapi_local.execute.sandbox.slots import SlotSandbox
-from reapi_local.execute.types import Launch, Limits, Outcome, SandboxBroken
+from reapi_local.execute.types import (
+    Launch,
+    Limits,
+    Outcome,
+    SandboxBroken,
+    SandboxConfig,
+)
 
 _MOST_BYTES = 64 * 1024 * 1024
 
@@ -76,7 +82,7 @@ async def _answer(request: dict[str, Any], sandbox: SlotSandbox) -> dict[str, An
 
 async def main() -> None:
     settings = json.loads(sys.argv[1])
-    sandbox = SlotSandbox(limits=Limits(**settings.pop("limits")), **settings)
+    sandbox = SlotSandbox(SandboxConfig(limits=Limits(**settings.pop("limits")), **settings))
     loop = asyncio.get_running_loop()
     while line := await loop.run_in_executor(None, sys.stdin.readline):
         print(json.dumps(await _answer(json.loads(line), sandbox)), flush=True)

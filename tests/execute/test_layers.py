@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 import shutil
-import subprocess
 import tempfile
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -31,6 +30,7 @@ from execute.trees import (
     put_directory,
     union,
 )
+from file_systems import small_file_system
 from reapi_local.errors import MissingInputs, StorageFull
 from reapi_local.execute.inputs import layers as layers_module
 from reapi_local.execute.inputs.roots import InputRoots
@@ -222,17 +222,8 @@ async def test_an_ordinary_user_gets_rid_of_directories_that_forbid_it(
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of 8 MiB."""
-    path = tmp_path / "disk"
-    path.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=8m,nr_inodes=2000", "none", str(path)]
-    try:
-        subprocess.run(mount, check=True, capture_output=True)
-    except (OSError, subprocess.CalledProcessError):
-        pytest.skip("can't mount a file system here: that takes root")
-    try:
+    with small_file_system(tmp_path / "disk", "size=8m,nr_inodes=2000") as path:
         yield path
-    finally:
-        subprocess.run(["umount", "--lazy", str(path)], check=True)
 
 
 async def assert_refused_without_a_trace(store: MemoryStore, disk: Path, wanted: Directory) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import subprocess
 import zipfile
 from pathlib import Path
@@ -123,6 +124,21 @@ def test_purge_empties_the_store_and_keeps_token_and_port(site: Site) -> None:
     after = done["running"]
     assert after["boot_id"] != before["boot_id"]
     assert [after[k] for k in ("grpc_port", "token")] == [before[k] for k in ("grpc_port", "token")]
+
+
+def test_a_purged_server_runs_processes_as_before(site: Site) -> None:
+    site.json("up", "--slots=3", "--hermetic", "--sandbox=process-group")
+    before = site.json("status")["execution"]
+    site.json("purge", "--yes")
+    assert site.json("status")["execution"] == before
+
+
+def test_the_version_of_half_an_installation_is_an_error_with_a_remedy(site: Site) -> None:
+    shutil.rmtree(site.package)
+    done = site.run("--version")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "Traceback" not in done.stderr
+    assert "reinstall reapi-local" in " ".join(done.stderr.split())
 
 
 def test_purge_leaves_a_stopped_server_stopped_and_other_files_alone(site: Site) -> None:

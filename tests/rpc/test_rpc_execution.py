@@ -26,7 +26,7 @@ from google.rpc import code_pb2
 from google.rpc.error_details_pb2 import PreconditionFailure
 
 from reapi_local.execute.sandbox.slots import SlotSandbox
-from reapi_local.execute.types import Limits, SandboxBroken
+from reapi_local.execute.types import Limits, SandboxBroken, SandboxConfig
 from reapi_local.proto.remote_execution_pb2 import (
     Command,
     Digest,
@@ -381,13 +381,14 @@ class TestBadRequests:
 
 async def test_where_slots_work_nothing_less_is_used(worker: Server, tmp_path: Path) -> None:
     """A server that fell back to a weaker sandbox would pass all else here."""
-    alone = SlotSandbox(
+    config = SandboxConfig(
         count=1,
         limits=Limits(),
         work_dir=str(tmp_path),
         layers_dir=str(Path(worker.config.data_dir) / "inputs"),
         caches_dir=str(Path(worker.config.data_dir) / "caches"),
     )
+    alone = SlotSandbox(config)
     try:
         await alone.start()
     except SandboxBroken as error:

@@ -12,6 +12,7 @@ from reapi_local.config import (
     Config,
     ConfigError,
     from_environment,
+    misspelt,
     parse_config,
     parse_size,
 )
@@ -148,6 +149,11 @@ def test_variables_that_are_not_settings_are_left_to_others() -> None:
     assert from_environment({"REAPI_LOCAL_VENV": "x", "PORT": "1", "REAPI_LOCAL_PORT": "2"}) == {
         "port": "2"
     }
+
+
+def test_a_variable_that_is_nearly_a_setting_is_told() -> None:
+    given = dict.fromkeys(["REAPI_LOCAL_MAXSIZE", "REAPI_LOCAL_PORT", "REAPI_LOCAL_VENV", "X"], "1")
+    assert misspelt(given) == {"REAPI_LOCAL_MAXSIZE": "REAPI_LOCAL_MAX_SIZE"}
 
 
 def test_a_home_directory_is_found(monkeypatch: pytest.MonkeyPatch) -> None:

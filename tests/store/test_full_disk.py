@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from file_systems import small_file_system
 from reapi_local.clock import ManualClock
 from reapi_local.errors import ReapiError, StorageFull
 from reapi_local.protocol.digest import Digest
@@ -24,17 +24,8 @@ LIMITS = Limits(1024 * MIB)
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of 8 MiB."""
-    path = tmp_path / "disk"
-    path.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=8m", "none", str(path)]
-    try:
-        subprocess.run(mount, check=True, capture_output=True)
-    except (OSError, subprocess.CalledProcessError):
-        pytest.skip("can't mount a file system here: that takes root")
-    try:
+    with small_file_system(tmp_path / "disk", "size=8m") as path:
         yield path
-    finally:
-        subprocess.run(["umount", "--lazy", str(path)], check=True)
 
 
 def fill(disk: Path, leave_bytes: int = 0) -> None:

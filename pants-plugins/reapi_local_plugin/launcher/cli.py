@@ -266,7 +266,11 @@ class _Version(argparse.Action):
     """Like argparse's own, but looks the version up only when it's asked for."""
 
     def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
-        sys.stdout.write(f"reapi-local {find_source().label}\n")
+        try:
+            sys.stdout.write(f"reapi-local {find_source().label}\n")
+        except LauncherError as error:
+            report.error_text(error, sys.stderr.write, _style(sys.stderr.isatty()))
+            parser.exit(1)
         parser.exit()
 
 

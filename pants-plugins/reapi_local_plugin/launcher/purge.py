@@ -9,7 +9,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from reapi_local_plugin.launcher import paths
+from reapi_local_plugin.launcher.check import status_of
 from reapi_local_plugin.launcher.errors import LauncherError
+from reapi_local_plugin.launcher.execution import execution_in
 from reapi_local_plugin.launcher.launch import ensure
 from reapi_local_plugin.launcher.locks import LockTimeoutError, locked
 from reapi_local_plugin.launcher.running import Running, find_in
@@ -30,20 +32,32 @@ class Purged:
 def purge(settings: Settings, env: Mapping[str, str], progress: Callable[[str], None]) -> Purged:
     """Delete all blobs and action results. The token, the ports and the log stay.
 
-    A server that runs is stopped before and started again after, with its size limit. Raises
-    LauncherError.
+    A server that runs is stopped before and started again after, with its size limit and its way
+    to run processes. Raises LauncherError.
     """
     data_dir = paths.data_dir(settings, env)
     if not data_dir.is_dir():
         return Purged(0, None)
     with launch_lock(data_dir, settings):
         ran = find_in(data_dir)
+        if ran is not None:
+            settings = _as_it_runs(ran, settings)
         stop_locked(data_dir, settings)
         freed_bytes = _delete_store(data_dir, settings)
     if ran is None:
         return Purged(freed_bytes, None)
-    limit = settings.max_size or str(ran.state.max_size_bytes)
-    return Purged(freed_bytes, ensure(replace(settings, max_size=limit), env, progress))
+    return Purged(freed_bytes, ensure(settings, env, progress))
+
+
+def _as_it_runs(running: Running, settings: Settings) -> Settings:
+    execution = execution_in(status_of(running, settings.words))
+    return replace(
+        settings,
+        max_size=settings.max_size or str(running.state.max_size_bytes),
+        slots=execution.slots,
+        hermetic=execution.hermetic,
+        sandbox=execution.sandbox or "auto",
+    )
 
 
 def _delete_store(data_dir: Path, settings: Settings) -> int:

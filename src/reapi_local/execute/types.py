@@ -35,6 +35,30 @@ class Limits:
 
 
 @dataclass(frozen=True)
+class SandboxConfig:
+    """What a sandbox is made from. Paths are of the host, and absolute.
+
+    ``count``: actions at once. ``work_dir``: an empty directory of the server's. All
+    ``Launch.layers`` are below ``layers_dir``, all ``Launch.caches`` below ``caches_dir``; both are
+    searchable for the user of the actions, however closed the directories above. ``hidden``: what
+    no action may see, besides these three. ``user``: the uid of actions if the server is root's,
+    None = the usual one.
+    """
+
+    count: int
+    limits: Limits
+    work_dir: str
+    layers_dir: str
+    caches_dir: str
+    hidden: tuple[str, ...] = ()
+    user: int | None = None
+
+    @property
+    def all_hidden(self) -> tuple[str, ...]:
+        return (*self.hidden, self.work_dir, self.layers_dir, self.caches_dir)
+
+
+@dataclass(frozen=True)
 class Launch:
     """A process to run.
 

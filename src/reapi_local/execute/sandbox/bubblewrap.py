@@ -28,7 +28,12 @@ from reapi_local.execute.sandbox.medium import Disk, Tmpfs
 from reapi_local.execute.sandbox.slot_process import SlotFailed
 from reapi_local.execute.sandbox.supervised import SupervisedSandbox
 from reapi_local.execute.sandbox.supervision import Process, rlimits, supervisor_command
-from reapi_local.execute.types import INPUT_ROOT, Launch, Limits, SandboxBroken
+from reapi_local.execute.types import (
+    INPUT_ROOT,
+    Launch,
+    SandboxBroken,
+    SandboxConfig,
+)
 from reapi_local.store.threads import in_thread
 
 _NAMESPACES: Final = ("--unshare-pid", "--unshare-ipc", "--unshare-uts", "--unshare-cgroup-try")
@@ -44,40 +49,29 @@ _STEPS: Final = {
 
 
 class BubblewrapSandbox(SupervisedSandbox):
-    """At most ``count`` actions at once, each in a bwrap of its own, on a copy of its input root.
+    """Each action in a bwrap of its own, on a copy of its input root.
 
-    ``work_dir`` is a directory of the server's. ``hidden``: paths of the host that no action may
-    see, besides ``work_dir``, ``layers_dir`` and ``caches_dir``. ``user``: the uid of actions if
-    the server is root's, None = the usual one. They have it inside, too: root needs no user
-    namespace, and so has none that could be forbidden.
+    Actions of root's server have their uid inside, too: root needs no user namespace, and so has
+    none that could be forbidden.
     """
 
-    def __init__(
-        self,
-        *,
-        count: int,
-        limits: Limits,
-        work_dir: str,
-        layers_dir: str,
-        caches_dir: str,
-        hidden: tuple[str, ...] = (),
-        user: int | None = None,
-    ) -> None:
+    def __init__(self, config: SandboxConfig) -> None:
+        limits, work_dir = config.limits, config.work_dir
         self._is_root = os.getuid() == 0
-        identity = identity_of_actions(user)
+        identity = identity_of_actions(config.user)
         self._identity = replace(identity, inner_user=identity.user, inner_group=identity.group)
-        self._hidden = (*hidden, work_dir, layers_dir, caches_dir)
+        self._hidden = config.all_hidden
         self._view = HostView((), ())
         self._files = os.path.join(work_dir, "files")
         self._program = ""
         self._accounts: list[str] = []
         # Root's actions share a uid, by which the kernel counts.
-        processes = limits.processes * (count if self._is_root else 1)
+        processes = limits.processes * (config.count if self._is_root else 1)
         self._limits_of_process = rlimits(limits, processes)
         self._owner = identity.user if self._is_root else None
         medium = Tmpfs(limits) if self._is_root else Disk()
         super().__init__(
-            limits, ActionDirs(os.path.join(work_dir, "actions"), count, self._owner, medium)
+            limits, ActionDirs(os.path.join(work_dir, "actions"), config.count, self._owner, medium)
         )
 
     @property

@@ -10,7 +10,13 @@ from typing import Final
 from reapi_local.execute.sandbox.action_dirs import ActionDir, ActionDirs
 from reapi_local.execute.sandbox.supervised import SupervisedSandbox
 from reapi_local.execute.sandbox.supervision import PACKAGES, Process, rlimits, supervisor_command
-from reapi_local.execute.types import CACHES, HOME, INPUT_ROOT, Launch, Limits
+from reapi_local.execute.types import (
+    CACHES,
+    HOME,
+    INPUT_ROOT,
+    Launch,
+    SandboxConfig,
+)
 
 _OF_THE_CONTRACT: Final = re.compile(
     "|".join(map(re.escape, (INPUT_ROOT, HOME, CACHES))).join(("(?:", r")(?![\w.-])"))
@@ -21,7 +27,7 @@ class ProcessGroupSandbox(SupervisedSandbox):
     """Runs actions that are trusted, where nothing better works. It contains nothing.
 
     An action sees and may change whatever the server's user may, and has the host's network, /tmp
-    and processes. Its input root, a copy, is in one of ``count`` directories below ``work_dir``.
+    and processes. Its input root, a copy, is in a directory of its own below ``work_dir``.
     Nothing is mounted: where the paths of the contract occur in arguments and variables, those on
     the host take their place, but not where they occur in files.
 
@@ -34,19 +40,9 @@ class ProcessGroupSandbox(SupervisedSandbox):
         "of the limits only action_file_size and, process by process, action_cpu_seconds hold",
     )
 
-    def __init__(
-        self,
-        *,
-        count: int,
-        limits: Limits,
-        work_dir: str,
-        layers_dir: str,
-        caches_dir: str,
-        hidden: tuple[str, ...] = (),
-        user: int | None = None,
-    ) -> None:
-        """Takes what every sandbox takes; has no use for what only containment needs."""
-        super().__init__(limits, ActionDirs(os.path.join(work_dir, "actions"), count))
+    def __init__(self, config: SandboxConfig) -> None:
+        dirs = ActionDirs(os.path.join(config.work_dir, "actions"), config.count)
+        super().__init__(config.limits, dirs)
 
     async def _start_with(self, launch: Launch, place: ActionDir) -> tuple[list[str], Process]:
         replaced = _replacement(launch, place)

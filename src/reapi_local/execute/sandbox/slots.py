@@ -21,7 +21,13 @@ from reapi_local.execute.sandbox.identity import identity_of_actions, missing_ac
 from reapi_local.execute.sandbox.output_pipe import RESERVED
 from reapi_local.execute.sandbox.slot_process import Result, SlotFailed, SlotProcess
 from reapi_local.execute.sandbox.wire import Order, Settings
-from reapi_local.execute.types import INPUT_ROOT, Launch, Limits, Outcome, SandboxBroken
+from reapi_local.execute.types import (
+    INPUT_ROOT,
+    Launch,
+    Outcome,
+    SandboxBroken,
+    SandboxConfig,
+)
 from reapi_local.store.threads import in_thread
 
 _OWN_INODES: Final = 16
@@ -64,32 +70,16 @@ class _Slot:
 
 
 class SlotSandbox:
-    """At most ``count`` actions at once. Used from one event loop, whose thread outlives it.
+    """Actions in slots. Used from one event loop, whose thread outlives it."""
 
-    ``work_dir``: an empty directory of the server's. All ``Launch.layers`` are below
-    ``layers_dir``, all ``Launch.caches`` below ``caches_dir``; both are searchable for the user of
-    the actions, however closed the directories above. ``hidden``: paths of the host that no action
-    may see. ``user``: the uid of actions if the server is root's, None = the usual one.
-    """
-
-    def __init__(
-        self,
-        *,
-        count: int,
-        limits: Limits,
-        work_dir: str,
-        layers_dir: str,
-        caches_dir: str,
-        hidden: tuple[str, ...] = (),
-        user: int | None = None,
-    ) -> None:
-        self._limits = limits
-        self._work_dir = os.path.realpath(work_dir)
-        self._layers_dir = layers_dir
-        self._caches_dir = caches_dir
-        self._hidden = (*hidden, work_dir, layers_dir, caches_dir)
-        self._identity = identity_of_actions(user)
-        self._may_run = asyncio.Semaphore(count)
+    def __init__(self, config: SandboxConfig) -> None:
+        self._limits = config.limits
+        self._work_dir = os.path.realpath(config.work_dir)
+        self._layers_dir = config.layers_dir
+        self._caches_dir = config.caches_dir
+        self._hidden = config.all_hidden
+        self._identity = identity_of_actions(config.user)
+        self._may_run = asyncio.Semaphore(config.count)
         self._memory: MemoryGroups | None = None
         self._view = HostView((), ())
         self._idle: dict[bool, deque[_Slot]] = {False: deque(), True: deque()}
