@@ -16,18 +16,24 @@ from pathlib import Path
 
 from report import Result
 from run import CHECKOUT
-from servers import Serving, found
+from servers import Serving, found, peer
 
 _LONGEST_S = 300
 _SETTLED_S = 1.0
+_NOTHING = Path(__file__).with_name("nothing.py")
+_STORES_NOTHING = "with one that stores nothing"
 _OFF = ("--no-remote-cache-read", "--no-remote-cache-write")
 _WRITES = re.compile(r"remote_cache_write_successes: (\d+)")
 
 
 def measure(options: argparse.Namespace) -> list[Result]:
     """On a repository made for it; what is compared alternates."""
-    with pants_repository(Path(options.scratch), options.pants) as repository:
-        cold = _cold_builds(repository, options.processes, options.rounds)
+    scratch = Path(options.scratch)
+    with (
+        pants_repository(scratch, options.pants) as repository,
+        peer("nothing", f"{sys.executable} {_NOTHING} {{port}}", scratch / "nothing") as nothing,
+    ):
+        cold = _cold_builds(repository, nothing, options.processes, options.rounds)
         return [*cold, *_warm_up(repository, options.rounds)]
 
 
@@ -97,31 +103,58 @@ def pants_repository(
                 os.kill(int(file.read_text()), signal.SIGKILL)
 
 
-def _cold_builds(repository: Repository, count: int, rounds: int) -> list[Result]:
+def _cold_builds(repository: Repository, nothing: Serving, count: int, rounds: int) -> list[Result]:
     """Without the daemon and with an empty local store, so that every process runs."""
     start: list[float] = []
     without: list[float] = []
     with_server: list[float] = []
+    with_nothing: list[float] = []
     cpu: list[float] = []
+    cpu_of_nothing: list[float] = []
     for number in range(rounds):
         start.append(repository.run("--no-pantsd", *_OFF, "roots")[0])
         without.append(_cold_build(repository, count, f"without{number}", *_OFF)[0])
-        before = repository.server.cpu_seconds
-        seconds, log = _cold_build(repository, count, f"with{number}", "--stats-log")
-        with_server.append(seconds)
-        written = _WRITES.search(log)
-        if not written or int(written[1]) < count:
-            raise SystemExit(f"Pants wrote less than {count} results to the server:\n{log}")
-        time.sleep(_SETTLED_S)
-        cpu.append(repository.server.cpu_seconds - before)
-    ratios = [one / other for one, other in zip(with_server, without, strict=True)]
+        _build_on(repository, repository.server, count, f"with{number}", with_server, cpu)
+        elsewhere = f"--reapi-address=grpc://127.0.0.1:{nothing.port}"
+        _build_on(
+            *(repository, nothing, count, f"nothing{number}", with_nothing, cpu_of_nothing),
+            elsewhere,
+        )
+    build, ratio = f"cold build of {count} processes", "cold build, with to without"
     return [
         Result("Pants' own start", "without", "s", start),
-        Result(f"cold build of {count} processes", "without", "s", without),
-        Result(f"cold build of {count} processes", "with the server", "s", with_server),
-        Result("cold build, with to without", "with the server", "ratio", ratios, 1.05),
+        Result(build, "without", "s", without),
+        Result(build, "with the server", "s", with_server),
+        Result(build, _STORES_NOTHING, "s", with_nothing),
+        Result(ratio, "with the server", "ratio", _ratios(with_server, without), 1.05),
+        Result(ratio, _STORES_NOTHING, "ratio", _ratios(with_nothing, without)),
         Result("the server's CPU in it", "with the server", "s", cpu, 0.7),
+        Result("the server's CPU in it", _STORES_NOTHING, "s", cpu_of_nothing),
     ]
+
+
+def _build_on(
+    repository: Repository,
+    server: Serving,
+    count: int,
+    salt: str,
+    seconds: list[float],
+    cpu: list[float],
+    *flags: str,
+) -> None:
+    """A cold build that writes everything to the server; its time and the server's are noted."""
+    before = server.cpu_seconds
+    took, log = _cold_build(repository, count, salt, "--stats-log", *flags)
+    seconds.append(took)
+    written = _WRITES.search(log)
+    if not written or int(written[1]) < count:
+        raise SystemExit(f"Pants wrote less than {count} results to the server:\n{log}")
+    time.sleep(_SETTLED_S)
+    cpu.append(server.cpu_seconds - before)
+
+
+def _ratios(ones: list[float], others: list[float]) -> list[float]:
+    return [one / other for one, other in zip(ones, others, strict=True)]
 
 
 def _cold_build(repository: Repository, count: int, salt: str, *flags: str) -> tuple[float, str]:

@@ -119,6 +119,7 @@ def begin_run(directory: Path, store: MemoryStore) -> asyncio.Task[re_pb2.Execut
         timeout=1.0,
         follow_links=False,
         caller=Caller("", "", ""),
+        size_bytes=0,
     )
     inputs = cast("InputRoots", NoInputs())
     runner = Runner(Ended(directory), inputs, store, MemoryResults(), SystemClock())
