@@ -21,6 +21,7 @@ from run import CHECKOUT
 
 _LONGEST_START_S = 30.0
 _LONGEST_STOP_S = 20.0
+_OUR_PACKAGE = {**os.environ, "PYTHONPATH": str(CHECKOUT / "src")}
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,7 @@ def reapi_local(data_dir: Path, *flags: str, name: str = "reapi-local") -> Itera
     with log.open("ab") as stderr:
         process = subprocess.Popen(
             [*command, *flags, f"--ready-fd={child_end}"],
-            env={**os.environ, "PYTHONPATH": str(CHECKOUT / "src")},
+            env=_OUR_PACKAGE,
             stdin=subprocess.DEVNULL,
             stderr=stderr,
             pass_fds=(child_end,),
@@ -111,7 +112,9 @@ def peer(name: str, command: str, directory: Path) -> Iterator[Serving]:
     words = [word.format(port=port, dir=directory) for word in shlex.split(command)]
     began = time.perf_counter()
     with (directory.parent / f"{name}.log").open("wb") as log:
-        process = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        process = subprocess.Popen(
+            words, env=_OUR_PACKAGE, stdin=subprocess.DEVNULL, stdout=log, stderr=log
+        )
     with _ending(process):
         while not _answers(port):
             if process.poll() is not None or time.perf_counter() - began > _LONGEST_START_S:
