@@ -106,7 +106,7 @@ def test_a_large_file_is_left_as_soon_as_nobody_wants_it(tmp_path: Path) -> None
     class Unwanted(Exception):
         pass
 
-    asked = []
+    asked: list[None] = []
 
     def go_on() -> None:
         asked.append(None)

@@ -128,7 +128,7 @@ def test_certificates_that_cannot_be_read_are_named(user: CommandLine, tmp_path:
     assert "missing.pem" in proofs["round-trips"]["detail"]
 
 
-class StandIn(grpc.GenericRpcHandler):
+class StandIn(grpc.GenericRpcHandler):  # type: ignore[type-arg]  # generic in its stubs alone
     """A server that lets its clients read only, for addresses that begin with grpcs://."""
 
     def __init__(self, certificate: Path, key: Path) -> None:

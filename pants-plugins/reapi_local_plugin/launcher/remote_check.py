@@ -96,18 +96,30 @@ def _round_trips(
     }
     command += [f"{flag}={value}" for flag, value in files.items() if value]
     try:
+        return _proofs_of(command, interpreter.server_environment(env, source_root))
+    except _NoProofsError as error:
+        remedy = f"Ask who runs it, or correct {settings.words.address}."
+        return [Proof("round-trips", False, 0.0, str(error), remedy)]
+
+
+class _NoProofsError(Exception):
+    """The command that tries the server told nothing of it; the message says why."""
+
+
+def _proofs_of(command: list[str], env: Mapping[str, str]) -> list[Proof]:
+    try:
         done = subprocess.run(
             command,
-            env=interpreter.server_environment(env, source_root),
+            env=env,
             stdin=subprocess.DEVNULL,
             capture_output=True,
             timeout=_LONGEST_S,
             check=False,
         )
-        return [proof_from(raw) for raw in json.loads(done.stdout)["proofs"]]
     except subprocess.TimeoutExpired:
-        why = f"no answer within {_LONGEST_S:g} s"
+        raise _NoProofsError(f"no answer within {_LONGEST_S:g} s") from None
+    try:
+        return [proof_from(raw) for raw in json.loads(done.stdout)["proofs"]]
     except (ValueError, LookupError):
-        why = done.stderr.decode(errors="replace").strip().rpartition("\n")[2]
-    remedy = f"Ask who runs it, or correct {settings.words.address}."
-    return [Proof("round-trips", False, 0.0, why, remedy)]
+        last_line = done.stderr.decode(errors="replace").strip().rpartition("\n")[2]
+        raise _NoProofsError(last_line) from None
