@@ -10,8 +10,9 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from report import Result
@@ -21,7 +22,6 @@ from servers import Serving, found, peer
 _LONGEST_S = 300
 _SETTLED_S = 1.0
 _NOTHING = Path(__file__).with_name("nothing.py")
-_STORES_NOTHING = "with one that stores nothing"
 _OFF = ("--no-remote-cache-read", "--no-remote-cache-write")
 _WRITES = re.compile(r"remote_cache_write_successes: (\d+)")
 
@@ -107,54 +107,50 @@ def _cold_builds(repository: Repository, nothing: Serving, count: int, rounds: i
     """Without the daemon and with an empty local store, so that every process runs."""
     start: list[float] = []
     without: list[float] = []
-    with_server: list[float] = []
-    with_nothing: list[float] = []
-    cpu: list[float] = []
-    cpu_of_nothing: list[float] = []
+    ours = _Subject("with the server", repository.server)
+    idle = _Subject("with one that stores nothing", nothing)
+    elsewhere = f"--reapi-address=grpc://127.0.0.1:{nothing.port}"
     for number in range(rounds):
         start.append(repository.run("--no-pantsd", *_OFF, "roots")[0])
         without.append(_cold_build(repository, count, f"without{number}", *_OFF)[0])
-        _build_on(repository, repository.server, count, f"with{number}", with_server, cpu)
-        elsewhere = f"--reapi-address=grpc://127.0.0.1:{nothing.port}"
-        _build_on(
-            *(repository, nothing, count, f"nothing{number}", with_nothing, cpu_of_nothing),
-            elsewhere,
-        )
+        ours.build(repository, count, f"with{number}")
+        idle.build(repository, count, f"nothing{number}", elsewhere)
     build, ratio = f"cold build of {count} processes", "cold build, with to without"
+    cpu = "the server's CPU in it"
     return [
         Result("Pants' own start", "without", "s", start),
         Result(build, "without", "s", without),
-        Result(build, "with the server", "s", with_server),
-        Result(build, _STORES_NOTHING, "s", with_nothing),
-        Result(ratio, "with the server", "ratio", _ratios(with_server, without), 1.05),
-        Result(ratio, _STORES_NOTHING, "ratio", _ratios(with_nothing, without)),
-        Result("the server's CPU in it", "with the server", "s", cpu, 0.7),
-        Result("the server's CPU in it", _STORES_NOTHING, "s", cpu_of_nothing),
+        Result(build, ours.name, "s", ours.seconds),
+        Result(build, idle.name, "s", idle.seconds),
+        Result(ratio, ours.name, "ratio", ours.ratios_to(without), 1.05),
+        Result(ratio, idle.name, "ratio", idle.ratios_to(without)),
+        Result(cpu, ours.name, "s", ours.cpu_seconds, 0.7),
+        Result(cpu, idle.name, "s", idle.cpu_seconds),
     ]
 
 
-def _build_on(
-    repository: Repository,
-    server: Serving,
-    count: int,
-    salt: str,
-    seconds: list[float],
-    cpu: list[float],
-    *flags: str,
-) -> None:
-    """A cold build that writes everything to the server; its time and the server's are noted."""
-    before = server.cpu_seconds
-    took, log = _cold_build(repository, count, salt, "--stats-log", *flags)
-    seconds.append(took)
-    written = _WRITES.search(log)
-    if not written or int(written[1]) < count:
-        raise SystemExit(f"Pants wrote less than {count} results to the server:\n{log}")
-    time.sleep(_SETTLED_S)
-    cpu.append(server.cpu_seconds - before)
+@dataclass
+class _Subject:
+    """A server, and for each cold build with it Pants' time and the server's."""
 
+    name: str
+    server: Serving
+    seconds: list[float] = field(default_factory=list)
+    cpu_seconds: list[float] = field(default_factory=list)
 
-def _ratios(ones: list[float], others: list[float]) -> list[float]:
-    return [one / other for one, other in zip(ones, others, strict=True)]
+    def build(self, repository: Repository, count: int, salt: str, *flags: str) -> None:
+        """One that writes everything to it."""
+        before = self.server.cpu_seconds
+        seconds, log = _cold_build(repository, count, salt, "--stats-log", *flags)
+        self.seconds.append(seconds)
+        written = _WRITES.search(log)
+        if not written or int(written[1]) < count:
+            raise SystemExit(f"Pants wrote less than {count} results to the server:\n{log}")
+        time.sleep(_SETTLED_S)
+        self.cpu_seconds.append(self.server.cpu_seconds - before)
+
+    def ratios_to(self, others: Sequence[float]) -> list[float]:
+        return [one / other for one, other in zip(self.seconds, others, strict=True)]
 
 
 def _cold_build(repository: Repository, count: int, salt: str, *flags: str) -> tuple[float, str]:

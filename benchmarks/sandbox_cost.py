@@ -18,11 +18,7 @@ from report import Result
 from reapi_local.execute.inputs.roots import InputRoots
 from reapi_local.execute.sandbox.identity import ACTION_USER
 from reapi_local.execute.sandbox.slots import SlotSandbox
-from reapi_local.execute.types import (
-    Launch,
-    Limits,
-    SandboxConfig,
-)
+from reapi_local.execute.types import Launch, Limits, SandboxConfig
 from reapi_local.protocol.digest import digest_of, parse_digest
 from reapi_local.store.generations import GenerationStore
 from reapi_local.store.rotation import Limits as StoreLimits

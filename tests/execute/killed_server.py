@@ -11,11 +11,7 @@ import json
 import sys
 
 from reapi_local.execute.sandbox.slots import SlotSandbox
-from reapi_local.execute.types import (
-    Launch,
-    Limits,
-    SandboxConfig,
-)
+from reapi_local.execute.types import Launch, Limits, SandboxConfig
 
 FOREVER = "trap '' TERM; setsid sleep 1000 & echo running > /reapi/caches/running; sleep 1000"
 

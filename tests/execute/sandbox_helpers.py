@@ -20,12 +20,7 @@ import pytest
 from execute.slot_driver import Seen, seen
 from reapi_local.execute.sandbox.identity import ACTION_USER
 from reapi_local.execute.sandbox.slots import SlotSandbox
-from reapi_local.execute.types import (
-    Launch,
-    Limits,
-    SandboxBroken,
-    SandboxConfig,
-)
+from reapi_local.execute.types import Launch, Limits, SandboxBroken, SandboxConfig
 
 PATH = {"PATH": "/usr/local/bin:/usr/bin:/bin"}
 ORDINARY_USER = 54321

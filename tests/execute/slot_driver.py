@@ -15,13 +15,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from reapi_local.execute.sandbox.slots import SlotSandbox
-from reapi_local.execute.types import (
-    Launch,
-    Limits,
-    Outcome,
-    SandboxBroken,
-    SandboxConfig,
-)
+from reapi_local.execute.types import Launch, Limits, Outcome, SandboxBroken, SandboxConfig
 
 _MOST_BYTES = 64 * 1024 * 1024
 

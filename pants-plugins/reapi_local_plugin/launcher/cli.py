@@ -79,11 +79,8 @@ def _serve(options: argparse.Namespace) -> int:
         data_dir = data_dir if settings.data_dir else None
     if options.host is not None:
         more += ["--host", options.host]
-    support_dir = paths.make_support_dir(settings, os.environ)
-    source_root = source.prepare(support_dir)
-    chosen = interpreter.choose(settings, os.environ, source_root, support_dir, _progress)
+    chosen, environment = interpreter.ready(settings, os.environ, source, _progress)
     command = spawn.server_command(chosen, settings, data_dir, source.label) + more
-    environment = interpreter.server_environment(os.environ, source_root)
     os.execve(command[0], command, environment)
 
 

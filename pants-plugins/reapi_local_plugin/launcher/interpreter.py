@@ -14,9 +14,10 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from reapi_local_plugin.launcher import environment
+from reapi_local_plugin.launcher import environment, paths
 from reapi_local_plugin.launcher.errors import LauncherError
 from reapi_local_plugin.launcher.settings import Settings
+from reapi_local_plugin.launcher.source import Source
 
 _PROBE = """
 import sys
@@ -81,6 +82,21 @@ def choose(
         f"{made}: {reason}.",
         f"Remove {made.parent.parent} and try again; if it stays so, please report it.",
     )
+
+
+def ready(
+    settings: Settings,
+    env: Mapping[str, str],
+    source: Source,
+    progress: Callable[[str], None],
+) -> tuple[Interpreter, dict[str, str]]:
+    """The interpreter for that server package, and the environment to run it in.
+
+    Raises LauncherError, or OSError if the package can't be put into place.
+    """
+    support_dir = paths.make_support_dir(settings, env)
+    root = source.prepare(support_dir)
+    return choose(settings, env, root, support_dir, progress), server_environment(env, root)
 
 
 def server_environment(env: Mapping[str, str], source_root: Path) -> dict[str, str]:

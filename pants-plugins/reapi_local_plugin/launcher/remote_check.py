@@ -10,7 +10,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from urllib.parse import urlsplit
 
-from reapi_local_plugin.launcher import interpreter, paths
 from reapi_local_plugin.launcher.check import Proof, proof_from
 from reapi_local_plugin.launcher.errors import LauncherError
 from reapi_local_plugin.launcher.settings import Settings
@@ -35,6 +34,17 @@ class Remote:
     client_certs_path: str | None = None
     client_key_path: str | None = None
 
+    @property
+    def flags(self) -> list[str]:
+        """All but the address, for the server's own command."""
+        files = {
+            "--token-path": self.token_path,
+            "--ca-certs-path": self.ca_certs_path,
+            "--client-certs-path": self.client_certs_path,
+            "--client-key-path": self.client_key_path,
+        }
+        return [f"{flag}={path}" for flag, path in files.items() if path]
+
 
 def check_remote(
     remote: Remote,
@@ -50,7 +60,16 @@ def check_remote(
     proofs = [_reachable(remote.address, settings), _token(remote.token_path, settings)]
     if not all(proof.ok for proof in proofs):
         return proofs
-    return proofs + _round_trips(remote, instance, settings, env, progress)
+    from reapi_local_plugin.launcher import interpreter
+
+    python, environment = interpreter.ready(settings, env, find_source(), progress)
+    command = [python.path, "-P", "-m", "reapi_local", "check", remote.address]
+    command += [f"--instance={instance}", *remote.flags]
+    try:
+        return proofs + _round_trips(command, environment)
+    except _NoProofsError as error:
+        remedy = f"Ask who runs it, or correct {settings.words.address}."
+        return [*proofs, Proof("round-trips", False, 0.0, str(error), remedy)]
 
 
 def _reachable(address: str, settings: Settings) -> Proof:
@@ -76,37 +95,11 @@ def _token(path: str | None, settings: Settings) -> Proof:
     return Proof("token", True, 0.0, "none is sent" if path is None else f"read from {path}", "")
 
 
-def _round_trips(
-    remote: Remote,
-    instance: str,
-    settings: Settings,
-    env: Mapping[str, str],
-    progress: Callable[[str], None],
-) -> list[Proof]:
-    support_dir = paths.make_support_dir(settings, env)
-    source_root = find_source().prepare(support_dir)
-    chosen = interpreter.choose(settings, env, source_root, support_dir, progress)
-    command = [chosen.path, "-P", "-m", "reapi_local", "check", remote.address]
-    files = {
-        "--instance": instance,
-        "--token-path": remote.token_path,
-        "--ca-certs-path": remote.ca_certs_path,
-        "--client-certs-path": remote.client_certs_path,
-        "--client-key-path": remote.client_key_path,
-    }
-    command += [f"{flag}={value}" for flag, value in files.items() if value]
-    try:
-        return _proofs_of(command, interpreter.server_environment(env, source_root))
-    except _NoProofsError as error:
-        remedy = f"Ask who runs it, or correct {settings.words.address}."
-        return [Proof("round-trips", False, 0.0, str(error), remedy)]
-
-
 class _NoProofsError(Exception):
     """The command that tries the server told nothing of it; the message says why."""
 
 
-def _proofs_of(command: list[str], env: Mapping[str, str]) -> list[Proof]:
+def _round_trips(command: list[str], env: Mapping[str, str]) -> list[Proof]:
     try:
         done = subprocess.run(
             command,

@@ -28,12 +28,7 @@ from reapi_local.execute.sandbox.medium import Disk, Tmpfs
 from reapi_local.execute.sandbox.slot_process import SlotFailed
 from reapi_local.execute.sandbox.supervised import SupervisedSandbox
 from reapi_local.execute.sandbox.supervision import Process, rlimits, supervisor_command
-from reapi_local.execute.types import (
-    INPUT_ROOT,
-    Launch,
-    SandboxBroken,
-    SandboxConfig,
-)
+from reapi_local.execute.types import INPUT_ROOT, Launch, SandboxBroken, SandboxConfig
 from reapi_local.store.threads import in_thread
 
 _NAMESPACES: Final = ("--unshare-pid", "--unshare-ipc", "--unshare-uts", "--unshare-cgroup-try")

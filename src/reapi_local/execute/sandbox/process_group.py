@@ -10,13 +10,7 @@ from typing import Final
 from reapi_local.execute.sandbox.action_dirs import ActionDir, ActionDirs
 from reapi_local.execute.sandbox.supervised import SupervisedSandbox
 from reapi_local.execute.sandbox.supervision import PACKAGES, Process, rlimits, supervisor_command
-from reapi_local.execute.types import (
-    CACHES,
-    HOME,
-    INPUT_ROOT,
-    Launch,
-    SandboxConfig,
-)
+from reapi_local.execute.types import CACHES, HOME, INPUT_ROOT, Launch, SandboxConfig
 
 _OF_THE_CONTRACT: Final = re.compile(
     "|".join(map(re.escape, (INPUT_ROOT, HOME, CACHES))).join(("(?:", r")(?![\w.-])"))

@@ -21,13 +21,7 @@ from reapi_local.execute.sandbox.identity import identity_of_actions, missing_ac
 from reapi_local.execute.sandbox.output_pipe import RESERVED
 from reapi_local.execute.sandbox.slot_process import Result, SlotFailed, SlotProcess
 from reapi_local.execute.sandbox.wire import Order, Settings
-from reapi_local.execute.types import (
-    INPUT_ROOT,
-    Launch,
-    Outcome,
-    SandboxBroken,
-    SandboxConfig,
-)
+from reapi_local.execute.types import INPUT_ROOT, Launch, Outcome, SandboxBroken, SandboxConfig
 from reapi_local.store.threads import in_thread
 
 _OWN_INODES: Final = 16
