@@ -19,7 +19,7 @@ from report import Result
 from run import CHECKOUT
 from servers import Serving, found, peer
 
-_LONGEST_S = 300
+_MAX_S = 300
 _SETTLED_S = 1.0
 _NOTHING = Path(__file__).with_name("nothing.py")
 _OFF = ("--no-remote-cache-read", "--no-remote-cache-write")
@@ -57,7 +57,7 @@ class Repository:
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
-            timeout=_LONGEST_S,
+            timeout=_MAX_S,
         )
         seconds = time.perf_counter() - began
         if done.returncode:

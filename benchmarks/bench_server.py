@@ -18,7 +18,7 @@ _FIND = "ContentAddressableStorage/FindMissingBlobs"
 _ASKED = 1000
 _IDLE_S = 1.0
 _BURST = 50
-_MOST_BURSTS = 400
+_MAX_BURSTS = 400
 
 
 def measure(options: argparse.Namespace) -> list[Result]:
@@ -95,7 +95,7 @@ def _during_retirement(full: Path, count: int) -> list[Result]:
             blobs.update(blobs.random_blobs(1, 100)).SerializeToString(),
         )
         during: list[float] = []
-        while len(during) < _MOST_BURSTS:
+        while len(during) < _MAX_BURSTS:
             burst = many(serving, _FIND, request, _BURST).wall_s
             if _has_retired(serving):
                 break

@@ -17,7 +17,7 @@ from servers import Serving
 
 from reapi_local.proto import remote_execution_pb2 as re_pb2
 
-_MOST_IN_BATCH = 200
+_MAX_IN_BATCH = 200
 
 
 class ExecuteClient:
@@ -37,8 +37,8 @@ class ExecuteClient:
         )
 
     async def upload(self, content: Sequence[bytes]) -> None:
-        for start in range(0, len(content), _MOST_IN_BATCH):
-            request = blobs.update(content[start : start + _MOST_IN_BATCH])
+        for start in range(0, len(content), _MAX_IN_BATCH):
+            request = blobs.update(content[start : start + _MAX_IN_BATCH])
             await self._update(request, metadata=self._metadata)
 
     async def new_actions(

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from reapi_local.proto import remote_execution_pb2 as re_pb2
 from reapi_local.protocol.digest import Digest, DigestFunction, digest_of
-from reapi_local.store.generations import GenerationStore
-from reapi_local.store.rotation import Limits
+from reapi_local.store.local.generation_store import GenerationStore
+from reapi_local.store.local.rotation import StoreLimits
 
 GENERATIONS = 6
 _BLOB_BYTES = 256
@@ -27,11 +27,11 @@ def digests(numbers: Iterable[int]) -> list[re_pb2.Digest]:
 
 async def fill(data_dir: Path, count: int, generations: int = GENERATIONS) -> None:
     """Make a server's data directory that holds ``count`` blobs."""
-    store = GenerationStore(str(data_dir / "store"), Limits(20 * 1024**3), durable=False)
+    store = GenerationStore(str(data_dir / "store"), StoreLimits(20 * 1024**3), durable=False)
     try:
         for generation in range(generations):
             if generation:
-                await store.space.start_generation()
+                await store.capacity.start_generation()
             first, end = (count * part // generations for part in (generation, generation + 1))
             for start in range(first, end, _BATCH):
                 batch = [blob(number) for number in range(start, min(start + _BATCH, end))]

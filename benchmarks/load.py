@@ -20,7 +20,7 @@ SERVICES = "build.bazel.remote.execution.v2."
 _DONE = re.compile(r"finished in ([\d.]+)(us|ms|s),")
 _SUCCEEDED = re.compile(r"(\d+) succeeded, 0 failed, 0 errored, 0 timeout")
 _UNITS = {"us": 1e-6, "ms": 1e-3, "s": 1.0}
-_LONGEST_S = 300
+_MAX_S = 300
 
 
 @dataclass(frozen=True)
@@ -46,9 +46,7 @@ def many(serving: Serving, method: str, request: Message, count: int, at_once: i
         command += [word for name, value in headers for word in ("-H", f"{name}: {value}")]
         command += [f"http://127.0.0.1:{serving.port}/{SERVICES}{method}"]
         before = serving.cpu_seconds
-        done = subprocess.run(
-            command, check=False, capture_output=True, text=True, timeout=_LONGEST_S
-        )
+        done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=_MAX_S)
         cpu = serving.cpu_seconds - before
     finished, succeeded = _DONE.search(done.stdout), _SUCCEEDED.search(done.stdout)
     if not finished or not succeeded or int(succeeded[1]) != count:
@@ -74,17 +72,17 @@ class Client:
 
     def unary(self, method: str, request: bytes) -> bytes:
         call = self._channel.unary_unary(f"/{SERVICES}{method}", None, None)
-        answer: bytes = call(request, metadata=self._metadata, timeout=_LONGEST_S)
+        answer: bytes = call(request, metadata=self._metadata, timeout=_MAX_S)
         return answer
 
     def read(self, request: bytes) -> int:
         """Bytes received."""
         call = self._channel.unary_stream("/google.bytestream.ByteStream/Read", None, None)
-        return sum(map(len, call(request, metadata=self._metadata, timeout=_LONGEST_S)))
+        return sum(map(len, call(request, metadata=self._metadata, timeout=_MAX_S)))
 
     def write(self, requests: Iterable[bytes]) -> bytes:
         call = self._channel.stream_unary("/google.bytestream.ByteStream/Write", None, None)
-        answer: bytes = call(iter(requests), metadata=self._metadata, timeout=_LONGEST_S)
+        answer: bytes = call(iter(requests), metadata=self._metadata, timeout=_MAX_S)
         return answer
 
 

@@ -15,13 +15,13 @@ from statistics import median, quantiles
 from input_root import InputRoot, Inputs
 from report import Result
 
-from reapi_local.execute.inputs.roots import InputRoots
-from reapi_local.execute.sandbox.identity import ACTION_USER
-from reapi_local.execute.sandbox.slots import SlotSandbox
-from reapi_local.execute.types import Launch, Limits, SandboxConfig
+from reapi_local.execute.local.inputs.input_roots import InputRoots
+from reapi_local.execute.sandbox.host.identity import ACTION_USER
+from reapi_local.execute.sandbox.interface import ActionLimits, ProcessSpec, SandboxConfig
+from reapi_local.execute.sandbox.slot.slot_sandbox import SlotSandbox
 from reapi_local.protocol.digest import digest_of, parse_digest
-from reapi_local.store.generations import GenerationStore
-from reapi_local.store.rotation import Limits as StoreLimits
+from reapi_local.store.local.generation_store import GenerationStore
+from reapi_local.store.local.rotation import ActionLimits as StoreLimits
 
 _PROGRAM = "/bin/true"
 _SPAWNS = 200
@@ -110,8 +110,8 @@ class _Workshop:
     async def _sandboxed(self) -> float:
         began = time.perf_counter()
         async with self._roots.hold(parse_digest(self._root.digest)) as layers:
-            launch = Launch((_PROGRAM,), {}, layers=layers)
-            async with self._sandbox.run(launch, asyncio.Event()) as outcome:
+            spec = ProcessSpec((_PROGRAM,), {}, layers=layers)
+            async with self._sandbox.run(spec, asyncio.Event()) as outcome:
                 seconds = time.perf_counter() - began
                 if outcome.exit_code:
                     raise SystemExit(f"{_PROGRAM} failed in the sandbox: {outcome.problem}")
@@ -128,7 +128,7 @@ async def _workshop(scratch: Path) -> AsyncIterator[_Workshop]:
     roots = InputRoots(store, str(places["layers"]), _PLENTY, owner)
     config = SandboxConfig(
         count=2,
-        limits=Limits(),
+        limits=ActionLimits(),
         work_dir=str(places["work"]),
         layers_dir=str(places["layers"]),
         caches_dir=str(places["caches"]),

@@ -19,8 +19,8 @@ from urllib.request import Request, urlopen
 
 from run import CHECKOUT
 
-_LONGEST_START_S = 30.0
-_LONGEST_STOP_S = 20.0
+_MAX_START_S = 30.0
+_MAX_STOP_S = 20.0
 _OUR_PACKAGE = {**os.environ, "PYTHONPATH": str(CHECKOUT / "src")}
 
 
@@ -117,7 +117,7 @@ def peer(name: str, command: str, directory: Path) -> Iterator[Serving]:
         )
     with _ending(process):
         while not _answers(port):
-            if process.poll() is not None or time.perf_counter() - began > _LONGEST_START_S:
+            if process.poll() is not None or time.perf_counter() - began > _MAX_START_S:
                 raise SystemExit(f"{name} did not start; see what `{shlex.join(words)}` says")
             time.sleep(0.01)
         yield Serving(name, process.pid, port, time.perf_counter() - began)
@@ -130,7 +130,7 @@ def _ending(process: subprocess.Popen[bytes]) -> Iterator[None]:
     finally:
         process.send_signal(signal.SIGTERM)
         try:
-            process.wait(_LONGEST_STOP_S)
+            process.wait(_MAX_STOP_S)
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
@@ -139,7 +139,7 @@ def _ending(process: subprocess.Popen[bytes]) -> Iterator[None]:
 def _line(fd: int) -> str:
     with open(fd, encoding="utf-8") as pipe, selectors.DefaultSelector() as selector:
         selector.register(pipe, selectors.EVENT_READ)
-        return pipe.readline() if selector.select(_LONGEST_START_S) else ""
+        return pipe.readline() if selector.select(_MAX_START_S) else ""
 
 
 def _answers(port: int) -> bool:

@@ -10,7 +10,7 @@ compile() {
     --custom-compile-command requirements/compile.sh "$@"
 }
 
-server=pants-plugins/reapi_local_plugin/launcher/server-requirements.txt
+server=pants-plugins/reapi_local_launcher/python/server-requirements.txt
 # What the launcher installs for the server, on CPython 3.11 and newer.
 compile --python-version 3.11 --extra server pyproject.toml --output-file "$server" "$@"
 # The server's packages at those versions, and what tests and checks need beside them.

@@ -12,35 +12,34 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 SERVER = ROOT / "src" / "reapi_local"
 PLUGIN = ROOT / "pants-plugins" / "reapi_local_plugin"
+LAUNCHER = ROOT / "pants-plugins" / "reapi_local_launcher"
 
 # Each part may import those before it in its own tuple, and itself.
+_BASE = ("errors", "clock", "threads", "proto", "protocol")
 MAY_IMPORT = {
     "errors": (),
     "clock": (),
+    "threads": (),
     "proto": (),
-    "ports": (),
-    "state": (),
     "protocol": ("errors", "proto"),
     "config": ("errors", "protocol"),
-    "store": ("errors", "clock", "proto", "protocol"),
-    "trace": ("errors", "clock"),
-    "execute": ("errors", "clock", "proto", "protocol", "store", "trace"),
-    "rpc": ("errors", "clock", "config", "proto", "protocol", "store", "trace", "execute"),
-    "admin": ("errors", "clock", "proto", "protocol", "trace"),
-    "execution": (
-        *("errors", "clock", "config", "ports"),
-        *("protocol", "store", "trace", "execute"),
+    "access": ("errors", "protocol"),
+    "store": _BASE,
+    "observe": ("errors", "clock"),
+    "execute": (*_BASE, "store", "observe"),
+    "rpc": (*_BASE, "config", "access", "store", "observe", "execute"),
+    "admin": ("errors", "protocol"),
+    "probe": (*_BASE, "observe"),
+    "compose": (
+        *(*_BASE, "config", "access"),
+        *("store", "observe", "execute", "rpc", "admin", "probe"),
     ),
-    "app": (
-        *("errors", "clock", "config", "ports", "state"),
-        *("protocol", "store", "trace", "execution", "rpc", "admin"),
-    ),
-    "cli": ("config", "app", "admin"),
+    "cli": ("config", "compose", "probe"),
     "__main__": ("cli",),
 }
 BELONGS_TO = {
     "lmdb": {"store"},
-    "grpc": {"rpc", "admin"},
+    "grpc": {"rpc", "probe"},
     "grpc_health": {"rpc"},
     "grpc_reflection": {"rpc"},
     "pygrpc_native": {"rpc"},
@@ -80,12 +79,16 @@ def test_the_servers_imports_point_one_way(path: Path) -> None:
         assert part in BELONGS_TO.get(package, {part}), f"{package} doesn't belong into {part}"
 
 
-@pytest.mark.parametrize("path", modules(PLUGIN), ids=lambda path: str(path.relative_to(PLUGIN)))
+@pytest.mark.parametrize(
+    "path",
+    [*modules(PLUGIN), *modules(LAUNCHER)],
+    ids=lambda path: str(path.relative_to(PLUGIN.parent)),
+)
 def test_the_plugin_needs_only_the_standard_library_and_a_few_modules_need_pants(
     path: Path,
 ) -> None:
-    allowed = {*sys.stdlib_module_names, "reapi_local_plugin"}
-    if str(path.relative_to(PLUGIN)) in USES_PANTS:
+    allowed = {*sys.stdlib_module_names, "reapi_local_plugin", "reapi_local_launcher"}
+    if path.parent == PLUGIN and path.name in USES_PANTS:
         allowed.add("pants")
     foreign = {name.partition(".")[0] for name in imports(path)} - allowed
     assert not foreign

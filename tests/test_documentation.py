@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from reapi_local.cli import make_parser
-from reapi_local.config import SETTINGS
-from reapi_local.execute.sandbox import secrets
-from reapi_local_plugin.launcher import cli as launcher_cli
+from reapi_local.config.schema import SETTINGS
+from reapi_local.execute.sandbox.host import hidden_paths as secrets
+from reapi_local_launcher.cli import main as launcher_cli
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]

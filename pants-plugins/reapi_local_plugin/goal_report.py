@@ -7,20 +7,20 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from reapi_local_plugin.launcher.report import (
+from reapi_local_launcher.cli.report import (
     Style,
     Write,
     fields,
     notes,
     running_json,
 )
-from reapi_local_plugin.launcher.report import (
+from reapi_local_launcher.cli.report import (
     check_json as proofs_json,
 )
-from reapi_local_plugin.launcher.report import check_text as proofs_text
-from reapi_local_plugin.launcher.sizes import format_size
+from reapi_local_launcher.cli.report import check_text as proofs_text
+from reapi_local_launcher.sizes import format_size
 from reapi_local_plugin.operations import Checked, Down, Up
-from reapi_local_plugin.wiring import Wiring
+from reapi_local_plugin.pants_config.switches import Wiring
 
 
 def up_text(up: Up, write: Write, style: Style) -> None:

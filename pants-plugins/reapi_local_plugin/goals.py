@@ -20,10 +20,10 @@ from pants.engine.rules import collect_rules, goal_rule
 from pants.option.global_options import GlobalOptions
 from pants.option.option_types import BoolOption, EnumOption
 
+from reapi_local_launcher.cli.report import Style, error_json, error_text, write_json
+from reapi_local_launcher.errors import LauncherError
 from reapi_local_plugin import goal_report
 from reapi_local_plugin.instance import instance_name
-from reapi_local_plugin.launcher.errors import LauncherError
-from reapi_local_plugin.launcher.report import Style, error_json, error_text, write_json
 from reapi_local_plugin.operations import Operations
 from reapi_local_plugin.subsystem import ReapiSubsystem
 

@@ -10,24 +10,31 @@ from pathlib import Path
 from typing import Any, Optional
 from urllib.parse import urlencode
 
-from reapi_local_plugin import options as own_options
-from reapi_local_plugin.launcher import admin
-from reapi_local_plugin.launcher.check import Proof, check, status, status_of
-from reapi_local_plugin.launcher.errors import LauncherError
-from reapi_local_plugin.launcher.execution import (
+from reapi_local_launcher.errors import LauncherError
+from reapi_local_launcher.server import admin_client as admin
+from reapi_local_launcher.server.check import Proof, check, status, status_of
+from reapi_local_launcher.server.execution import (
     Execution,
     execution_in,
     must_be_as_asked,
     must_be_offered,
     user_notes,
 )
-from reapi_local_plugin.launcher.launch import ensure
-from reapi_local_plugin.launcher.remote_check import Remote, check_remote
-from reapi_local_plugin.launcher.running import Running, find_running
-from reapi_local_plugin.launcher.settings import Settings
-from reapi_local_plugin.launcher.stop import stop
-from reapi_local_plugin.obstacles import obstacles, to_execution
-from reapi_local_plugin.wiring import EXECUTION, PARALLELISM, SWITCHES, Wiring, unwire, wire
+from reapi_local_launcher.server.launch import ensure
+from reapi_local_launcher.server.remote_check import Remote, check_remote
+from reapi_local_launcher.server.running import Running, find_running
+from reapi_local_launcher.server.stop import stop
+from reapi_local_launcher.settings import Settings
+from reapi_local_plugin import options as own_options
+from reapi_local_plugin.conflicts import obstacles, to_execution
+from reapi_local_plugin.pants_config.switches import (
+    EXECUTION,
+    PARALLELISM,
+    SWITCHES,
+    Wiring,
+    unwire,
+    wire,
+)
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any, Optional
 
-from reapi_local_plugin.launcher import token_file
-from reapi_local_plugin.launcher.settings import Settings, Words
+from reapi_local_launcher import token_file
+from reapi_local_launcher.settings import Settings, Words
 
 AUTO = "auto"
 

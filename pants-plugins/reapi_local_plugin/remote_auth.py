@@ -14,18 +14,18 @@ from typing import Any, NoReturn, Optional, Union
 
 from pants.base.build_root import BuildRoot
 
-from reapi_local_plugin import options as own_options
-from reapi_local_plugin.instance import instance_name
-from reapi_local_plugin.launcher.check import status_of
-from reapi_local_plugin.launcher.errors import LauncherError
-from reapi_local_plugin.launcher.execution import (
+from reapi_local_launcher.errors import LauncherError
+from reapi_local_launcher.server.check import status_of
+from reapi_local_launcher.server.execution import (
     execution_in,
     must_be_as_asked,
     must_be_offered,
 )
-from reapi_local_plugin.launcher.launch import NotReady, start_if_ready
-from reapi_local_plugin.launcher.running import Running, find_running
-from reapi_local_plugin.other_hooks import name_of, other_hook
+from reapi_local_launcher.server.launch import NotReady, start_if_ready
+from reapi_local_launcher.server.running import Running, find_running
+from reapi_local_plugin import options as own_options
+from reapi_local_plugin.instance import instance_name
+from reapi_local_plugin.other_auth_plugins import name_of, other_hook
 
 try:
     from pants.option.bootstrap_options import AuthPluginResult, AuthPluginState

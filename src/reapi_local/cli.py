@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from reapi_local import __version__
-from reapi_local.config import (
+from reapi_local.config.schema import (
     ENVIRONMENT,
     Config,
     ConfigError,
@@ -87,7 +87,7 @@ def make_parser() -> argparse.ArgumentParser:
 
 
 def _add_check(commands: Any) -> None:
-    """The names of its options are those of :class:`~reapi_local.admin.remote_check.Remote`."""
+    """The names of its options are those of :class:`~reapi_local.probe.remote_server.Remote`."""
     check = commands.add_parser(
         "check",
         help="try a server of somebody else's",
@@ -122,7 +122,7 @@ def _add_execution(add: Callable[..., object]) -> None:
 
 
 def _check(options: dict[str, Any]) -> int:
-    from reapi_local.admin.remote_check import CannotTry, Remote, check_remote
+    from reapi_local.probe.remote_server import CannotTry, Remote, check_remote
 
     instance = options.pop("instance")
     try:
@@ -157,7 +157,7 @@ def _run(serving: Any) -> int:
 
 async def _serve(config: Config, version: str, ready_fd: int | None) -> int:
     # Imported late: a wrong option or --help should answer at once.
-    from reapi_local.app import CannotStart, running
+    from reapi_local.compose.server import CannotStart, running
 
     try:
         async with running(config, version) as app:

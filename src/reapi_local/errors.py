@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from enum import IntEnum
 from typing import ClassVar, Final, Protocol
 
-_MOST_NAMED: Final = 3
+_MAX_NAMED: Final = 3
 
 
 class Code(IntEnum):
@@ -141,8 +141,8 @@ class MissingInputs(ReapiError):
 
     def __init__(self, digests: Sequence[BlobName]) -> None:
         self.digests = tuple(digests)
-        named = ", ".join(map(str, self.digests[:_MOST_NAMED]))
-        rest = len(self.digests) - _MOST_NAMED
+        named = ", ".join(map(str, self.digests[:_MAX_NAMED]))
+        rest = len(self.digests) - _MAX_NAMED
         more = f" and {rest} more" if rest > 0 else ""
         super().__init__(f"inputs aren't in the store: {named}{more}; upload them and try again")
 

@@ -82,7 +82,7 @@ script_test(
 }
 TARGETS = {"left", "right", "both", "large", "folder", "both_test", "folder_test"}
 
-_LONGEST_RUN_S = 100
+_MAX_RUN_S = 100
 _SUMMARY = re.compile(r"^INFO: \d+ process(?:es)?: (.+)\.$", re.MULTILINE)
 
 
@@ -233,7 +233,7 @@ class Run:
 
     def end(self) -> Build:
         """What it has come to, once it has."""
-        log, _ = self.process.communicate(timeout=_LONGEST_RUN_S)
+        log, _ = self.process.communicate(timeout=_MAX_RUN_S)
         bins = list(self.output_base.glob("execroot/*/bazel-out/*-fastbuild/bin"))
         return Build(
             self.process.returncode,

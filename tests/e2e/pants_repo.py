@@ -15,11 +15,11 @@ from pathlib import Path
 
 import pytest
 
-from reapi_local_plugin.launcher.admin import Json
-from reapi_local_plugin.launcher.process import ExitWatch, is_server
-from reapi_local_plugin.launcher.running import Running, find_running
-from reapi_local_plugin.launcher.settings import Settings
-from reapi_local_plugin.launcher.state import read_state
+from reapi_local_launcher.server.admin_client import Json
+from reapi_local_launcher.server.process import ExitWatch, is_server
+from reapi_local_launcher.server.running import Running, find_running
+from reapi_local_launcher.server.state import read_state
+from reapi_local_launcher.settings import Settings
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 PLUGINS = CHECKOUT / "pants-plugins"
@@ -43,7 +43,7 @@ experimental_test_shell_command(
 """
 
 _COUNTER = re.compile(r"^  (\w+): (\d+)$", re.MULTILINE)
-_LONGEST_RUN_S = 240
+_MAX_RUN_S = 240
 
 
 # How the project's own `pants` script begins what it says.
@@ -207,7 +207,7 @@ def finish(started: subprocess.Popen[str]) -> Done:
     """
     with started:
         try:
-            out, err = started.communicate(timeout=_LONGEST_RUN_S)
+            out, err = started.communicate(timeout=_MAX_RUN_S)
         except BaseException:
             started.kill()
             raise

@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 
 from e2e.bazel_repo import INSTANCE, LARGE, TARGETS, Build, Workspace, find_bazel, token_proxy
-from reapi_local_plugin.launcher.launch import ensure
-from reapi_local_plugin.launcher.running import Running
-from reapi_local_plugin.launcher.settings import Settings
-from reapi_local_plugin.launcher.stop import stop
+from reapi_local_launcher.server.launch import ensure
+from reapi_local_launcher.server.running import Running
+from reapi_local_launcher.server.stop import stop
+from reapi_local_launcher.settings import Settings
 
 PROGRAMS = {
     "4.2.3": ("REAPI_LOCAL_TEST_BAZEL_4", "/usr/bin/bazel"),

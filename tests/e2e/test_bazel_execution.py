@@ -29,11 +29,11 @@ from e2e.bazel_repo import (
 )
 from e2e.test_bazel_cache import PROGRAMS, REFUSED
 from reapi_local.proto import remote_execution_pb2 as re_pb2
-from reapi_local_plugin.launcher.execution import execution_in
-from reapi_local_plugin.launcher.launch import ensure
-from reapi_local_plugin.launcher.running import Running
-from reapi_local_plugin.launcher.settings import Settings
-from reapi_local_plugin.launcher.stop import stop
+from reapi_local_launcher.server.execution import execution_in
+from reapi_local_launcher.server.launch import ensure
+from reapi_local_launcher.server.running import Running
+from reapi_local_launcher.server.stop import stop
+from reapi_local_launcher.settings import Settings
 
 ALL = ("//:all", "//cpp:all", "//links:all")
 BUILD_FAILED, TESTS_FAILED, INTERRUPTED = 1, 3, 8

@@ -22,7 +22,7 @@ from e2e.pants_repo import (
     pants_toml,
 )
 from reapi_local_plugin.instance import instance_name
-from reapi_local_plugin.wiring import wire
+from reapi_local_plugin.pants_config.switches import wire
 
 PROOFS = ["reachable", "capabilities", "blob", "action-result", "instance", "token", "execution"]
 # Odd, but read by Pants, with settings that Pants knows.

@@ -22,7 +22,7 @@ from e2e.pants_repo import (
     pants_toml,
 )
 from reapi_local_plugin.instance import instance_name
-from reapi_local_plugin.wiring import wire
+from reapi_local_plugin.pants_config.switches import wire
 
 # Another plugin with a hook, which says what `server.json` beside it says.
 OTHER_HOOK = """
@@ -71,7 +71,7 @@ def test_two_repositories_at_once_share_one_server_and_no_results(shop: Machine)
 
 @pytest.mark.parametrize("order", [["other_auth", PLUGIN], [PLUGIN, "other_auth"]])
 def test_another_plugins_hook_is_used_and_reported(shop: Machine, order: list[str]) -> None:
-    up = [sys.executable, "-m", "reapi_local_plugin.launcher", "up"]
+    up = [sys.executable, "-m", "reapi_local_launcher", "up"]
     env = {**shop.env, "PYTHONPATH": str(PLUGINS)}
     subprocess.run(up, env=env, check=True, capture_output=True)
     toml = pants_toml(

@@ -119,7 +119,7 @@ def test_a_server_given_by_address_and_token_is_used_and_left_alone(
     shop: Machine, team: Repository, tmp_path: Path
 ) -> None:
     """The server of somebody else, as far as this user's Pants can tell."""
-    launcher = [sys.executable, "-m", "reapi_local_plugin.launcher"]
+    launcher = [sys.executable, "-m", "reapi_local_launcher"]
     env = {**shop.env, "PYTHONPATH": str(PLUGINS)}
     theirs = ["--format=json", f"--data-dir={tmp_path}/theirs"]
     up = [*launcher, "up", f"--server-python={sys.executable}", *theirs]

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 from execute.sandbox_bench import PATH, Bench, cases_in, run_a_case
-from reapi_local.execute.types import CACHES, INPUT_ROOT, Limits
+from reapi_local.execute.sandbox.interface import CACHES, INPUT_ROOT, ActionLimits
 
 MIB = 1024 * 1024
 PYTHON = os.path.realpath(sys.executable)
@@ -32,7 +32,7 @@ async def what_is_hidden_is_empty(bench: Bench) -> None:
     (hidden / "token").write_text("a secret")
     (bench.directory / "open").write_text("no secret")
     bench.layer({"input": "a secret"})
-    async with bench.limited(Limits()):
+    async with bench.limited(ActionLimits()):
         seen = await bench.shell(
             "cd $1; cat open; ls -A hidden layers caches work | grep -v :", str(bench.directory)
         )
@@ -139,7 +139,7 @@ async def a_fork_bomb_ends_at_the_limit(bench: Bench) -> None:
         "    if os.fork() == 0: os.read(0, 1) or __import__('signal').pause()\n"
         "except OSError: print('refused', number)"
     )
-    async with bench.limited(Limits(processes=40)):
+    async with bench.limited(ActionLimits(processes=40)):
         seen = await bench.run(PYTHON, "-c", bomb)
         word, number = seen.stdout.split()
         assert word == b"refused"
@@ -149,24 +149,24 @@ async def a_fork_bomb_ends_at_the_limit(bench: Bench) -> None:
 
 async def a_file_over_the_limit_is_reported(bench: Bench) -> None:
     told = ("it wrote a file of more than 1 MiB; raise action_file_size",)
-    async with bench.limited(Limits(file_bytes=MIB)):
+    async with bench.limited(ActionLimits(file_bytes=MIB)):
         for script in ("exec head -c 3M /dev/zero > file", "exec head -c 3M /dev/zero"):
             seen = await bench.shell(script)
             assert seen.outcome.exit_code != 0
-            assert seen.outcome.breaches == told
+            assert seen.outcome.limits_exceeded == told
         deaf = await bench.shell("trap '' PIPE; head -c 3M /dev/zero 2>/dev/null; exit 0")
         assert deaf.outcome.exit_code != 0
 
 
 async def cpu_time_over_the_limit_is_reported(bench: Bench) -> None:
-    async with bench.limited(Limits(cpu_seconds=1)):
+    async with bench.limited(ActionLimits(cpu_seconds=1)):
         seen = await bench.shell("while :; do :; done")
         told = "it used more than 1 seconds of CPU time; raise action_cpu_seconds"
-        assert seen.outcome.breaches == (told,)
+        assert seen.outcome.limits_exceeded == (told,)
 
 
 async def scratch_space_is_limited_or_it_is_said_that_it_isnt(bench: Bench) -> None:
-    limits = Limits(scratch_bytes=4 * MIB, scratch_inodes=500)
+    limits = ActionLimits(scratch_bytes=4 * MIB, scratch_inodes=500)
     async with bench.limited(limits):
         if os.getuid() != 0:
             assert "scratch_size" in " ".join(bench.sandbox.notes)
@@ -174,12 +174,12 @@ async def scratch_space_is_limited_or_it_is_said_that_it_isnt(bench: Bench) -> N
         for place in (".", "/reapi/home", "/tmp", "/var/tmp", "/dev/shm"):
             seen = await bench.shell(f"head -c 9M /dev/zero > {place}/file")
             assert seen.outcome.exit_code != 0
-            assert "raise scratch_size" in seen.outcome.breaches[0]
+            assert "raise scratch_size" in seen.outcome.limits_exceeded[0]
         flood = await bench.run("yes")
         assert flood.outcome.exit_code == 128 + 13
-        assert "raise scratch_size" in flood.outcome.breaches[0]
+        assert "raise scratch_size" in flood.outcome.limits_exceeded[0]
         many = await bench.shell("i=0; while : > $i; do i=$((i+1)); done")
-        assert "raise scratch_inodes" in many.outcome.breaches[0]
+        assert "raise scratch_inodes" in many.outcome.limits_exceeded[0]
         assert (await bench.shell("echo usable > file; cat file")).stdout == b"usable\n"
 
 

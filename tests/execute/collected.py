@@ -13,7 +13,7 @@ from typing import TypeAlias
 import pytest
 
 from reapi_local.errors import BadOutput, Code
-from reapi_local.execute.outputs import LargeFile, Outputs
+from reapi_local.execute.local.outputs import LargeFile, Outputs
 from reapi_local.proto import remote_execution_pb2 as re_pb2
 from reapi_local.protocol.command import Output, OutputKind, ParsedCommand
 from reapi_local.protocol.digest import Digest, DigestFunction, digest_of, parse_digest

@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 from execute.sandbox_bench import PATH, Bench, cases_in, run_a_case, snapshot
-from reapi_local.execute.types import CACHES, SandboxBroken
+from reapi_local.execute.sandbox.interface import CACHES, SandboxError
 
 
 async def the_exit_code_is_that_of_the_process(bench: Bench) -> None:
@@ -215,7 +215,7 @@ async def what_it_used_is_told(bench: Bench) -> None:
     assert before <= outcome.started_ns < outcome.ended_ns <= time.time_ns()
     assert outcome.user_seconds + outcome.system_seconds > 0
     assert 100_000 < outcome.max_rss_bytes < 1 << 30
-    assert (outcome.stopped, outcome.breaches) == (False, ())
+    assert (outcome.stopped, outcome.limits_exceeded) == (False, ())
 
 
 _FAMILY = """
@@ -274,7 +274,7 @@ async def closing_kills_what_still_runs(bench: Bench) -> None:
     witness.assert_nothing_lives()
     witness.close()
     (result,) = await asyncio.gather(run, return_exceptions=True)
-    assert isinstance(result, SandboxBroken)
+    assert isinstance(result, SandboxError)
 
 
 async def what_nobody_may_enter_and_what_is_deep_is_cleared_away(bench: Bench) -> None:

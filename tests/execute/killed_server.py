@@ -10,22 +10,22 @@ import asyncio
 import json
 import sys
 
-from reapi_local.execute.sandbox.slots import SlotSandbox
-from reapi_local.execute.types import Launch, Limits, SandboxConfig
+from reapi_local.execute.sandbox.interface import ActionLimits, ProcessSpec, SandboxConfig
+from reapi_local.execute.sandbox.slot.slot_sandbox import SlotSandbox
 
 FOREVER = "trap '' TERM; setsid sleep 1000 & echo running > /reapi/caches/running; sleep 1000"
 
 
 async def main() -> None:
     settings = json.loads(sys.argv[1])
-    launch = Launch(
+    spec = ProcessSpec(
         ("/bin/sh", "-c", FOREVER), {"PATH": "/usr/bin:/bin"}, caches=settings.pop("cache")
     )
-    sandbox = SlotSandbox(SandboxConfig(limits=Limits(), **settings))
+    sandbox = SlotSandbox(SandboxConfig(limits=ActionLimits(), **settings))
     await sandbox.start()
 
     async def run() -> None:
-        async with sandbox.run(launch, asyncio.Event()):
+        async with sandbox.run(spec, asyncio.Event()):
             pass
 
     async with asyncio.TaskGroup() as actions:

@@ -13,11 +13,18 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from reapi_local.execute.sandbox.bubblewrap import BubblewrapSandbox
-from reapi_local.execute.sandbox.identity import identity_of_actions
-from reapi_local.execute.sandbox.process_group import ProcessGroupSandbox
-from reapi_local.execute.sandbox.slots import SlotSandbox
-from reapi_local.execute.types import CACHES, Launch, Limits, Outcome, Sandbox, SandboxConfig
+from reapi_local.execute.sandbox.host.identity import identity_of_actions
+from reapi_local.execute.sandbox.interface import (
+    CACHES,
+    ActionLimits,
+    ProcessResult,
+    ProcessSpec,
+    Sandbox,
+    SandboxConfig,
+)
+from reapi_local.execute.sandbox.slot.slot_sandbox import SlotSandbox
+from reapi_local.execute.sandbox.supervised.bubblewrap import BubblewrapSandbox
+from reapi_local.execute.sandbox.supervised.process_group import ProcessGroupSandbox
 
 KINDS: Mapping[str, Callable[[SandboxConfig], Sandbox]] = {
     "slots": SlotSandbox,
@@ -31,7 +38,7 @@ PATH = "/usr/local/bin:/usr/bin:/bin"
 class Ran:
     """What was seen of a process while its outcome was there."""
 
-    outcome: Outcome
+    outcome: ProcessResult
     stdout: bytes
     stderr: bytes
     files: dict[str, bytes] = field(default_factory=dict)
@@ -90,9 +97,9 @@ class Bench:
         for path in (self.work, self._layers, self.caches):
             path.mkdir(parents=True, exist_ok=True)
         self._give(self.caches)
-        self.sandbox = self.make(Limits(scratch_bytes=256 << 20, scratch_inodes=20_000))
+        self.sandbox = self.make(ActionLimits(scratch_bytes=256 << 20, scratch_inodes=20_000))
 
-    def make(self, limits: Limits) -> Sandbox:
+    def make(self, limits: ActionLimits) -> Sandbox:
         config = SandboxConfig(
             count=2,
             limits=limits,
@@ -104,7 +111,7 @@ class Bench:
         return KINDS[self.kind](config)
 
     @asynccontextmanager
-    async def limited(self, limits: Limits) -> AsyncIterator[None]:
+    async def limited(self, limits: ActionLimits) -> AsyncIterator[None]:
         """Use a sandbox with these limits meanwhile."""
         await self.sandbox.close()
         self.sandbox = self.make(limits)
@@ -140,8 +147,8 @@ class Bench:
         directories: Iterable[str] = (),
         working_directory: str = "",
         network: bool = False,
-    ) -> AsyncIterator[Outcome]:
-        launch = Launch(
+    ) -> AsyncIterator[ProcessResult]:
+        spec = ProcessSpec(
             arguments,
             {"PATH": PATH} if environment is None else environment,
             working_directory,
@@ -150,7 +157,7 @@ class Bench:
             network,
             caches=str(self.caches),
         )
-        async with self.sandbox.run(launch, stop or asyncio.Event()) as outcome:
+        async with self.sandbox.run(spec, stop or asyncio.Event()) as outcome:
             yield outcome
 
     async def run(self, *arguments: str, reads: Iterable[str] = (), **rest: object) -> Ran:

@@ -18,9 +18,14 @@ from typing import Any, Protocol
 import pytest
 
 from execute.slot_driver import Seen, seen
-from reapi_local.execute.sandbox.identity import ACTION_USER
-from reapi_local.execute.sandbox.slots import SlotSandbox
-from reapi_local.execute.types import Launch, Limits, SandboxBroken, SandboxConfig
+from reapi_local.execute.sandbox.host.identity import ACTION_USER
+from reapi_local.execute.sandbox.interface import (
+    ActionLimits,
+    ProcessSpec,
+    SandboxConfig,
+    SandboxError,
+)
+from reapi_local.execute.sandbox.slot.slot_sandbox import SlotSandbox
 
 PATH = {"PATH": "/usr/local/bin:/usr/bin:/bin"}
 ORDINARY_USER = 54321
@@ -81,11 +86,11 @@ class Place:
 
 
 class Box(Protocol):
-    """A sandbox as tests use it: they name what matters of a launch and see what came out."""
+    """A sandbox as tests use it: they name what matters of a spec and see what came out."""
 
     place: Place
 
-    async def run(self, *arguments: str, files: tuple[str, ...] = (), **launch: Any) -> Seen:
+    async def run(self, *arguments: str, files: tuple[str, ...] = (), **spec: Any) -> Seen:
         """Run it with a search path unless ``environment`` says otherwise."""
 
 
@@ -101,9 +106,9 @@ class OwnBox:
         *arguments: str,
         files: tuple[str, ...] = (),
         stop: asyncio.Event | None = None,
-        **launch: Any,
+        **spec: Any,
     ) -> Seen:
-        wanted = Launch(arguments, launch.pop("environment", PATH), **launch)
+        wanted = ProcessSpec(arguments, spec.pop("environment", PATH), **spec)
         async with self.sandbox.run(wanted, stop or asyncio.Event()) as outcome:
             return seen(outcome, files)
 
@@ -115,11 +120,11 @@ class OtherBox:
         self.place = place
         self._process = process
 
-    async def run(self, *arguments: str, files: tuple[str, ...] = (), **launch: Any) -> Seen:
-        environment = launch.pop("environment", PATH)
-        wanted = {"arguments": arguments, "environment": environment, **launch}
-        answer = await self.ask({"launch": wanted, "files": files})
-        return Seen(**{**answer, "breaches": tuple(answer["breaches"])})
+    async def run(self, *arguments: str, files: tuple[str, ...] = (), **spec: Any) -> Seen:
+        environment = spec.pop("environment", PATH)
+        wanted = {"arguments": arguments, "environment": environment, **spec}
+        answer = await self.ask({"spec": wanted, "files": files})
+        return Seen(**{**answer, "limits_exceeded": tuple(answer["limits_exceeded"])})
 
     async def ask(self, request: dict[str, Any]) -> dict[str, Any]:
         assert self._process.stdin is not None
@@ -127,7 +132,7 @@ class OtherBox:
         self._process.stdin.write(json.dumps(request).encode() + b"\n")
         answer: dict[str, Any] = json.loads(await self._process.stdout.readline())
         if "broken" in answer:
-            raise SandboxBroken(answer["broken"])
+            raise SandboxError(answer["broken"])
         return answer
 
 
@@ -168,18 +173,18 @@ def visible_directory(owner: int) -> Iterator[Path]:
 async def own_box(
     *,
     count: int = 2,
-    limits: Limits | None = None,
+    limits: ActionLimits | None = None,
     hidden: tuple[str, ...] = (),
     base: Path | None = None,
 ) -> AsyncIterator[OwnBox]:
     """Skips the test where no slot can be had, and says why."""
     owner = ACTION_USER if os.getuid() == 0 else os.getuid()
     with make_place(owner, hidden, base) as place:
-        config = SandboxConfig(count=count, limits=limits or Limits(), **place.arguments)
+        config = SandboxConfig(count=count, limits=limits or ActionLimits(), **place.arguments)
         sandbox = SlotSandbox(config)
         try:
             await sandbox.start()
-        except SandboxBroken as broken:
+        except SandboxError as broken:
             pytest.skip(str(broken))
         try:
             yield OwnBox(place, sandbox)
@@ -190,7 +195,7 @@ async def own_box(
 @asynccontextmanager
 async def other_box(
     *,
-    limits: Limits | None = None,
+    limits: ActionLimits | None = None,
     hidden: tuple[str, ...] = (),
     environment: Mapping[str, str] | None = None,
 ) -> AsyncIterator[OtherBox]:
@@ -200,7 +205,7 @@ async def other_box(
     python = _python_for(ORDINARY_USER)
     with make_place(ORDINARY_USER, hidden) as place:
         place.give_away(place.base)
-        settings = {"count": 2, "limits": asdict(limits or Limits()), **place.arguments}
+        settings = {"count": 2, "limits": asdict(limits or ActionLimits()), **place.arguments}
         process = await asyncio.create_subprocess_exec(
             *(python, str(DRIVER), json.dumps(settings)),
             stdin=asyncio.subprocess.PIPE,
@@ -222,7 +227,7 @@ async def other_box(
             box = OtherBox(place, process)
             try:
                 await box.ask({"start": True})
-            except SandboxBroken as broken:
+            except SandboxError as broken:
                 pytest.skip(str(broken))
             yield box
         finally:

@@ -14,10 +14,16 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from reapi_local.execute.sandbox.slots import SlotSandbox
-from reapi_local.execute.types import Launch, Limits, Outcome, SandboxBroken, SandboxConfig
+from reapi_local.execute.sandbox.interface import (
+    ActionLimits,
+    ProcessResult,
+    ProcessSpec,
+    SandboxConfig,
+    SandboxError,
+)
+from reapi_local.execute.sandbox.slot.slot_sandbox import SlotSandbox
 
-_MOST_BYTES = 64 * 1024 * 1024
+_MAX_BYTES = 64 * 1024 * 1024
 
 
 @dataclass(frozen=True)
@@ -30,12 +36,12 @@ class Seen:
     files: dict[str, str]
     problem: str
     stopped: bool
-    breaches: tuple[str, ...]
+    limits_exceeded: tuple[str, ...]
     cpu_seconds: float
     seconds: float
 
 
-def seen(outcome: Outcome, files: Iterable[str] = ()) -> Seen:
+def seen(outcome: ProcessResult, files: Iterable[str] = ()) -> Seen:
     """Read it all while it is there."""
     return Seen(
         exit_code=outcome.exit_code,
@@ -44,14 +50,14 @@ def seen(outcome: Outcome, files: Iterable[str] = ()) -> Seen:
         files={path: _file(path, outcome.root_fd) for path in files},
         problem=outcome.problem,
         stopped=outcome.stopped,
-        breaches=tuple(outcome.breaches),
+        limits_exceeded=tuple(outcome.limits_exceeded),
         cpu_seconds=outcome.user_seconds + outcome.system_seconds,
         seconds=(outcome.ended_ns - outcome.started_ns) / 1e9,
     )
 
 
 def _text(descriptor: int) -> str:
-    return os.pread(descriptor, _MOST_BYTES, 0).decode(errors="surrogateescape")
+    return os.pread(descriptor, _MAX_BYTES, 0).decode(errors="surrogateescape")
 
 
 def _file(path: str, root: int) -> str:
@@ -67,16 +73,16 @@ async def _answer(request: dict[str, Any], sandbox: SlotSandbox) -> dict[str, An
         if "start" in request:
             await sandbox.start()
             return {"notes": sandbox.notes}
-        launch = Launch(**request["launch"])
-        async with sandbox.run(launch, asyncio.Event()) as outcome:
+        spec = ProcessSpec(**request["spec"])
+        async with sandbox.run(spec, asyncio.Event()) as outcome:
             return asdict(seen(outcome, request["files"]))
-    except SandboxBroken as broken:
+    except SandboxError as broken:
         return {"broken": str(broken)}
 
 
 async def main() -> None:
     settings = json.loads(sys.argv[1])
-    sandbox = SlotSandbox(SandboxConfig(limits=Limits(**settings.pop("limits")), **settings))
+    sandbox = SlotSandbox(SandboxConfig(limits=ActionLimits(**settings.pop("limits")), **settings))
     loop = asyncio.get_running_loop()
     while line := await loop.run_in_executor(None, sys.stdin.readline):
         print(json.dumps(await _answer(json.loads(line), sandbox)), flush=True)

@@ -14,8 +14,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reapi_local.execute.beneath import (
-    MOST_LEVELS,
+from reapi_local.execute.local.beneath import (
+    MAX_LEVELS,
     Escapes,
     ends_below,
     open_directory,
@@ -127,7 +127,7 @@ def test_forty_symlinks_are_followed_and_no_more(tmp_path: Path) -> None:
 
 
 def test_a_path_may_be_so_deep_and_no_deeper(tmp_path: Path) -> None:
-    deepest = "/".join(["d"] * MOST_LEVELS)
+    deepest = "/".join(["d"] * MAX_LEVELS)
     (tmp_path / deepest / "d").mkdir(parents=True)
     assert stat.S_ISDIR(found(tmp_path, f"{deepest}/d").st_mode)
     with pytest.raises(Escapes, match="levels deep"):

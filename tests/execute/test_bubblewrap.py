@@ -13,7 +13,7 @@ import pytest
 from execute.bubblewrap_cases import CASES
 from execute.sandbox_bench import Bench
 from execute.sandbox_programs import USERS, command_for, directory_for, hold, run
-from reapi_local.execute.types import SandboxBroken
+from reapi_local.execute.sandbox.interface import SandboxError
 
 PROGRAM = Path(__file__).with_name("bubblewrap_cases.py")
 BWRAP = shutil.which("bwrap") or ""
@@ -96,7 +96,7 @@ async def test_without_bwrap_it_is_told_what_to_install(
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     bench = Bench("bubblewrap", tmp_path)
-    with pytest.raises(SandboxBroken, match="apt install bubblewrap"):
+    with pytest.raises(SandboxError, match="apt install bubblewrap"):
         await bench.sandbox.start()
     await bench.sandbox.close()
 

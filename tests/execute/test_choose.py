@@ -9,7 +9,7 @@ from contextlib import AbstractAsyncContextManager
 import pytest
 
 from reapi_local.execute.sandbox.choose import Chosen, choose
-from reapi_local.execute.types import Launch, Outcome, SandboxBroken
+from reapi_local.execute.sandbox.interface import ProcessResult, ProcessSpec, SandboxError
 
 
 class FakeSandbox:
@@ -30,7 +30,9 @@ class FakeSandbox:
     async def close(self) -> None:
         self.is_open = False
 
-    def run(self, launch: Launch, stop: asyncio.Event) -> AbstractAsyncContextManager[Outcome]:
+    def run(
+        self, spec: ProcessSpec, stop: asyncio.Event
+    ) -> AbstractAsyncContextManager[ProcessResult]:
         raise NotImplementedError
 
 
@@ -63,7 +65,7 @@ async def test_the_strongest_is_chosen_and_no_other_is_made() -> None:
     assert machine.made == ["slots"]
 
 
-@pytest.mark.parametrize("error", [SandboxBroken("no overlays; cure it."), OSError("no overlays")])
+@pytest.mark.parametrize("error", [SandboxError("no overlays; cure it."), OSError("no overlays")])
 async def test_where_slots_dont_work_bubblewrap_is_chosen_and_it_is_said_why(
     error: Exception,
 ) -> None:
@@ -79,7 +81,7 @@ async def test_where_slots_dont_work_bubblewrap_is_chosen_and_it_is_said_why(
 
 
 async def test_where_nothing_contains_actions_nothing_is_chosen_with_every_reason() -> None:
-    machine = Machine(slots=SandboxBroken("no overlays"), bubblewrap=SandboxBroken("no bwrap"))
+    machine = Machine(slots=SandboxError("no overlays"), bubblewrap=SandboxError("no bwrap"))
     chosen = await machine.choose("auto")
     assert (chosen.sandbox, chosen.level) == (None, "")
     said = " ".join(chosen.reasons)
@@ -99,7 +101,7 @@ async def test_who_asks_for_one_gets_that_one(wanted: str) -> None:
 
 @pytest.mark.parametrize("wanted", ["slots", "bubblewrap", "process-group"])
 async def test_who_asks_for_one_that_doesnt_work_gets_no_other(wanted: str) -> None:
-    machine = Machine(**{wanted.replace("-", "_"): SandboxBroken("no luck")})
+    machine = Machine(**{wanted.replace("-", "_"): SandboxError("no luck")})
     chosen = await machine.choose(wanted)
     assert chosen == Chosen(None, "", (f"The sandbox {wanted} doesn't work here: no luck.",))
     assert machine.opened() == []

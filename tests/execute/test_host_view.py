@@ -11,7 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from execute.sandbox_helpers import visible_directory
-from reapi_local.execute.sandbox.host_view import (
+from reapi_local.execute.sandbox.host.hidden_paths import (
+    SECRET_DIRECTORIES,
+    SECRET_FILES,
+    TOOLCHAINS,
+)
+from reapi_local.execute.sandbox.host.host_view import (
     BIND,
     DIRECTORY,
     EMPTY,
@@ -20,8 +25,7 @@ from reapi_local.execute.sandbox.host_view import (
     HostView,
     plan_host_view,
 )
-from reapi_local.execute.sandbox.identity import Identity
-from reapi_local.execute.sandbox.secrets import SECRET_DIRECTORIES, SECRET_FILES, TOOLCHAINS
+from reapi_local.execute.sandbox.host.identity import Identity
 
 SAME_USER = Identity(os.getuid(), os.getgid(), 1000, 1000)
 OTHER_USER = Identity(64321, 64321, 1000, 1000)

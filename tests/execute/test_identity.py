@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from reapi_local.execute.sandbox.identity import (
+from reapi_local.execute.sandbox.host.identity import (
     ACTION_USER,
     Identity,
     identity_of_actions,

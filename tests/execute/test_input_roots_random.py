@@ -16,8 +16,8 @@ from execute.trees import (
     Directory,
     Entry,
     File,
-    Folder,
     Link,
+    ParsedDirectory,
     described,
     disk_bytes,
     input_roots,
@@ -25,7 +25,7 @@ from execute.trees import (
     put,
     union,
 )
-from reapi_local.execute.inputs.roots import InputRoots
+from reapi_local.execute.local.inputs.input_roots import InputRoots
 from reapi_local.store.memory import MemoryStore
 
 REPEATABLE = settings(derandomize=True, deadline=None, database=None, max_examples=60)
@@ -48,7 +48,9 @@ TREES = st.recursive(
     st.dictionaries(NAMES, st.one_of(FILES, LINKS), max_size=12),
     lambda below: st.dictionaries(
         NAMES,
-        st.one_of(FILES, LINKS, below, st.builds(Folder, below, st.sampled_from([None, 0o700]))),
+        st.one_of(
+            FILES, LINKS, below, st.builds(ParsedDirectory, below, st.sampled_from([None, 0o700]))
+        ),
         max_size=8,
     ),
     max_leaves=12,

@@ -22,7 +22,7 @@ from execute.trees import (
     union,
 )
 from reapi_local.errors import MissingInputs
-from reapi_local.execute.inputs.roots import InputRoots
+from reapi_local.execute.local.inputs.input_roots import InputRoots
 from reapi_local.protocol.digest import Digest, digest_of
 from reapi_local.store.memory import MemoryStore
 

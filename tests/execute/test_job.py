@@ -14,9 +14,9 @@ from google.protobuf.duration_pb2 import Duration
 
 from reapi_local.errors import InvalidRequest, MissingInputs
 from reapi_local.execute.clients.pants import WRAPPER
-from reapi_local.execute.inputs.roots import InputRoots
-from reapi_local.execute.job import Caller, Job, Policy, Preparation
-from reapi_local.execute.types import HOME, Launch, Outcome, SandboxBroken
+from reapi_local.execute.local.inputs.input_roots import InputRoots
+from reapi_local.execute.local.job import ActionResolver, Caller, Job, Policy
+from reapi_local.execute.sandbox.interface import HOME, ProcessResult, ProcessSpec, SandboxError
 from reapi_local.proto import remote_execution_pb2 as re_pb2
 from reapi_local.protocol.command import Output, OutputKind
 from reapi_local.protocol.digest import Digest, DigestFunction, digest_of, make_digest
@@ -38,8 +38,10 @@ class Somewhere:
 
     async def close(self) -> None: ...
 
-    def run(self, launch: Launch, stop: asyncio.Event) -> AbstractAsyncContextManager[Outcome]:
-        raise SandboxBroken("it runs nothing")
+    def run(
+        self, spec: ProcessSpec, stop: asyncio.Event
+    ) -> AbstractAsyncContextManager[ProcessResult]:
+        raise SandboxError("it runs nothing")
 
 
 class World:
@@ -87,7 +89,7 @@ class World:
     ) -> Job:
         roots = InputRoots(self.blobs, str(self.directory / "inputs"), 64 * MIB)
         try:
-            preparation = Preparation(
+            preparation = ActionResolver(
                 self.blobs,
                 roots,
                 Somewhere(),
@@ -135,8 +137,8 @@ async def test_a_job_has_all_that_its_action_and_command_say(
     job = await world.job(action)
     assert job.key == ActionKey("", action)
     assert job.action.do_not_cache
-    assert job.launch.arguments == ("a", "b c")
-    assert job.launch.working_directory == job.output_directory == "w/d"
+    assert job.spec.arguments == ("a", "b c")
+    assert job.spec.working_directory == job.output_directory == "w/d"
     assert job.command.outputs == (Output("x/y", OutputKind.ANY), Output("z", OutputKind.ANY))
     assert job.timeout == 5.0
     assert not job.follow_links
@@ -147,18 +149,18 @@ async def test_the_directories_that_outputs_go_into_are_made_but_not_the_outputs
     world: World,
 ) -> None:
     action = world.action(output_files=["a", "b/c", "b/d"], output_directories=["e/f/g", ""])
-    assert (await world.job(action)).launch.directories == ("b", "e/f")
+    assert (await world.job(action)).spec.directories == ("b", "e/f")
     action = world.action(working_directory="w", output_paths=["a", "b/c"])
-    assert (await world.job(action)).launch.directories == ("w", "w/b")
-    assert (await world.job(world.action(working_directory="w"))).launch.directories == ()
+    assert (await world.job(action)).spec.directories == ("w", "w/b")
+    assert (await world.job(world.action(working_directory="w"))).spec.directories == ()
 
 
 async def test_a_path_and_a_home_are_there_unless_the_command_has_others(world: World) -> None:
-    plain = (await world.job(world.action())).launch.environment
+    plain = (await world.job(world.action())).spec.environment
     assert plain["HOME"] == HOME
     assert {"/bin", "/usr/bin"} <= set(plain["PATH"].split(":"))
     own = world.action(environment_variables=variables(PATH="/mine", A="b"))
-    assert (await world.job(own)).launch.environment == {"HOME": HOME, "PATH": "/mine", "A": "b"}
+    assert (await world.job(own)).spec.environment == {"HOME": HOME, "PATH": "/mine", "A": "b"}
 
 
 @pytest.mark.parametrize(
@@ -204,7 +206,7 @@ async def test_others_are_served_while_a_large_command_is_checked(world: World) 
     while not job.done():
         await asyncio.sleep(0)
         turns += 1
-    assert len((await job).launch.directories) == 50_000
+    assert len((await job).spec.directories) == 50_000
     assert turns > 20
 
 
@@ -236,17 +238,17 @@ async def test_who_has_a_network(
 ) -> None:
     wanted = platform(network=asked) if asked else platform(os="linux")
     for action in (world.action(platform=wanted), world.action(action={"platform": wanted})):
-        assert (await world.job(action, tool, policy=policy)).launch.network is has_network
+        assert (await world.job(action, tool, policy=policy)).spec.network is has_network
 
 
 async def test_the_mark_for_the_input_root_is_replaced_for_pants_alone(world: World) -> None:
     action = world.action(
         arguments=["{chroot}/x"], environment_variables=variables(PATH="{chroot}/bin")
     )
-    launch = (await world.job(action, PANTS)).launch
-    assert launch.arguments == ("/some/root/x",)
-    assert launch.environment["PATH"] == "/some/root/bin"
-    assert (await world.job(action, BAZEL)).launch.arguments == ("{chroot}/x",)
+    spec = (await world.job(action, PANTS)).spec
+    assert spec.arguments == ("/some/root/x",)
+    assert spec.environment["PATH"] == "/some/root/bin"
+    assert (await world.job(action, BAZEL)).spec.arguments == ("{chroot}/x",)
 
 
 async def test_pants_outputs_are_relative_to_the_directory_its_wrapper_goes_into(
@@ -258,8 +260,8 @@ async def test_pants_outputs_are_relative_to_the_directory_its_wrapper_goes_into
     )
     job = await world.job(action, PANTS)
     assert job.output_directory == "a b/c"
-    assert job.launch.working_directory == ""
-    assert job.launch.directories == ("a b/c/o",)
+    assert job.spec.working_directory == ""
+    assert job.spec.directories == ("a b/c/o",)
     assert job.follow_links
     assert (await world.job(action, BAZEL)).output_directory == ""
 
@@ -268,14 +270,14 @@ async def test_a_wrapper_leads_nowhere_outside(world: World) -> None:
     root = world.root(**{WRAPPER: wrapper("../../etc")})
     action = world.action(input_root=root, arguments=[f"./{WRAPPER}"], output_paths=["o/p"])
     job = await world.job(action, PANTS)
-    assert (job.output_directory, job.launch.directories) == ("", ("o",))
+    assert (job.output_directory, job.spec.directories) == ("", ("o",))
 
 
 async def test_a_working_directory_of_pants_own_counts_before_a_wrapper(world: World) -> None:
     root = world.root(**{WRAPPER: wrapper("other")})
     action = world.action(input_root=root, arguments=[f"./{WRAPPER}"], working_directory="w")
     job = await world.job(action, PANTS)
-    assert job.launch.working_directory == job.output_directory == "w"
+    assert job.spec.working_directory == job.output_directory == "w"
 
 
 async def test_a_wrapper_that_is_not_in_the_input_root_tells_nothing(world: World) -> None:
@@ -297,19 +299,19 @@ async def test_each_instance_has_its_own_caches_whatever_its_name(
 ) -> None:
     caches = {}
     for instance in ("", "a", "a/b", "../../x"):
-        caches[instance] = (await world.job(world.action(), PANTS, instance=instance)).launch.caches
+        caches[instance] = (await world.job(world.action(), PANTS, instance=instance)).spec.caches
     assert len(set(caches.values())) == len(caches)
     for path in caches.values():
         assert path is not None
         assert os.path.dirname(path) == str(tmp_path / "caches")
         assert os.stat(path).st_mode & 0o777 == 0o700
-    assert (await world.job(world.action(), PANTS, instance="a")).launch.caches == caches["a"]
-    assert (await world.job(world.action(), BAZEL)).launch.caches is None
+    assert (await world.job(world.action(), PANTS, instance="a")).spec.caches == caches["a"]
+    assert (await world.job(world.action(), BAZEL)).spec.caches is None
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="giving a directory away takes root")
 async def test_caches_belong_to_those_who_use_them(world: World) -> None:
-    before = (await world.job(world.action(), PANTS)).launch.caches
-    after = (await world.job(world.action(), PANTS, owner=64321)).launch.caches
+    before = (await world.job(world.action(), PANTS)).spec.caches
+    after = (await world.job(world.action(), PANTS, owner=64321)).spec.caches
     assert before == after is not None
     assert (os.stat(after).st_uid, os.stat(after).st_gid) == (64321, 64321)

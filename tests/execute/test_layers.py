@@ -17,8 +17,8 @@ from execute.trees import (
     MIB,
     Directory,
     File,
-    Folder,
     Link,
+    ParsedDirectory,
     as_message,
     described,
     disk_bytes,
@@ -32,14 +32,14 @@ from execute.trees import (
 )
 from file_systems import small_file_system
 from reapi_local.errors import MissingInputs, StorageFull
-from reapi_local.execute.inputs import layers as layers_module
-from reapi_local.execute.inputs.roots import InputRoots
+from reapi_local.execute.local.inputs import layers as layers_module
+from reapi_local.execute.local.inputs.input_roots import InputRoots
 from reapi_local.proto import remote_execution_pb2 as re_pb2
 from reapi_local.protocol.digest import Digest, digest_of
 from reapi_local.store.memory import MemoryStore
 from reapi_local.store.types import BlobReader
 
-WARNINGS = "reapi_local.execute.inputs.layers"
+WARNINGS = "reapi_local.execute.local.inputs.layers"
 
 
 @pytest.fixture
@@ -207,10 +207,11 @@ async def test_an_ordinary_user_gets_rid_of_directories_that_forbid_it(
     store: MemoryStore, ordinary_user: Path
 ) -> None:
     closed = {
-        "closed": Folder(
-            {"file": File(b"1"), "to": Link("/tmp"), "in": Folder({"x": File()}, 0o500)}, 0o555
+        "closed": ParsedDirectory(
+            {"file": File(b"1"), "to": Link("/tmp"), "in": ParsedDirectory({"x": File()}, 0o500)},
+            0o555,
         ),
-        "secret": Folder({"deep": {"file": File(b"2")}}, 0o000),
+        "secret": ParsedDirectory({"deep": {"file": File(b"2")}}, 0o000),
     }
     async with input_roots(store, ordinary_user, max_bytes=1) as roots:
         async with roots.hold(put(store, closed)) as layers:

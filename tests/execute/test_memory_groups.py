@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from reapi_local.execute.sandbox.cgroup import MemoryGroups
+from reapi_local.execute.sandbox.linux.cgroup import MemoryGroups
 
 MIB = 1024 * 1024
 

@@ -29,7 +29,7 @@ from execute.collected import (
     refused,
 )
 from reapi_local.errors import BadOutput
-from reapi_local.execute.outputs import IN_MEMORY_BYTES, MOST_BYTES, Outputs, digest_of_file
+from reapi_local.execute.local.outputs import IN_MEMORY_BYTES, MAX_BYTES, Outputs, digest_of_file
 from reapi_local.proto import remote_execution_pb2 as re_pb2
 from reapi_local.protocol.command import Output, OutputKind
 from reapi_local.protocol.digest import DigestFunction
@@ -94,7 +94,7 @@ def test_many_come_in_batches(tmp_path: Path) -> None:
 def test_a_file_of_holes_is_refused_before_anybody_reads_it(tmp_path: Path) -> None:
     (tmp_path / "a").touch()
     try:
-        os.truncate(tmp_path / "a", MOST_BYTES + 1)
+        os.truncate(tmp_path / "a", MAX_BYTES + 1)
     except OSError:
         pytest.skip("this file system has no files as large as that")
     refused(tmp_path, "a", match="over 64 GiB")

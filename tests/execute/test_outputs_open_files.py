@@ -17,11 +17,11 @@ import pytest
 
 from execute.collected import ANY, SHA256, File, fill, noise, open_files, opened, parsed
 from reapi_local.clock import SystemClock
-from reapi_local.execute.inputs.roots import InputRoots
-from reapi_local.execute.job import Caller, Job
-from reapi_local.execute.outputs import IN_MEMORY_BYTES, LargeFile, Outputs
-from reapi_local.execute.runner import Runner, Stop
-from reapi_local.execute.types import Launch, Outcome
+from reapi_local.execute.local.inputs.input_roots import InputRoots
+from reapi_local.execute.local.job import Caller, Job
+from reapi_local.execute.local.outputs import IN_MEMORY_BYTES, LargeFile, Outputs
+from reapi_local.execute.local.runner import Runner, Stop
+from reapi_local.execute.sandbox.interface import ProcessResult, ProcessSpec
 from reapi_local.proto import remote_execution_pb2 as re_pb2
 from reapi_local.protocol.command import Output, ParsedAction
 from reapi_local.protocol.digest import Digest, digest_of
@@ -80,10 +80,10 @@ class Ended:
     async def close(self) -> None: ...
 
     @asynccontextmanager
-    async def run(self, launch: Launch, stop: asyncio.Event) -> AsyncIterator[Outcome]:
+    async def run(self, spec: ProcessSpec, stop: asyncio.Event) -> AsyncIterator[ProcessResult]:
         with opened(self.directory) as fd, tempfile.TemporaryFile() as nothing:
             silent = nothing.fileno()
-            yield Outcome(0, fd, silent, silent, started_ns=0, ended_ns=0)
+            yield ProcessResult(0, fd, silent, silent, started_ns=0, ended_ns=0)
 
 
 class NoInputs:
@@ -114,7 +114,7 @@ def begin_run(directory: Path, store: MemoryStore) -> asyncio.Task[re_pb2.Execut
         key=ActionKey("", digest),
         action=ParsedAction(digest, digest, None, False, re_pb2.Platform()),
         command=parsed([Output("d", ANY)]),
-        launch=Launch(("true",), {}),
+        spec=ProcessSpec(("true",), {}),
         output_directory="",
         timeout=1.0,
         follow_links=False,

@@ -5,15 +5,15 @@ from __future__ import annotations
 import pytest
 
 from execute.trees import MIB, Directory, Entry, File, blobs_of, project, put
-from reapi_local.execute.inputs.plan import MOST_LAYERS, LayerPlan, plan_layers
-from reapi_local.execute.inputs.tree import InputTrees
+from reapi_local.execute.local.inputs.input_tree import InputTreeReader
+from reapi_local.execute.local.inputs.layer_plan import MAX_LAYERS, LayerPlan, plan_layers
 from reapi_local.proto import remote_execution_pb2 as re_pb2
 from reapi_local.protocol.digest import Digest, digest_of
 from reapi_local.store.memory import MemoryStore
 
 
 async def planned(store: MemoryStore, root: Digest) -> list[LayerPlan]:
-    return plan_layers(await InputTrees(store).fetch(root, ""))
+    return plan_layers(await InputTreeReader(store).fetch(root, ""))
 
 
 async def layers_of(tree: Directory) -> list[LayerPlan]:
@@ -46,7 +46,7 @@ SHAPES: dict[str, Directory] = {
 @pytest.mark.parametrize("shape", SHAPES)
 async def test_no_root_takes_too_many_layers(shape: str) -> None:
     layers = await layers_of(SHAPES[shape])
-    assert 1 <= len(layers) <= MOST_LAYERS
+    assert 1 <= len(layers) <= MAX_LAYERS
     assert len({layer.key for layer in layers}) == len(layers)
 
 
@@ -59,7 +59,7 @@ async def test_no_number_of_large_files_takes_too_many_layers(size: int) -> None
     data = message.SerializeToString()
     store.blobs[digest_of(data)] = data
     layers = await planned(store, digest_of(data))
-    assert len(layers) <= MOST_LAYERS
+    assert len(layers) <= MAX_LAYERS
     assert sum(len(list(layer.files())) for layer in layers) == 2_000
 
 

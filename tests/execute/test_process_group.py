@@ -11,7 +11,14 @@ from pathlib import Path
 import pytest
 
 from execute.sandbox_bench import PATH, Bench, bench_of
-from reapi_local.execute.types import CACHES, HOME, INPUT_ROOT, Launch, Limits, SandboxBroken
+from reapi_local.execute.sandbox.interface import (
+    CACHES,
+    HOME,
+    INPUT_ROOT,
+    ActionLimits,
+    ProcessSpec,
+    SandboxError,
+)
 
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="needs Linux")
 
@@ -54,8 +61,8 @@ async def test_a_path_is_replaced_wherever_it_occurs(bench: Bench, before: str, 
 
 
 async def test_without_caches_their_path_stays_as_it_is(bench: Bench) -> None:
-    launch = Launch(("printf", "%s", CACHES), {"PATH": PATH})
-    async with bench.sandbox.run(launch, asyncio.Event()) as outcome:
+    spec = ProcessSpec(("printf", "%s", CACHES), {"PATH": PATH})
+    async with bench.sandbox.run(spec, asyncio.Event()) as outcome:
         assert os.pread(outcome.stdout_fd, 100, 0).decode() == CACHES
 
 
@@ -65,14 +72,14 @@ async def test_it_says_that_it_contains_nothing(bench: Bench) -> None:
 
 @LINUX
 async def test_a_killed_supervisor_is_the_sandbox_s_failure(bench: Bench) -> None:
-    with pytest.raises(SandboxBroken):
+    with pytest.raises(SandboxError):
         await bench.shell("kill -9 $PPID; exec sleep 0.1")
     assert (await bench.shell("echo usable")).stdout == b"usable\n"
 
 
 async def test_limits_of_file_size_and_cpu_time_hold(bench: Bench) -> None:
-    async with bench.limited(Limits(file_bytes=1 << 20, cpu_seconds=1)):
+    async with bench.limited(ActionLimits(file_bytes=1 << 20, cpu_seconds=1)):
         ran = await bench.shell("exec head -c 3000000 /dev/zero > file")
-        assert "action_file_size" in ran.outcome.breaches[0]
+        assert "action_file_size" in ran.outcome.limits_exceeded[0]
         ran = await bench.shell("while :; do :; done")
-        assert "action_cpu_seconds" in ran.outcome.breaches[0]
+        assert "action_cpu_seconds" in ran.outcome.limits_exceeded[0]

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reapi_local.errors import Code, Draining, OperationNotFound, QueueFull
-from reapi_local.execute.operations import Operation, Reason, Stage, Task
-from reapi_local.execute.scheduler import Effect, Kill, Notify, Scheduler, Start
+from reapi_local.execute.queue.operation_table import Operation, Reason, Stage, Task
+from reapi_local.execute.queue.scheduler import Effect, Kill, Notify, Scheduler, Start
 from reapi_local.proto import remote_execution_pb2 as re_pb2
 from reapi_local.protocol.digest import digest_of
 from reapi_local.store.types import ActionKey

@@ -22,8 +22,8 @@ from hypothesis.stateful import (
 )
 
 from reapi_local.errors import Draining, OperationNotFound, QueueFull
-from reapi_local.execute.operations import Reason, Stage, Task
-from reapi_local.execute.scheduler import Effect, Kill, Notify, Scheduler, Start
+from reapi_local.execute.queue.operation_table import Reason, Stage, Task
+from reapi_local.execute.queue.scheduler import Effect, Kill, Notify, Scheduler, Start
 from reapi_local.protocol.digest import digest_of
 from reapi_local.store.types import ActionKey
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from reapi_local.execute.deletion import remove
-from reapi_local.execute.sandbox.scratch import compose
+from reapi_local.execute.sandbox.supervised.input_root_copy import compose
 
 
 def layer(path: Path, *names: str) -> str:

@@ -24,7 +24,7 @@ async def test_output_and_exit_code_are_the_process_s_own(box: Box) -> None:
     seen = await box.run("sh", "-c", "echo out; echo err >&2; exit 3")
     assert (seen.exit_code, seen.stdout, seen.stderr) == (3, "out\n", "err\n")
     assert not seen.problem
-    assert not seen.breaches
+    assert not seen.limits_exceeded
 
 
 async def test_a_signal_becomes_128_and_its_number(box: Box) -> None:

@@ -12,10 +12,12 @@ from pathlib import Path
 import pytest
 
 from execute.sandbox_helpers import Box, other_box, own_box, visible_directory
-from reapi_local.execute.types import Limits
+from reapi_local.execute.sandbox.interface import ActionLimits
 
 MIB = 1024 * 1024
-LIMITS = Limits(scratch_bytes=64 * MIB, scratch_inodes=2000, processes=64, file_bytes=48 * MIB)
+LIMITS = ActionLimits(
+    scratch_bytes=64 * MIB, scratch_inodes=2000, processes=64, file_bytes=48 * MIB
+)
 
 
 @pytest.fixture(params=["own", "other"])
@@ -69,7 +71,9 @@ async def test_a_filled_scratch_space_is_reported_as_that(box: Box) -> None:
         "sh", "-c", "for n in 1 2 3; do head -c 30M /dev/zero > /tmp/$n || exit 1; done"
     )
     assert seen.exit_code == 1
-    assert seen.breaches == ("it filled the 64 MiB that an action may write; raise scratch_size",)
+    assert seen.limits_exceeded == (
+        "it filled the 64 MiB that an action may write; raise scratch_size",
+    )
     assert await usable(box)
 
 
@@ -78,7 +82,7 @@ async def test_all_that_is_written_counts_as_one(box: Box) -> None:
     seen = await box.run("sh", "-c", f"for d in {places}; do head -c 16M /dev/zero > $d/x; done")
     assert seen.exit_code != 0
     assert "No space left" in seen.stderr
-    assert len(seen.breaches) == 1
+    assert len(seen.limits_exceeded) == 1
 
 
 async def test_a_million_files_are_too_many(box: Box) -> None:
@@ -86,7 +90,7 @@ async def test_a_million_files_are_too_many(box: Box) -> None:
     seen = await box.run("python3", "-c", make)
     assert seen.exit_code == 1
     told = "it made all of the 2,000 files that an action may make; raise scratch_inodes"
-    assert seen.breaches == (told,)
+    assert seen.limits_exceeded == (told,)
     assert await usable(box)
 
 
@@ -94,7 +98,7 @@ async def test_endless_output_ends_with_the_scratch_space(box: Box) -> None:
     seen = await box.run("yes")
     assert seen.exit_code == 128 + 13
     assert len(seen.stdout) <= 64 * MIB
-    assert seen.breaches
+    assert seen.limits_exceeded
     assert await usable(box)
 
 
@@ -102,23 +106,23 @@ async def test_output_that_lacks_a_part_is_never_a_success(box: Box) -> None:
     write = "trap '' PIPE; while yes 2>/dev/null | head -c 1M 2>/dev/null; do :; done; exit 0"
     seen = await box.run("sh", "-c", write)
     assert seen.exit_code != 0
-    assert seen.breaches
+    assert seen.limits_exceeded
 
 
 async def test_a_file_over_the_limit_is_reported_as_that(box: Box) -> None:
     seen = await box.run("sh", "-c", "exec head -c 60M /dev/zero > /tmp/file")
     assert seen.exit_code == 128 + 25
     told = "it wrote a file of more than 48 MiB; raise action_file_size"
-    assert seen.breaches == (told,)
+    assert seen.limits_exceeded == (told,)
     assert await usable(box)
 
 
 async def test_cpu_time_is_that_of_all_its_processes() -> None:
-    async with own_box(limits=Limits(cpu_seconds=1)) as box:
+    async with own_box(limits=ActionLimits(cpu_seconds=1)) as box:
         seen = await box.run("sh", "-c", "yes > /dev/null & yes > /dev/null & wait")
         assert seen.exit_code == 128 + 9
         told = "it used more than 1 seconds of CPU time; raise action_cpu_seconds"
-        assert seen.breaches == (told,)
+        assert seen.limits_exceeded == (told,)
         assert await usable(box)
 
 
@@ -128,18 +132,20 @@ async def test_cpu_time_is_that_of_all_its_processes() -> None:
     ids=["memory", "files in memory"],
 )
 async def test_more_memory_than_allowed_is_reported_as_that(greedy: str) -> None:
-    async with own_box(limits=Limits(memory_bytes=100 * MIB)) as box:
+    async with own_box(limits=ActionLimits(memory_bytes=100 * MIB)) as box:
         if box.sandbox.notes:
             pytest.skip(f"no control group for memory: {box.sandbox.notes}")
         seen = await box.run("python3", "-c", greedy)
         assert seen.exit_code == 128 + 9
-        assert [breach for breach in seen.breaches if "more than 100 MiB of memory" in breach]
+        assert [
+            breach for breach in seen.limits_exceeded if "more than 100 MiB of memory" in breach
+        ]
         assert await usable(box)
-        assert not (await box.run("true")).breaches
+        assert not (await box.run("true")).limits_exceeded
 
 
 async def test_memory_that_can_t_be_limited_is_said_so() -> None:
-    async with other_box(limits=Limits(memory_bytes=100 * MIB)) as box:
+    async with other_box(limits=ActionLimits(memory_bytes=100 * MIB)) as box:
         notes = (await box.ask({"start": True}))["notes"]
         assert [note for note in notes if "Delegate=yes" in note]
 

@@ -16,8 +16,8 @@ import pytest
 from execute.killed_server import FOREVER
 from execute.sandbox_helpers import PATH, SOURCES, OwnBox, Place, make_place, own_box
 from execute.slot_driver import Seen
-from reapi_local.execute.sandbox.identity import ACTION_USER
-from reapi_local.execute.types import Launch, SandboxBroken
+from reapi_local.execute.sandbox.host.identity import ACTION_USER
+from reapi_local.execute.sandbox.interface import ProcessSpec, SandboxError
 
 _NUMBERS = itertools.count()
 OWNER = ACTION_USER if os.getuid() == 0 else os.getuid()
@@ -121,9 +121,9 @@ async def test_a_caller_cancelled_at_any_moment_loses_no_slot() -> None:
 
 async def test_an_error_of_the_caller_loses_no_slot() -> None:
     async with own_box(count=1) as box:
-        launch = Launch(("true",), PATH)
+        spec = ProcessSpec(("true",), PATH)
         with pytest.raises(ZeroDivisionError):
-            async with box.sandbox.run(launch, asyncio.Event()):
+            async with box.sandbox.run(spec, asyncio.Event()):
                 raise ZeroDivisionError
         assert (await box.run("echo", "usable")).stdout == "usable\n"
 
@@ -134,7 +134,7 @@ async def test_a_killed_slot_fails_its_action_and_the_next_gets_a_new_one() -> N
             pid = victim(descendants())
             action = await start_forever(box)
             os.kill(pid, signal.SIGKILL)
-            with pytest.raises(SandboxBroken, match="the slot has ended"):
+            with pytest.raises(SandboxError, match="the slot has ended"):
                 await action
             assert not descendants()
             assert (await box.run("echo", "usable")).stdout == "usable\n"
@@ -153,10 +153,10 @@ async def test_closing_ends_what_runs() -> None:
     async with own_box(count=2) as box:
         action = await start_forever(box)
         await box.sandbox.close()
-        with pytest.raises(SandboxBroken):
+        with pytest.raises(SandboxError):
             await action
         assert not descendants()
-        with pytest.raises(SandboxBroken, match="closed"):
+        with pytest.raises(SandboxError, match="closed"):
             await box.run("true")
 
 
@@ -198,8 +198,8 @@ async def test_no_more_actions_run_at_once_than_wanted() -> None:
         times: list[tuple[int, int]] = []
 
         async def run(network: bool) -> None:
-            launch = Launch(("sleep", "0.05"), PATH, network=network)
-            async with box.sandbox.run(launch, asyncio.Event()) as outcome:
+            spec = ProcessSpec(("sleep", "0.05"), PATH, network=network)
+            async with box.sandbox.run(spec, asyncio.Event()) as outcome:
                 times.extend(((outcome.started_ns, 1), (outcome.ended_ns, -1)))
 
         await asyncio.gather(*(run(network=number % 2 == 0) for number in range(6)))

@@ -8,8 +8,8 @@ import os
 import pytest
 
 from execute.sandbox_helpers import ORDINARY_USER, refusal
-from reapi_local.execute.sandbox.diagnosis import explained
-from reapi_local.execute.sandbox.slot_process import SlotFailed
+from reapi_local.execute.sandbox.host.diagnosis import explained
+from reapi_local.execute.sandbox.slot.slot_process import SlotFailed
 
 AS_USER = ("setpriv", f"--reuid={ORDINARY_USER}", f"--regid={ORDINARY_USER}", "--clear-groups")
 NO_MORE_USER_NAMESPACES = (

@@ -11,10 +11,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from reapi_local_plugin.launcher.process import is_server
-from reapi_local_plugin.launcher.settings import Settings
-from reapi_local_plugin.launcher.source import PLUGIN, Source, find_source
-from reapi_local_plugin.launcher.state import read_state
+from reapi_local_launcher.server.process import is_server
+from reapi_local_launcher.server.state import read_state
+from reapi_local_launcher.settings import Settings
+from reapi_local_launcher.source import PLUGIN, Source, find_source
 
 # With REAPI_LOCAL_TEST_SERVER=real, what needs no trick of the stand-in runs on the real server.
 REAL = os.environ.get("REAPI_LOCAL_TEST_SERVER") == "real"
@@ -66,7 +66,7 @@ class Site:
 
     def start(self, *arguments: str, python: str = sys.executable) -> subprocess.Popen[str]:
         return subprocess.Popen(
-            [python, "-m", "reapi_local_plugin.launcher", *arguments],
+            [python, "-m", "reapi_local_launcher", *arguments],
             env={**self.env, "PYTHONPATH": str(self.plugin.parent)},
             cwd=self.root,
             stdin=subprocess.DEVNULL,

@@ -17,7 +17,7 @@ import pytest
 from google.protobuf.message import Message
 
 from reapi_local.proto import remote_execution_pb2 as re_pb2
-from reapi_local_plugin.launcher.source import PLUGIN
+from reapi_local_launcher.source import PLUGIN
 
 _ROUND_TRIPS = ["capabilities", "blob", "action-result", "instance"]
 
@@ -30,7 +30,7 @@ class CommandLine:
 
     def run(self, *arguments: str) -> tuple[int, Any]:
         """The exit status, and the JSON that was written."""
-        command = [sys.executable, "-m", "reapi_local_plugin.launcher", *arguments]
+        command = [sys.executable, "-m", "reapi_local_launcher", *arguments]
         done = subprocess.run(
             [*command, "--format=json"], env=self._env, check=False, capture_output=True
         )

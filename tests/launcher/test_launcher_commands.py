@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from launcher.harness import REAL, Site
-from reapi_local_plugin.launcher.sizes import format_size, parse_size
-from reapi_local_plugin.launcher.source import find_source
+from reapi_local_launcher.sizes import format_size, parse_size
+from reapi_local_launcher.source import find_source
 
 
 def test_up_prints_where_the_server_is_and_flags_for_bazel(site: Site) -> None:

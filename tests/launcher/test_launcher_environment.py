@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from launcher.harness import Site
-from reapi_local_plugin.launcher import discovery, environment
-from reapi_local_plugin.launcher.errors import LauncherError
+from reapi_local_launcher.errors import LauncherError
+from reapi_local_launcher.python import discovery, environment
 
 _NEEDS_PACKAGES = "import grpc, lmdb, starlette, uvicorn\n"
 

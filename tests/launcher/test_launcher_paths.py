@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from reapi_local_plugin.launcher import paths
-from reapi_local_plugin.launcher.settings import Settings
+from reapi_local_launcher import paths
+from reapi_local_launcher.settings import Settings
 
 _ENVIRONMENTS: list[dict[str, str]] = [
     {"HOME": "/home/someone"},

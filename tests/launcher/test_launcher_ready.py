@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 
 from launcher.harness import REAL, Site
-from reapi_local_plugin.launcher.launch import NotReady, start_if_ready
-from reapi_local_plugin.launcher.running import Running, find_running
-from reapi_local_plugin.launcher.settings import Settings
-from reapi_local_plugin.launcher.source import fingerprint
-from reapi_local_plugin.launcher.version import Verdict, judge
+from reapi_local_launcher.server.launch import NotReady, start_if_ready
+from reapi_local_launcher.server.running import Running, find_running
+from reapi_local_launcher.settings import Settings
+from reapi_local_launcher.source import fingerprint
+from reapi_local_launcher.version import Verdict, judge
 
 _OTHER_PYTHONS = ("3.9", "3.10", "3.12", "3.13", "3.14")
 

@@ -16,9 +16,9 @@ from threading import Thread
 import pytest
 
 from launcher.harness import REAL, Site
-from reapi_local_plugin.launcher.errors import LauncherError
-from reapi_local_plugin.launcher.launch import Patience, ensure
-from reapi_local_plugin.launcher.process import is_server
+from reapi_local_launcher.errors import LauncherError
+from reapi_local_launcher.server.launch import Patience, ensure
+from reapi_local_launcher.server.process import is_server
 
 needs_fake = pytest.mark.skipif(REAL, reason="needs a trick of the stand-in server")
 
@@ -197,7 +197,7 @@ def test_ups_killed_at_any_point_leave_nothing_that_blocks_the_next(site: Site) 
 
 def test_a_server_survives_the_interrupt_of_the_terminal_that_started_it(site: Site) -> None:
     process = subprocess.Popen(
-        [sys.executable, "-m", "reapi_local_plugin.launcher", "up"],
+        [sys.executable, "-m", "reapi_local_launcher", "up"],
         env={**site.env, "PYTHONPATH": str(site.plugin.parent)},
         stdout=subprocess.DEVNULL,
         start_new_session=True,

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from reapi_local_plugin.launcher.source import PLUGIN
+from reapi_local_launcher.source import PLUGIN
 
 # These import Pants; the rest has to do without, for the `reapi-local` command uses it.
 WITH_PANTS = {"goals.py", "register.py", "remote_auth.py", "subsystem.py"}

@@ -12,13 +12,13 @@ from typing import Any
 import pytest
 
 from launcher.harness import REAL, Site
+from reapi_local_launcher.cli.report import PLAIN
+from reapi_local_launcher.errors import LauncherError
+from reapi_local_launcher.server.check import Proof
+from reapi_local_plugin.conflicts import to_execution
 from reapi_local_plugin.goal_report import down_json, down_text, up_json, up_text
-from reapi_local_plugin.launcher.check import Proof
-from reapi_local_plugin.launcher.errors import LauncherError
-from reapi_local_plugin.launcher.report import PLAIN
-from reapi_local_plugin.obstacles import to_execution
 from reapi_local_plugin.operations import Operations, Up
-from reapi_local_plugin.wiring import unwire
+from reapi_local_plugin.pants_config.switches import unwire
 
 pytestmark = pytest.mark.skipif(REAL, reason="the stand-in says what it is told to offer")
 

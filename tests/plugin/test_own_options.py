@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from reapi_local_plugin.launcher.errors import LauncherError
+from reapi_local_launcher.errors import LauncherError
 from reapi_local_plugin.operations import Operations
 from reapi_local_plugin.options import read_token
 

@@ -19,9 +19,9 @@ from google.protobuf.descriptor import MethodDescriptor
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 
-from reapi_local.app import App, running
 from reapi_local.clock import Clock
-from reapi_local.config import Config, ExecutionConfig, LimitsConfig
+from reapi_local.compose.server import App, running
+from reapi_local.config.schema import Config, ExecutionConfig, LimitsConfig
 from reapi_local.proto import bytestream_pb2, remote_execution_pb2
 from reapi_local.proto.bytestream_pb2 import ReadRequest, WriteRequest
 from reapi_local.proto.remote_execution_pb2 import Digest, DigestFunction, FindMissingBlobsRequest

@@ -25,8 +25,8 @@ from google.protobuf.struct_pb2 import Struct
 from google.rpc import code_pb2
 from google.rpc.error_details_pb2 import PreconditionFailure
 
-from reapi_local.execute.sandbox.slots import SlotSandbox
-from reapi_local.execute.types import Limits, SandboxBroken, SandboxConfig
+from reapi_local.execute.sandbox.interface import ActionLimits, SandboxConfig, SandboxError
+from reapi_local.execute.sandbox.slot.slot_sandbox import SlotSandbox
 from reapi_local.proto.remote_execution_pb2 import (
     Command,
     Digest,
@@ -383,7 +383,7 @@ async def test_where_slots_work_nothing_less_is_used(worker: Server, tmp_path: P
     """A server that fell back to a weaker sandbox would pass all else here."""
     config = SandboxConfig(
         count=1,
-        limits=Limits(),
+        limits=ActionLimits(),
         work_dir=str(tmp_path),
         layers_dir=str(Path(worker.config.data_dir) / "inputs"),
         caches_dir=str(Path(worker.config.data_dir) / "caches"),
@@ -391,7 +391,7 @@ async def test_where_slots_work_nothing_less_is_used(worker: Server, tmp_path: P
     alone = SlotSandbox(config)
     try:
         await alone.start()
-    except SandboxBroken as error:
+    except SandboxError as error:
         if os.environ.get("CI"):
             raise
         pytest.skip(f"slots don't work here: {error}")

@@ -12,9 +12,9 @@ import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from reapi_local.app import running
 from reapi_local.clock import ManualClock
-from reapi_local.config import Config
+from reapi_local.compose.server import running
+from reapi_local.config.schema import Config
 from reapi_local.proto.bytestream_pb2 import QueryWriteStatusRequest, ReadRequest, WriteRequest
 from reapi_local.proto.remote_execution_pb2 import (
     ActionResult,
@@ -294,7 +294,7 @@ async def test_a_stopping_server_says_so_and_finishes_what_is_in_flight(
 async def test_a_stopping_server_does_not_wait_for_ever(
     stopping: Stopping, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("reapi_local.app._GRACE_SECONDS", 0.1)
+    monkeypatch.setattr("reapi_local.compose.server._GRACE_SECONDS", 0.1)
     client = await stopping.start()
     digest = await client.upload(os.urandom(LARGE))
     data = os.urandom(1000)

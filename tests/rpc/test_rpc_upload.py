@@ -11,7 +11,7 @@ import grpc
 import pytest
 
 from reapi_local.proto.bytestream_pb2 import QueryWriteStatusRequest, ReadRequest, WriteRequest
-from reapi_local.store.large_files import INLINE_MAX_BYTES
+from reapi_local.store.local.large_files import INLINE_MAX_BYTES
 from rpc.helpers import MIB, Client, Server, blob_name, digest_of, pieces, refusal, upload_name
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from reapi_local import app
-from reapi_local.app import CannotStart
+from reapi_local.compose import server as app
+from reapi_local.compose.server import CannotStart
 from rpc.helpers import TRANSPORTS, serving
 from server.process import listener
 

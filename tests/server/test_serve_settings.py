@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from reapi_local.cli import main, make_parser
-from reapi_local.config import (
+from reapi_local.config.schema import (
     SETTINGS,
     Config,
     ConfigError,

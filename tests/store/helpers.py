@@ -10,10 +10,10 @@ from contextlib import asynccontextmanager
 
 from reapi_local.clock import Clock
 from reapi_local.protocol.digest import Digest, DigestFunction, digest_of
-from reapi_local.store.generations import GenerationStore
-from reapi_local.store.large_files import INLINE_MAX_BYTES
+from reapi_local.store.local.generation_store import GenerationStore
+from reapi_local.store.local.large_files import INLINE_MAX_BYTES
+from reapi_local.store.local.rotation import StoreLimits
 from reapi_local.store.memory import MemoryStore
-from reapi_local.store.rotation import Limits
 from reapi_local.store.types import Blob, BlobStore
 
 KIB = 1024
@@ -40,7 +40,7 @@ async def generation_store(
     durable: bool = False,
 ) -> AsyncIterator[GenerationStore]:
     """A store on disk for the length of a block."""
-    limits = Limits(max_bytes, lease_seconds=lease_seconds)
+    limits = StoreLimits(max_bytes, lease_seconds=lease_seconds)
     store = GenerationStore(str(root), limits, clock, durable=durable)
     try:
         yield store

@@ -2,7 +2,7 @@
 
     python killed_writer.py ROOT MAX_BYTES LEASE_SECONDS FIRST_SEED HOW
 
-HOW: "grow" begins generations, "rotate" retires them too.
+HOW: "grow" begins generations, "rotate" evicts them too.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ import sys
 from itertools import count
 
 from reapi_local.errors import StorageFull
-from reapi_local.store.generations import GenerationStore
-from reapi_local.store.results import GenerationResults
-from reapi_local.store.rotation import Limits
+from reapi_local.store.local.generation_results import GenerationResults
+from reapi_local.store.local.generation_store import GenerationStore
+from reapi_local.store.local.rotation import StoreLimits
 from reapi_local.store.types import ActionKey, StoredResult
 from store.helpers import KIB, LARGE, blob
 
@@ -24,7 +24,7 @@ SIZES = (20, 700, 5 * KIB, 60 * KIB, LARGE, 300 * KIB)
 
 
 async def main(root: str, max_bytes: str, lease: str, first: str, how: str) -> None:
-    store = GenerationStore(root, Limits(int(max_bytes), lease_seconds=float(lease)))
+    store = GenerationStore(root, StoreLimits(int(max_bytes), lease_seconds=float(lease)))
     seeds = count(int(first))
     rotating = rotate(store) if how == "rotate" else grow(store)
     await asyncio.gather(*(client(store, seeds) for _ in range(4)), rotating)
@@ -55,13 +55,13 @@ async def client(store: GenerationStore, seeds: count[int]) -> None:
 async def grow(store: GenerationStore) -> None:
     for _ in range(6):
         await asyncio.sleep(0.02)
-        await store.space.start_generation()
+        await store.capacity.start_generation()
 
 
 async def rotate(store: GenerationStore) -> None:
     while True:
-        await store.space.start_generation()
-        await store.space.retire_oldest()
+        await store.capacity.start_generation()
+        await store.capacity.evict_oldest()
 
 
 def tell(kind: str, seed: int, size: int) -> None:

@@ -13,12 +13,12 @@ from collections.abc import Callable, Coroutine
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, TypeVar
 
-from reapi_local.store.committer import Committer, _Request, _resolve, _write
-from reapi_local.store.generations import GenerationStore
-from reapi_local.store.index import Batch, Index
+from reapi_local.store.local.committer import Committer, _Request, _resolve, _write
+from reapi_local.store.local.generation_store import GenerationStore
+from reapi_local.store.local.index import Batch, Index
 
 T = TypeVar("T")
-_MOST_TURNS = (1, 4, 12, 100)
+_MAX_TURNS = (1, 4, 12, 100)
 
 
 class Loop(asyncio.SelectorEventLoop):
@@ -34,7 +34,7 @@ class Loop(asyncio.SelectorEventLoop):
 
     def in_some_turns(self, function: Callable[[], object]) -> None:
         """Call it after a random number of turns."""
-        turns = self.random.randrange(self.random.choice(_MOST_TURNS))
+        turns = self.random.randrange(self.random.choice(_MAX_TURNS))
 
         def turn() -> None:
             nonlocal turns
@@ -99,5 +99,5 @@ def simulate(seed: int, work: Callable[[Loop], Coroutine[Any, Any, None]]) -> No
 
 def make_simulated(store: GenerationStore, loop: Loop) -> None:
     """Let the store's commits be steps of the loop."""
-    store.stack._committer.close()
-    store.stack._committer = _Committer(loop)
+    store.generations._committer.close()
+    store.generations._committer = _Committer(loop)

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from reapi_local.errors import Draining, StorageFull
-from reapi_local.store.committer import Committer
-from reapi_local.store.index import Batch, Index, Table
+from reapi_local.store.local.committer import Committer
+from reapi_local.store.local.index import Batch, Index, Table
 
 SMALL_MAP = 32 * 1024 * 1024
 

@@ -12,9 +12,9 @@ import pytest
 
 from reapi_local.errors import BlobNotFound
 from reapi_local.store.completeness import CompleteResults
-from reapi_local.store.generations import GenerationStore
-from reapi_local.store.index import Batch, Table
-from reapi_local.store.results import GenerationResults
+from reapi_local.store.local.generation_results import GenerationResults
+from reapi_local.store.local.generation_store import GenerationStore
+from reapi_local.store.local.index import Batch, Table
 from reapi_local.store.types import ActionKey, Blob, StoredResult
 from store.helpers import (
     LARGE,
@@ -114,15 +114,15 @@ async def test_an_older_sound_copy_is_found_behind_a_damaged_one(tmp_path: Path)
         root = tmp_path / str(len(data[1]))
         async with generation_store(root) as store:
             await write(store, data)
-            await store.space.start_generation()
+            await store.capacity.start_generation()
             bad = b"x" * len(data[1])
             if len(bad) == LARGE:
-                path = store.stack.newest.files.path(data[0])
+                path = store.generations.newest.files.path(data[0])
                 place(path, bad)
                 batch = Batch(large=[(data[0], LARGE)])
             else:
                 batch = Batch(puts=[(Table.BLOBS, data[0], bad)])
-            await store.stack.commit(store.stack.newest, batch)
+            await store.generations.commit(store.generations.newest, batch)
             assert await read(store, data[0]) == data[1]
 
 
@@ -130,10 +130,10 @@ async def test_damage_is_not_carried_over_a_good_upload(tmp_path: Path) -> None:
     data = blob(1, 500)
     async with generation_store(tmp_path) as store:
         await write(store, data, "run")
-        old = store.stack.newest
-        await store.stack.commit(old, Batch(puts=[(Table.BLOBS, data[0], b"x" * 500)]))
-        await store.space.start_generation()
-        await store.space.retire_oldest()
+        old = store.generations.newest
+        await store.generations.commit(old, Batch(puts=[(Table.BLOBS, data[0], b"x" * 500)]))
+        await store.capacity.start_generation()
+        await store.capacity.evict_oldest()
         assert await store.find_missing([data[0]]) == [data[0]]
         await write(store, data)
         assert await read(store, data[0]) == data[1]
@@ -186,12 +186,12 @@ async def test_damage_found_while_its_generation_goes_does_no_harm(
     async with generation_store(tmp_path, lease_seconds=1e-9) as store:
         await write(store, data)
         flip(large_files(tmp_path)[0])
-        await store.space.start_generation()
+        await store.capacity.start_generation()
         await write(store, kept)
         reader = asyncio.create_task(store.read_many([data[0]]))
         for _ in range(steps):
             await asyncio.sleep(0)
-        await asyncio.gather(store.space.retire_oldest(), store.space.retire_oldest())
+        await asyncio.gather(store.capacity.evict_oldest(), store.capacity.evict_oldest())
         assert await reader == {}
         assert await store.read_many([data[0], kept[0]]) == dict([kept])
         assert open_files_below(tmp_path) == []

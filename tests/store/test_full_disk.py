@@ -12,13 +12,13 @@ from file_systems import small_file_system
 from reapi_local.clock import ManualClock
 from reapi_local.errors import ReapiError, StorageFull
 from reapi_local.protocol.digest import Digest
-from reapi_local.store.generations import GenerationStore
-from reapi_local.store.results import GenerationResults
-from reapi_local.store.rotation import Limits
+from reapi_local.store.local.generation_results import GenerationResults
+from reapi_local.store.local.generation_store import GenerationStore
+from reapi_local.store.local.rotation import StoreLimits
 from reapi_local.store.types import ActionKey, Blob, StoredResult
 from store.helpers import KIB, LARGE, MIB, blob, read, stream, write
 
-LIMITS = Limits(1024 * MIB)
+LIMITS = StoreLimits(1024 * MIB)
 
 
 @pytest.fixture
@@ -61,8 +61,8 @@ async def test_a_full_disk_refuses_writes_loses_nothing_and_recovers(
     fill(disk, leave_bytes=2 * MIB)
     told = await write_until_refused(store, size)
     assert sum(len(data) for _, data in told) > MIB // 4
-    assert os.listdir(store.stack.incoming) == []
-    assert store.space.used_bytes == store.stack.disk_bytes
+    assert os.listdir(store.generations.incoming) == []
+    assert store.capacity.used_bytes == store.generations.disk_bytes
     for digest, data in told:
         assert await read(store, digest) == data
 
@@ -84,11 +84,11 @@ async def test_no_generation_begins_on_a_full_disk_and_the_process_lives(disk: P
     for leave_bytes in (0, 4 * KIB, 12 * KIB, 24 * KIB):
         fill(disk, leave_bytes)
         with pytest.raises(StorageFull):
-            await store.space.start_generation()
+            await store.capacity.start_generation()
         assert await read(store, data[0]) == data[1]
         make_room(disk)
-    await store.space.start_generation()
-    await store.space.retire_oldest()
+    await store.capacity.start_generation()
+    await store.capacity.evict_oldest()
     assert await read(store, data[0]) == data[1]
     await store.close()
 
@@ -97,21 +97,21 @@ async def test_a_generation_that_can_t_be_carried_stays(disk: Path) -> None:
     store = GenerationStore(str(disk / "store"), LIMITS, ManualClock())
     blobs = dict(blob(n, 60 * KIB) for n in range(30)) | dict([blob(99, LARGE)])
     assert await store.write_many(list(blobs.items()), "run") == {}
-    await store.space.start_generation()
+    await store.capacity.start_generation()
     fill(disk, leave_bytes=200 * KIB)
     with pytest.raises(StorageFull):
-        await store.space.retire_oldest()
+        await store.capacity.evict_oldest()
     assert await store.read_many(list(blobs)) == blobs
     make_room(disk)
-    await store.space.retire_oldest()
-    assert len(store.stack.generations) == 1
+    await store.capacity.evict_oldest()
+    assert len(store.generations.newest_first) == 1
     assert await store.read_many(list(blobs)) == blobs
     await store.close()
 
 
 async def test_what_nobody_needs_goes_when_others_fill_the_disk(disk: Path) -> None:
     clock = ManualClock()
-    limits = Limits(1024 * MIB, min_free_bytes=2 * MIB, lease_seconds=100)
+    limits = StoreLimits(1024 * MIB, min_free_bytes=2 * MIB, lease_seconds=100)
     store = GenerationStore(str(disk / "store"), limits, clock)
     for number in range(12):
         await write(store, blob(number, 300 * KIB), "forgotten")

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from reapi_local.protocol.digest import Digest
-from reapi_local.store.generations import GenerationStore
-from reapi_local.store.index import Table
-from reapi_local.store.results import GenerationResults
+from reapi_local.store.local.generation_results import GenerationResults
+from reapi_local.store.local.generation_store import GenerationStore
+from reapi_local.store.local.index import Table
 from reapi_local.store.types import ActionKey
 from store import killed_writer
 from store.helpers import KIB, MIB, blob, bytes_on_disk, generation_store
@@ -47,12 +47,12 @@ def killed_after(told: int, root: Path, *arguments: object) -> list[Told]:
 
 
 async def assert_nothing_is_torn(store: GenerationStore, root: Path) -> None:
-    assert os.listdir(store.stack.incoming) == []
+    assert os.listdir(store.generations.incoming) == []
     assert [name for name in os.listdir(root) if name.endswith(".dead")] == []
-    visible = {Digest(k) for g in store.stack.generations for k in g.index.keys(Table.BLOBS)}
+    visible = {Digest(k) for g in store.generations.newest_first for k in g.index.keys(Table.BLOBS)}
     for digest in sorted(visible):
         assert digest in await store.read_many([digest])
-    assert os.listdir(store.stack.damaged) == []
+    assert os.listdir(store.generations.damaged) == []
 
 
 async def assert_all_there(store: GenerationStore, told: list[Told]) -> None:
@@ -89,5 +89,5 @@ async def test_a_small_store_that_rotates_all_the_time_stays_whole(tmp_path: Pat
         async with generation_store(tmp_path, max_bytes=max_bytes, durable=True) as store:
             await assert_nothing_is_torn(store, tmp_path)
             await store.write_many([blob(seed + 999_999, 700)])
-            await store.space.settle()
+            await store.capacity.settle()
             assert bytes_on_disk(tmp_path) <= max_bytes + 512 * KIB

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reapi_local.clock import ManualClock
-from reapi_local.store.leases import Leases
+from reapi_local.store.local.leases import Leases
 
 SECONDS = 80.0
 A, B, C = b"\1a", b"\1b", b"\1c"

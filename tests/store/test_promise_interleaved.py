@@ -12,9 +12,9 @@ from reapi_local.errors import BlobNotFound, StorageFull
 from reapi_local.proto import remote_execution_pb2 as re_pb2
 from reapi_local.protocol.digest import Digest
 from reapi_local.store.completeness import CompleteResults
-from reapi_local.store.generations import GenerationStore
-from reapi_local.store.results import GenerationResults
-from reapi_local.store.rotation import Limits
+from reapi_local.store.local.generation_results import GenerationResults
+from reapi_local.store.local.generation_store import GenerationStore
+from reapi_local.store.local.rotation import StoreLimits
 from reapi_local.store.types import ActionKey, StoredResult
 from store.helpers import FILE_MAPS, KIB, LARGE, MIB, blob, bytes_on_disk, large_files
 from store.simulation import Loop, make_simulated, simulate
@@ -120,14 +120,14 @@ class World:
         for _ in range(8):
             for _ in range(self.random.randrange(100)):
                 await asyncio.sleep(0)
-            await self.store.space.start_generation()
+            await self.store.capacity.start_generation()
             for _ in range(self.random.randrange(3)):
-                await self.store.space.retire_oldest()
+                await self.store.capacity.evict_oldest()
 
     async def watch(self, others: list[asyncio.Task[None]]) -> None:
         """At each turn of the loop all that was told is there."""
         while not all(task.done() for task in others):
-            assert self.store.stack.missing(sorted(self.told)) == []
+            assert self.store.generations.missing(sorted(self.told)) == []
             await asyncio.sleep(0)
 
 
@@ -136,7 +136,7 @@ class World:
 def test_no_interleaving_breaks_the_promise(tmp_path: Path, seed: int, max_bytes: int) -> None:
     async def work(loop: Loop) -> None:
         clock = ManualClock()
-        store = GenerationStore(str(tmp_path), Limits(max_bytes), clock, durable=False)
+        store = GenerationStore(str(tmp_path), StoreLimits(max_bytes), clock, durable=False)
         make_simulated(store, loop)
         await store.write_many(list(BLOBS.items())[::2], "a run of yesterday")
         clock.advance(86_400)
@@ -145,16 +145,18 @@ def test_no_interleaving_breaks_the_promise(tmp_path: Path, seed: int, max_bytes
         tasks.append(loop.create_task(world.operator()))
         await asyncio.gather(*tasks, world.watch(tasks))
 
-        await store.space.settle()
-        assert store.space.used_bytes == store.stack.disk_bytes
+        await store.capacity.settle()
+        assert store.capacity.used_bytes == store.generations.disk_bytes
         assert await store.read_many(list(world.told)) == {d: BLOBS[d] for d in world.told}
         for key in world.acknowledged:
             assert await world.cache.get(key)
-        indexed = sum(store.stack.missing([d]) == [] for d in DIGESTS if d.size_bytes > 64 * KIB)
+        indexed = sum(
+            store.generations.missing([d]) == [] for d in DIGESTS if d.size_bytes > 64 * KIB
+        )
         assert len({path.rsplit("/", 1)[1] for path in large_files(tmp_path)}) == indexed
-        while len(store.stack.generations) > 1:
-            await store.space.retire_oldest()
-        assert bytes_on_disk(tmp_path) <= store.stack.disk_bytes + FILE_MAPS
+        while len(store.generations.newest_first) > 1:
+            await store.capacity.evict_oldest()
+        assert bytes_on_disk(tmp_path) <= store.generations.disk_bytes + FILE_MAPS
         await store.close()
 
     simulate(seed, work)

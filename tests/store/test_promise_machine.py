@@ -29,10 +29,10 @@ from reapi_local.errors import BlobNotFound, StorageFull
 from reapi_local.proto import remote_execution_pb2 as re_pb2
 from reapi_local.protocol.digest import Digest
 from reapi_local.store.completeness import CompleteResults
-from reapi_local.store.generations import GenerationStore
-from reapi_local.store.index import Table
-from reapi_local.store.results import GenerationResults
-from reapi_local.store.rotation import Limits, cost_bytes
+from reapi_local.store.local.generation_results import GenerationResults
+from reapi_local.store.local.generation_store import GenerationStore
+from reapi_local.store.local.index import Table
+from reapi_local.store.local.rotation import StoreLimits, cost_bytes
 from reapi_local.store.types import ActionKey, BlobReader, StoredResult
 from store.helpers import (
     FILE_MAPS,
@@ -49,7 +49,7 @@ from store.simulation import Loop, make_simulated
 T = TypeVar("T")
 LEASE = 80.0
 MAX = 2 * MIB
-LIMITS = Limits(MAX, lease_seconds=LEASE)
+LIMITS = StoreLimits(MAX, lease_seconds=LEASE)
 SIZES = (1, 700, 5 * KIB, 60 * KIB, LARGE, 150 * KIB)
 BLOBS = dict(blob(n, SIZES[n % len(SIZES)] + n) for n in range(48))
 DIGESTS = list(BLOBS)
@@ -123,7 +123,7 @@ class Promises(RuleBasedStateMachine):
     def assert_leases_fill_the_store(self, needed_bytes: int) -> None:
         held = self.store.leases.leased()
         leased = sum(cost_bytes(d.size_bytes) for d in DIGESTS if d in held)
-        baseline = len(self.store.stack.generations) * 40 * KIB
+        baseline = len(self.store.generations.newest_first) * 40 * KIB
         assert leased + needed_bytes + baseline > MAX * 0.6, "refused with room to be made"
 
     # Steps of clients.
@@ -197,7 +197,7 @@ class Promises(RuleBasedStateMachine):
     def put_result(self, run: str, key: ActionKey, outputs: list[Digest], known: bool) -> None:
         self.heard(run)
         if known:
-            absent = self.store.stack.missing(outputs)
+            absent = self.store.generations.missing(outputs)
             outputs = [digest for digest in outputs if digest not in absent]
         self.told = [entry for entry in self.told if entry[1] != key]
         message = re_pb2.ActionResult(
@@ -237,14 +237,14 @@ class Promises(RuleBasedStateMachine):
     def time_passes(self, seconds: float) -> None:
         self.clock.advance(seconds)
 
-    @precondition(lambda self: len(self.store.stack.generations) < 6)
+    @precondition(lambda self: len(self.store.generations.newest_first) < 6)
     @rule()
     def begin_a_generation(self) -> None:
-        self.wait(self.store.space.start_generation())
+        self.wait(self.store.capacity.start_generation())
 
     @rule()
     def retire_the_oldest(self) -> None:
-        self.wait(self.store.space.retire_oldest())
+        self.wait(self.store.capacity.evict_oldest())
 
     @rule()
     def restart(self) -> None:
@@ -252,7 +252,7 @@ class Promises(RuleBasedStateMachine):
         self.wait(self.store.close())
         before = self.promised()
         self._open()
-        assert self.store.stack.missing(sorted(before)) == []
+        assert self.store.generations.missing(sorted(before)) == []
         self.told.clear()
         self.last_call.clear()
 
@@ -261,21 +261,21 @@ class Promises(RuleBasedStateMachine):
     @invariant()
     def what_was_promised_is_there(self) -> None:
         if hasattr(self, "store"):
-            assert self.store.stack.missing(sorted(self.promised())) == []
+            assert self.store.generations.missing(sorted(self.promised())) == []
 
     @invariant()
     def the_disk_holds_what_is_counted(self) -> None:
         if hasattr(self, "store"):
-            self.wait(self.store.space.settle())
-            stack = self.store.stack
-            assert self.store.space.used_bytes == stack.disk_bytes, "nothing is on its way"
-            on_disk, counted = bytes_on_disk(self.root), stack.disk_bytes
+            self.wait(self.store.capacity.settle())
+            generations = self.store.generations
+            assert self.store.capacity.used_bytes == generations.disk_bytes, "nothing is on its way"
+            on_disk, counted = bytes_on_disk(self.root), generations.disk_bytes
             assert on_disk - FILE_MAPS <= counted <= on_disk + SLACK
             assert on_disk <= MAX + SLACK
-            assert sum(g.index.large_bytes for g in stack.generations) <= 2 * MAX
+            assert sum(g.index.large_bytes for g in generations.newest_first) <= 2 * MAX
             assert len(large_files(self.root)) == sum(
                 key[-8:] > (64 * KIB).to_bytes(8, "big")
-                for g in stack.generations
+                for g in generations.newest_first
                 for key in g.index.keys(Table.BLOBS)
             ), "each file is indexed"
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from reapi_local.protocol.digest import Digest
-from reapi_local.store.generations import GenerationStore
-from reapi_local.store.rotation import Limits
+from reapi_local.store.local.generation_store import GenerationStore
+from reapi_local.store.local.rotation import StoreLimits
 from store.helpers import LARGE, blob, generation_store, write
 
 SMALL, BIG = blob(1, 500), blob(2, LARGE)
@@ -52,7 +52,7 @@ async def test_a_durable_store_left_open_is_kept(tmp_path: Path, then: bool) -> 
 async def test_a_relaxed_run_that_crashed_costs_only_what_it_wrote_to(tmp_path: Path) -> None:
     async with generation_store(tmp_path / "a", durable=True) as store:
         await write(store, SMALL)
-        await store.space.start_generation()
+        await store.capacity.start_generation()
     await left_open_after(tmp_path / "a", tmp_path / "b")
     assert await found(tmp_path / "b", durable=False) == dict([SMALL])
 
@@ -69,7 +69,7 @@ def test_opening_cleans_what_a_crash_left(tmp_path: Path) -> None:
     (tmp_path / "incoming" / "torn").write_bytes(b"half a blo")
     (tmp_path / "gen-00000007.dead" / "large" / "ab" / "x").write_bytes(b"x")
     (tmp_path / "gen-00000003").mkdir()  # made, and the process ended
-    store = GenerationStore(str(tmp_path), Limits(1 << 30))
+    store = GenerationStore(str(tmp_path), StoreLimits(1 << 30))
     assert sorted(os.listdir(tmp_path)) == ["damaged", "gen-00000003", "incoming"]
     assert os.listdir(tmp_path / "incoming") == []
-    store.stack.close()
+    store.generations.close()

@@ -12,9 +12,9 @@ import pytest
 from reapi_local.proto import remote_execution_pb2 as re_pb2
 from reapi_local.protocol.digest import Digest, DigestFunction, digest_of
 from reapi_local.store.completeness import CompleteResults
-from reapi_local.store.generations import GenerationStore
+from reapi_local.store.local.generation_results import GenerationResults
+from reapi_local.store.local.generation_store import GenerationStore
 from reapi_local.store.memory import MemoryResults
-from reapi_local.store.results import GenerationResults
 from reapi_local.store.types import ActionCache, ActionKey, BlobStore, StoredResult
 from store.helpers import LARGE, STORES, blob, store_of_kind, write
 

@@ -10,7 +10,7 @@ import pytest
 
 from reapi_local.errors import BlobNotFound, DigestMismatch, OffsetOutOfRange
 from reapi_local.protocol.digest import EMPTY_BLOBS, Digest, DigestFunction, digest_of, make_digest
-from reapi_local.store.large_files import INLINE_MAX_BYTES
+from reapi_local.store.local.large_files import INLINE_MAX_BYTES
 from reapi_local.store.types import BlobStore
 from store.helpers import LARGE, STORES, blob, read, store_of_kind, stream, write
 

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from reapi_local.errors import StorageFull
-from reapi_local.store.generations import GenerationStore
-from reapi_local.store.threads import to_the_end
+from reapi_local.store.local.generation_store import GenerationStore
+from reapi_local.threads import to_the_end
 from store.helpers import (
     LARGE,
     MIB,
@@ -30,9 +30,9 @@ from store.helpers import (
 
 
 def assert_nothing_left(store: GenerationStore, root: Path) -> None:
-    assert os.listdir(store.stack.incoming) == []
+    assert os.listdir(store.generations.incoming) == []
     assert open_files_below(root) == []
-    assert store.space.used_bytes == store.stack.disk_bytes, "room is still reserved"
+    assert store.capacity.used_bytes == store.generations.disk_bytes, "room is still reserved"
 
 
 @pytest.mark.parametrize("durable", [True, False])
@@ -61,7 +61,7 @@ async def test_a_write_cancelled_twice_still_ends_before_its_file_is_closed(
     digest, data = blob(1, 8 * MIB)
     async with generation_store(tmp_path) as store:
         task = asyncio.create_task(stream(store, (digest, data), "run", 8 * MIB))
-        await until(lambda: os.listdir(store.stack.incoming))
+        await until(lambda: os.listdir(store.generations.incoming))
         for _ in range(5):
             task.cancel()
             await asyncio.sleep(0)
@@ -99,10 +99,10 @@ async def test_a_blob_that_is_there_already_is_accepted_and_not_stored_twice(
     large = blob(1, LARGE)
     async with generation_store(tmp_path) as store:
         await stream(store, large)
-        used, files = store.space.used_bytes, sorted(files_below(tmp_path))
+        used, files = store.capacity.used_bytes, sorted(files_below(tmp_path))
         await stream(store, large)
         await write(store, large)
-        assert (store.space.used_bytes, sorted(files_below(tmp_path))) == (used, files)
+        assert (store.capacity.used_bytes, sorted(files_below(tmp_path))) == (used, files)
 
 
 async def test_a_writer_that_is_refused_a_file_gives_its_room_back(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from reapi_local.proto import remote_execution_pb2 as re_pb2
 from reapi_local.protocol.digest import Digest, parse_digest
 from reapi_local.store.types import BlobStore
 
-_MOST_BYTES: Final = 1024 * 1024
+_MAX_BYTES: Final = 1024 * 1024
 """Of all contents in one result: gRPC clients accept messages of 4 MiB by default."""
 
 _Target: TypeAlias = re_pb2.ActionResult | re_pb2.OutputFile
@@ -30,7 +30,7 @@ class Inline:
         """A copy of the result with the contents asked for, while there is room; digests stay."""
         if not (self.stdout or self.stderr or self.files):
             return result
-        filled, room = re_pb2.ActionResult(), _MOST_BYTES
+        filled, room = re_pb2.ActionResult(), _MAX_BYTES
         filled.CopyFrom(result)
         chosen: list[tuple[Digest, _Target, str]] = []
         for message, target, field in self._wanted(filled):

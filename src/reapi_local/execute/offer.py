@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from reapi_local.execute.engine import Engine
+from reapi_local.execute.local.engine import Engine
 
 
 class Offer(Protocol):

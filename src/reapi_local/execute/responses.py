@@ -12,12 +12,12 @@ from typing import Final
 from google.rpc import error_details_pb2, status_pb2
 
 from reapi_local.errors import BlobName, Code, MissingInputs, ReapiError
-from reapi_local.execute.types import SandboxBroken
+from reapi_local.execute.sandbox.interface import SandboxError
 from reapi_local.proto import remote_execution_pb2 as re_pb2
 from reapi_local.protocol.digest import Digest, DigestFunction
 
 _log = logging.getLogger(__name__)
-_MOST_VIOLATIONS: Final = 10_000
+_MAX_VIOLATIONS: Final = 10_000
 """About 1 MiB: gRPC clients accept 4 MiB by default. Told of some, they come back for the rest."""
 
 
@@ -27,7 +27,7 @@ def failed(error: Exception) -> re_pb2.ExecuteResponse:
         status = status_pb2.Status(code=int(error.code), message=str(error))
         if isinstance(error, MissingInputs):
             status.details.add().Pack(_missing(error))
-    elif isinstance(error, SandboxBroken):
+    elif isinstance(error, SandboxError):
         # Clients try again what is unavailable: the next sandbox is a new one.
         _log.error("a sandbox failed: %s", error)
         status = status_pb2.Status(
@@ -44,7 +44,7 @@ def failed(error: Exception) -> re_pb2.ExecuteResponse:
 def _missing(error: MissingInputs) -> error_details_pb2.PreconditionFailure:
     """One violation a blob, in the only form that Pants and Bazel upload blobs for."""
     failure = error_details_pb2.PreconditionFailure()
-    for blob in error.digests[:_MOST_VIOLATIONS]:
+    for blob in error.digests[:_MAX_VIOLATIONS]:
         failure.violations.add(type="MISSING", subject=_subject(blob))
     return failure
 

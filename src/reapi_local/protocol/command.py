@@ -19,8 +19,8 @@ from reapi_local.protocol.tree import check_output_path
 
 _M = TypeVar("_M", re_pb2.Action, re_pb2.Command)
 
-_LONGEST_NAME: Final = 255
-_LONGEST_PATH: Final = 4000
+_MAX_NAME: Final = 255
+_MAX_PATH: Final = 4000
 
 NODE_PROPERTIES: Final = ("mtime", "unix_mode")
 """What can be asked for in ``output_node_properties``: fields of ``NodeProperties``."""
@@ -167,5 +167,5 @@ def _check_working_directory(path: str) -> None:
 def _check_path(path: str, *, may_be_root: bool) -> None:
     check_output_path(path, may_be_root=may_be_root)
     data = path.encode()
-    if len(data) > _LONGEST_PATH or any(len(name) > _LONGEST_NAME for name in data.split(b"/")):
+    if len(data) > _MAX_PATH or any(len(name) > _MAX_NAME for name in data.split(b"/")):
         raise InvalidRequest(f"output path {path[:100]!r}... is longer than file systems take")

@@ -1,1 +1,1 @@
-"""REAPI over gRPC: thin services, one border that all calls pass, one map from errors to codes."""
+"""REAPI over gRPC: thin services, and an interceptor that every call passes."""

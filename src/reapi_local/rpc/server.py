@@ -23,10 +23,10 @@ from grpc_health.v1 import _async as health_aio
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
-from reapi_local.config import Transport
+from reapi_local.config.schema import Transport
 from reapi_local.errors import InvalidRequest
 from reapi_local.proto import bytestream_pb2, remote_execution_pb2
-from reapi_local.rpc.border import Border
+from reapi_local.rpc.interceptor import Interceptor
 
 _MAX_MESSAGE_BYTES: Final = 64 * 1024 * 1024
 """Pants asks for all missing blobs at once: a FindMissingBlobs of 200,000 digests has 14 MB."""
@@ -52,14 +52,14 @@ class GrpcServer:
     """
 
     def __init__(
-        self, border: Border, services: Mapping[str, object], transport: Transport
+        self, interceptor: Interceptor, services: Mapping[str, object], transport: Transport
     ) -> None:
-        self._border = border
+        self._border = interceptor
         self._server = _new_server(transport)
         for full_name, descriptor in _descriptors().items():
             implementation = services[descriptor.name]
             handlers = {
-                method.name: _handler(border, descriptor.name, method, implementation)
+                method.name: _handler(interceptor, descriptor.name, method, implementation)
                 for method in descriptor.methods
                 if hasattr(implementation, method.name)
             }
@@ -128,18 +128,20 @@ def _new_server(transport: Transport) -> Any:
 
 
 def _handler(
-    border: Border, service: str, method: MethodDescriptor, implementation: object
+    interceptor: Interceptor, service: str, method: MethodDescriptor, implementation: object
 ) -> grpc.RpcMethodHandler[Any, Any]:
     handle = getattr(implementation, method.name)
     name = f"{service}/{method.name}"
     parse = _parser(method.input_type)
     if method.server_streaming:
-        answer_many = border.streaming(name, handle, parse)
+        answer_many = interceptor.streaming(name, handle, parse)
         return grpc.unary_stream_rpc_method_handler(answer_many, None, _serialize)
     if method.client_streaming:
-        answer_stream = border.unary(name, handle, _each(parse))
+        answer_stream = interceptor.unary(name, handle, _each(parse))
         return grpc.stream_unary_rpc_method_handler(answer_stream, None, _serialize)
-    return grpc.unary_unary_rpc_method_handler(border.unary(name, handle, parse), None, _serialize)
+    return grpc.unary_unary_rpc_method_handler(
+        interceptor.unary(name, handle, parse), None, _serialize
+    )
 
 
 def _parser(message: Descriptor) -> Callable[[bytes], Message]:

@@ -20,7 +20,7 @@ from reapi_local.protocol.tree import (
 from reapi_local.store.types import ActionCache, ActionKey, BlobStore, StoredResult
 
 _log = logging.getLogger(__name__)
-_MOST_REMEMBERED: Final = 200_000
+_MAX_REMEMBERED: Final = 200_000
 
 
 class _Incomplete(Exception):
@@ -114,6 +114,6 @@ class _RememberedTrees:
             return
         self._files[tree] = files
         self._size += len(files) + 1
-        while self._size > _MOST_REMEMBERED:
+        while self._size > _MAX_REMEMBERED:
             _, dropped = self._files.popitem(last=False)
             self._size -= len(dropped) + 1

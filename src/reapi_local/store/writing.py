@@ -16,8 +16,8 @@ from reapi_local.protocol.digest import (
     mismatch,
     new_hasher,
 )
-from reapi_local.store.large_files import disk_errors
-from reapi_local.store.threads import in_thread, to_the_end
+from reapi_local.store.disk_errors import disk_errors
+from reapi_local.threads import in_thread, to_the_end
 
 _INLINE_HASH_BYTES: Final = 256 * 1024
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from reapi_local.execute.types import Sandbox, SandboxBroken
+from reapi_local.execute.sandbox.interface import Sandbox, SandboxError
 
 _STRONGEST_FIRST: Final = ("slots", "bubblewrap")
 _NONE: Final = (
@@ -37,7 +37,7 @@ async def choose(wanted: str, make: Mapping[str, Callable[[], Sandbox]]) -> Chos
         sandbox = make[level]()
         try:
             await sandbox.start()
-        except (SandboxBroken, OSError) as error:
+        except (SandboxError, OSError) as error:
             await sandbox.close()
             reasons.append(f"The sandbox {level} doesn't work here: {str(error).rstrip('.')}.")
         except BaseException:

@@ -1,0 +1,1 @@
+"""The Python that runs the server: found, or made once."""

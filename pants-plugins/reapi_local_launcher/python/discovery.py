@@ -1,0 +1,157 @@
+"""The Pythons of this machine that a private environment can be made with."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from reapi_local_launcher.errors import LauncherError
+from reapi_local_launcher.paths import user_home
+from reapi_local_launcher.settings import Settings
+
+# The newest first, but 3.14 last: fewer packages have wheels for it yet.
+PREFERENCE = ((3, 13), (3, 12), (3, 11), (3, 14))
+
+_NAMES = (*(f"python{major}.{minor}" for major, minor in PREFERENCE), "python3", "python")
+_PYENV_VERSION = re.compile(r"3\.(11|12|13|14)\.\w+")
+_QUESTION = """
+import json, sys, sysconfig
+answer = {
+    "name": sys.implementation.name,
+    "version": list(sys.version_info[:3]),
+    "free_threaded": bool(sysconfig.get_config_var("Py_GIL_DISABLED")),
+    "base": getattr(sys, "_base_executable", None) or sys.executable,
+}
+try:
+    import ensurepip, venv
+except ImportError as error:
+    answer["missing"] = str(error.name)
+print(json.dumps(answer))
+"""
+
+
+@dataclass(frozen=True)
+class Python:
+    """A CPython that can make the environment: its executable and its version, like (3, 13, 1)."""
+
+    path: Path
+    version: tuple[int, ...]
+
+
+@dataclass
+class _Search:
+    env: Mapping[str, str]
+    found: list[Python] = field(default_factory=list)
+    seen: set[Path] = field(default_factory=set)
+    rejected: list[str] = field(default_factory=list)
+
+    def consider(self, path: Path) -> None:
+        real = path.resolve()
+        # All of pyenv's shims are one script that acts by its name: so both names tell them apart.
+        identity = real if real.name == path.name else real.with_name(f"{real.name} {path.name}")
+        if identity in self.seen:
+            return
+        self.seen.add(identity)
+        answer = _ask(path, self.env)
+        reason = answer if isinstance(answer, str) else _unsuitable(answer)
+        if reason is not None:
+            self.rejected.append(f"{path} ({reason})")
+        elif not isinstance(answer, str):
+            self.found.append(Python(Path(str(answer["base"])), _version(answer)))
+
+
+def find_python(settings: Settings, env: Mapping[str, str]) -> Python:
+    """The best CPython 3.11 to 3.14 on PATH or under pyenv.
+
+    Raises LauncherError that lists what was looked at.
+    """
+    search = _Search(env)
+    for path in _candidates(env):
+        search.consider(path)
+    if search.found:
+        return min(search.found, key=_rank)
+    looked_at = (
+        "; ".join(search.rejected) if search.rejected else "no Python at all was found there"
+    )
+    raise LauncherError(
+        "No Python was found that the server can run on.",
+        f"It needs CPython 3.11 to 3.14, and PATH and pyenv were searched: {looked_at}.",
+        "Install one (for example `apt install python3.12 python3.12-venv`, `brew install "
+        "python@3.13` or `pyenv install 3.13`), or name one that has reapi-local[server] "
+        f"installed with {settings.words.server_python}.",
+    )
+
+
+def _rank(python: Python) -> tuple[int, tuple[int, ...]]:
+    newest_patch_first = tuple(-part for part in python.version)
+    return PREFERENCE.index((python.version[0], python.version[1])), newest_patch_first
+
+
+def _candidates(env: Mapping[str, str]) -> Iterator[Path]:
+    directories = [Path(part) for part in env.get("PATH", "").split(os.pathsep) if part[:1] == "/"]
+    for name in _NAMES:
+        for directory in directories:
+            if os.access(directory / name, os.X_OK):
+                yield directory / name
+    for root in _pyenv_roots(env, directories):
+        for version in sorted(root.glob("versions/*"), reverse=True):
+            if _PYENV_VERSION.fullmatch(version.name) and (version / "bin" / "python").exists():
+                yield version / "bin" / "python"
+
+
+def _pyenv_roots(env: Mapping[str, str], directories: list[Path]) -> list[Path]:
+    roots = [Path(env["PYENV_ROOT"])] if env.get("PYENV_ROOT") else []
+    with suppress(LauncherError):
+        roots.append(Path(user_home(env), ".pyenv"))
+    roots += [directory.parent for directory in directories if directory.name == "shims"]
+    return list(dict.fromkeys(roots))
+
+
+def _ask(path: Path, env: Mapping[str, str]) -> dict[str, object] | str:
+    """The interpreter's answer about itself, or why there is none."""
+    clean = {name: value for name, value in env.items() if not name.startswith("PYTHON")}
+    try:
+        asked = subprocess.run(
+            [str(path), "-c", _QUESTION],
+            env=clean,
+            cwd="/",
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            timeout=10,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return f"does not run: {getattr(error, 'strerror', None) or 'no answer within 10 s'}"
+    if asked.returncode != 0:
+        return f"does not run: status {asked.returncode}"
+    try:
+        answer = json.loads(asked.stdout)
+    except ValueError:
+        return "does not answer as a Python 3 would"
+    return answer if isinstance(answer, dict) else "does not answer as a Python 3 would"
+
+
+def _unsuitable(answer: Mapping[str, object]) -> str | None:
+    version = _version(answer)
+    shown = ".".join(map(str, version))
+    if answer["name"] != "cpython":
+        return f"{answer['name']} {shown}"
+    if version[:2] not in PREFERENCE:
+        return f"version {shown}"
+    if answer["free_threaded"]:
+        return f"free-threaded {shown}, which grpcio has no wheels for"
+    if "missing" in answer:
+        return f"{shown} without its {answer['missing']} module"
+    return None
+
+
+def _version(answer: Mapping[str, object]) -> tuple[int, ...]:
+    parts = answer["version"]
+    return tuple(int(part) for part in parts) if isinstance(parts, list) else ()

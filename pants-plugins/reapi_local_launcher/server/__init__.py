@@ -1,0 +1,1 @@
+"""Finding, starting, checking and stopping the server."""

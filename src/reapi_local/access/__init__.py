@@ -1,0 +1,1 @@
+"""Who may do what, decided before a call reaches a service."""

@@ -1,0 +1,41 @@
+"""Which instances a server has: any that is asked for, or those its configuration lists."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from reapi_local.errors import InstanceNotFound
+from reapi_local.protocol.instance import check_instance_name
+
+
+class Instances:
+    """``listed`` empty = instances are made at first use."""
+
+    def __init__(self, listed: Collection[str] = ()) -> None:
+        self._listed = frozenset(check_instance_name(name) for name in listed)
+        self._admitted: set[str] = set(self._listed)
+
+    def admit(self, name: str) -> str:
+        """``name``, when a call may use it.
+
+        Raises:
+            InvalidRequest: it can't be an instance name.
+            InstanceNotFound: it isn't one of those listed.
+        """
+        if name in self._admitted:
+            return name
+        check_instance_name(name)
+        if self._listed:
+            raise InstanceNotFound(
+                f"instance {name!r} isn't on this server; it has: {', '.join(sorted(self._listed))}"
+            )
+        if len(self._admitted) < _MAX_REMEMBERED:
+            self._admitted.add(name)
+        return name
+
+    def names(self) -> list[str]:
+        """Those listed, or those used since start, sorted."""
+        return sorted(self._admitted)
+
+
+_MAX_REMEMBERED = 10_000

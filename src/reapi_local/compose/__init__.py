@@ -1,0 +1,1 @@
+"""The one place that names concrete classes: stacks them, starts and stops them in order."""

@@ -1,0 +1,1 @@
+"""Settings of the server: one schema for flags, variables, the file and the reference page."""

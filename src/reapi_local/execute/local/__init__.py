@@ -1,0 +1,1 @@
+"""Running actions on this machine: resolve, bind to a sandbox, run, collect, store."""

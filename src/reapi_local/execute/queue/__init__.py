@@ -1,0 +1,1 @@
+"""Which action executes when: a state machine without I/O."""

@@ -1,0 +1,1 @@
+"""The kernel's own interfaces: system calls, seccomp filters, control groups."""

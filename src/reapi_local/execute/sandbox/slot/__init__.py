@@ -1,0 +1,1 @@
+"""The slot sandbox: small processes kept ready, each running one action after the other."""

@@ -1,0 +1,1 @@
+"""Sandboxes that start a supervisor for each action: bubblewrap, and the plain process group."""

@@ -1,0 +1,249 @@
+"""Proofs that a server works: real round trips by a gRPC client to its address."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import grpc
+from google.longrunning import operations_pb2
+
+from reapi_local.errors import Code
+from reapi_local.observe.tally import SELF_CHECK
+from reapi_local.proto import remote_execution_pb2 as re_pb2
+from reapi_local.protocol.digest import digest_of
+
+_PACKAGE: Final = "build.bazel.remote.execution.v2"
+_METADATA_HEADER: Final = f"{_PACKAGE}.requestmetadata-bin"
+_OURSELVES: Final = re_pb2.RequestMetadata(tool_details=re_pb2.ToolDetails(tool_name=SELF_CHECK))
+_TIMEOUT_SECONDS: Final = 10.0
+_ANSWERS_WRONGLY: Final = "the server answers wrongly; its log may say why"
+_AFRESH: Final = "see the server's log; `reapi-local down` and `up` start it afresh"
+_REMEDIES: Final[Mapping[int, str]] = {
+    Code.INVALID_ARGUMENT: "ask for an instance this server has; `reapi-local status` lists them",
+    Code.RESOURCE_EXHAUSTED: "raise --max-size, or free space on the disk",
+}
+_ASK: Final = "ask who runs the server"
+_REMEDIES_ELSEWHERE: Final[Mapping[int, str]] = {
+    Code.INVALID_ARGUMENT: "ask who runs the server which instance names it has",
+    Code.UNAUTHENTICATED: "ask who runs the server for the right token",
+    Code.PERMISSION_DENIED: "ask who runs the server for the right to do so, or do without it",
+    Code.RESOURCE_EXHAUSTED: "ask who runs the server for more room",
+    Code.UNAVAILABLE: "ask who runs the server whether it is up, and with TLS (grpcs://) or not",
+}
+
+
+@dataclass(frozen=True)
+class Proof:
+    """One thing that was tried. ``remedy`` is "" when it worked."""
+
+    name: str
+    ok: bool
+    milliseconds: float
+    detail: str
+    remedy: str = ""
+
+
+class _Failed(Exception):
+    """The call worked, its answer isn't what was expected."""
+
+    def __init__(self, detail: str, code: int = Code.INTERNAL) -> None:
+        super().__init__(detail)
+        self.code = code
+
+
+@dataclass(frozen=True)
+class Client:
+    """How to talk to ``address`` (host:port): with ``token`` unless it is "", and with TLS where
+    ``tls`` says how.
+    """
+
+    address: str
+    token: str = ""
+    tls: grpc.ChannelCredentials | None = None
+
+    def channel(self) -> grpc.aio.Channel:
+        # A proxy in the environment is for other machines.
+        options = (("grpc.enable_http_proxy", 0),)
+        if self.tls is None:
+            return grpc.aio.insecure_channel(self.address, options)
+        return grpc.aio.secure_channel(self.address, self.tls, options)
+
+
+class Checker:
+    """Tries a server as a client of ``instance``.
+
+    ``sandbox``: the name of the one that actions of our own server run in; None for a server that
+    somebody else runs. There nothing is executed, and whether it needs a token is not our business.
+    """
+
+    def __init__(self, client: Client, instance: str, sandbox: str | None) -> None:
+        self._client, self._instance, self._sandbox = client, instance, sandbox
+        self._anonymous = ((_METADATA_HEADER, _OURSELVES.SerializeToString()),)
+        bearer = (("authorization", f"Bearer {client.token}"),) if client.token else ()
+        self._headers = (*self._anonymous, *bearer)
+        self._content = secrets.token_bytes(64)
+        self._digest = _message(self._content)
+        self._executes = False
+        self._may_write = True
+
+    async def run(self) -> list[Proof]:
+        """All proofs, in the order a client would meet them."""
+        async with self._client.channel() as self._channel:
+            proofs = [await self._prove("capabilities", self._capabilities)]
+            if self._sandbox is None and not proofs[0].ok:
+                return proofs
+            if self._may_write:
+                proofs.append(await self._prove("blob", self._blob))
+                proofs.append(await self._prove("action-result", self._action_result))
+            proofs.append(await self._prove("instance", self._instance_is_served))
+            if self._sandbox is not None:
+                proofs.append(await self._prove("token", self._token_is_needed))
+                if self._executes:
+                    proofs.append(await self._prove("execution", self._execution))
+            return proofs
+
+    async def _prove(self, name: str, attempt: Callable[[], Awaitable[str]]) -> Proof:
+        began = time.perf_counter()
+        try:
+            detail, remedy = await attempt(), ""
+        except grpc.aio.AioRpcError as error:
+            detail = f"{error.code().name}: {error.details()}"
+            remedy = self._remedy(error.code().value[0])
+        except _Failed as error:
+            detail, remedy = str(error), self._remedy(error.code)
+        return Proof(name, not remedy, 1000 * (time.perf_counter() - began), detail, remedy)
+
+    def _remedy(self, code: int) -> str:
+        if self._sandbox is None:
+            return _REMEDIES_ELSEWHERE.get(code, _ASK)
+        if code == Code.INTERNAL:
+            return _ANSWERS_WRONGLY
+        return _REMEDIES.get(code, _AFRESH)
+
+    async def _call(self, method: str, request: Any, response: Any, **more: Any) -> Any:
+        call = self._channel.unary_unary(
+            f"/{_PACKAGE}.{method}",
+            request_serializer=type(request).SerializeToString,
+            response_deserializer=response.FromString,
+        )
+        more.setdefault("metadata", self._headers)
+        return await call(request, timeout=_TIMEOUT_SECONDS, **more)
+
+    async def _capabilities(self) -> str:
+        answer = await self._call(
+            "Capabilities/GetCapabilities",
+            re_pb2.GetCapabilitiesRequest(instance_name=self._instance),
+            re_pb2.ServerCapabilities,
+        )
+        functions = answer.cache_capabilities.digest_functions
+        if re_pb2.DigestFunction.SHA256 not in functions:
+            raise _Failed("SHA-256 isn't among the digest functions")
+        self._executes = answer.execution_capabilities.exec_enabled
+        low, high = answer.low_api_version, answer.high_api_version
+        versions = f"REAPI {low.major}.{low.minor} to {high.major}.{high.minor}"
+        self._may_write = answer.cache_capabilities.action_cache_update_capabilities.update_enabled
+        return versions if self._may_write else f"{versions}, for this client to read only"
+
+    async def _write(self, *blobs: bytes) -> None:
+        written = await self._call(
+            "ContentAddressableStorage/BatchUpdateBlobs",
+            re_pb2.BatchUpdateBlobsRequest(
+                instance_name=self._instance,
+                requests=[{"digest": _message(blob), "data": blob} for blob in blobs],
+            ),
+            re_pb2.BatchUpdateBlobsResponse,
+        )
+        for response in written.responses:
+            if response.status.code:
+                raise _Failed(response.status.message, response.status.code)
+
+    async def _blob(self) -> str:
+        await self._write(self._content)
+        read = await self._call(
+            "ContentAddressableStorage/BatchReadBlobs",
+            re_pb2.BatchReadBlobsRequest(instance_name=self._instance, digests=[self._digest]),
+            re_pb2.BatchReadBlobsResponse,
+        )
+        _expect([response.data for response in read.responses], [self._content])
+        return f"{len(self._content)} bytes written and read back"
+
+    async def _action_result(self) -> str:
+        result = re_pb2.ActionResult(stdout_digest=self._digest)
+        await self._call(
+            "ActionCache/UpdateActionResult",
+            re_pb2.UpdateActionResultRequest(
+                instance_name=self._instance, action_digest=self._digest, action_result=result
+            ),
+            re_pb2.ActionResult,
+        )
+        answer = await self._call(
+            "ActionCache/GetActionResult",
+            re_pb2.GetActionResultRequest(instance_name=self._instance, action_digest=self._digest),
+            re_pb2.ActionResult,
+        )
+        _expect(answer, result)
+        return "written and read back"
+
+    async def _instance_is_served(self) -> str:
+        request = re_pb2.FindMissingBlobsRequest(
+            instance_name=self._instance, blob_digests=[self._digest]
+        )
+        answer = await self._call(
+            "ContentAddressableStorage/FindMissingBlobs", request, re_pb2.FindMissingBlobsResponse
+        )
+        _expect(len(answer.missing_blob_digests), 0 if self._may_write else 1)
+        return self._instance or "(the unnamed one)"
+
+    async def _execution(self) -> str:
+        """A program of the machine's own, in the sandbox, on an input root with nothing in it."""
+        word = secrets.token_hex(8)
+        root = re_pb2.Directory().SerializeToString()
+        command = re_pb2.Command(arguments=["/bin/sh", "-c", f"echo {word}"]).SerializeToString()
+        action = re_pb2.Action(
+            command_digest=_message(command), input_root_digest=_message(root), do_not_cache=True
+        ).SerializeToString()
+        await self._write(root, command, action)
+        execute = self._channel.unary_stream(
+            f"/{_PACKAGE}.Execution/Execute",
+            request_serializer=re_pb2.ExecuteRequest.SerializeToString,
+            response_deserializer=operations_pb2.Operation.FromString,
+        )
+        request = re_pb2.ExecuteRequest(
+            instance_name=self._instance,
+            action_digest=_message(action),
+            skip_cache_lookup=True,
+            inline_stdout=True,
+        )
+        stream = execute(request, timeout=_TIMEOUT_SECONDS, metadata=self._headers)
+        operations = [operation async for operation in stream]
+        response = re_pb2.ExecuteResponse()
+        if not operations or not operations[-1].response.Unpack(response):
+            raise _Failed("the execution ended without a response")
+        if response.status.code:
+            raise _Failed(response.status.message, response.status.code)
+        _expect(response.result.stdout_raw, f"{word}\n".encode())
+        return f"a program was run, sandbox: {self._sandbox}"
+
+    async def _token_is_needed(self) -> str:
+        request = re_pb2.GetCapabilitiesRequest(instance_name=self._instance)
+        method = "Capabilities/GetCapabilities"
+        try:
+            await self._call(method, request, re_pb2.ServerCapabilities, metadata=self._anonymous)
+        except grpc.aio.AioRpcError as error:
+            _expect(error.code(), grpc.StatusCode.UNAUTHENTICATED)
+            return "a call without it is refused"
+        raise _Failed("a call without the token was answered")
+
+
+def _message(data: bytes) -> re_pb2.Digest:
+    digest = digest_of(data)
+    return re_pb2.Digest(hash=digest.hash_hex, size_bytes=digest.size_bytes)
+
+
+def _expect(actual: object, expected: object) -> None:
+    if actual != expected:
+        raise _Failed(f"expected {expected!r:.100}, got {actual!r:.100}")

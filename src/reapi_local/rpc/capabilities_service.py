@@ -1,0 +1,59 @@
+"""The Capabilities service: what this server can do, and nothing more."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from reapi_local.access.instances import Instances
+from reapi_local.execute.offer import Offer
+from reapi_local.proto import remote_execution_pb2 as re_pb2
+from reapi_local.proto import semver_pb2
+from reapi_local.protocol.command import NODE_PROPERTIES
+from reapi_local.protocol.digest import DigestFunction
+from reapi_local.rpc.call import Call
+
+MAX_BATCH_BYTES: Final = 4 * 1024 * 1024
+"""Most content in one BatchUpdateBlobs or BatchReadBlobs: what gRPC clients accept by default."""
+
+_PRIORITIES: Final = re_pb2.PriorityCapabilities(
+    priorities=[
+        re_pb2.PriorityCapabilities.PriorityRange(min_priority=-(2**31), max_priority=2**31 - 1)
+    ]
+)
+
+
+class CapabilitiesService:
+    """REAPI v2, service Capabilities."""
+
+    def __init__(self, instances: Instances, offer: Offer) -> None:
+        self._instances, self._offer = instances, offer
+
+    async def GetCapabilities(
+        self, request: re_pb2.GetCapabilitiesRequest, call: Call
+    ) -> re_pb2.ServerCapabilities:
+        """What is offered; execution only if a sandbox works on this machine."""
+        self._instances.admit(request.instance_name)
+        functions = [re_pb2.DigestFunction.Value.Name(f) for f in DigestFunction]
+        answer = re_pb2.ServerCapabilities(
+            cache_capabilities=re_pb2.CacheCapabilities(
+                digest_functions=functions,
+                action_cache_update_capabilities=re_pb2.ActionCacheUpdateCapabilities(
+                    update_enabled=True
+                ),
+                max_batch_total_size_bytes=MAX_BATCH_BYTES,
+                symlink_absolute_path_strategy=re_pb2.SymlinkAbsolutePathStrategy.ALLOWED,
+            ),
+            low_api_version=semver_pb2.SemVer(major=2, minor=0),
+            high_api_version=semver_pb2.SemVer(major=2, minor=3),
+        )
+        if await self._offer.is_made():
+            answer.execution_capabilities.CopyFrom(
+                re_pb2.ExecutionCapabilities(
+                    digest_function=re_pb2.DigestFunction.SHA256,
+                    digest_functions=functions,
+                    exec_enabled=True,
+                    execution_priority_capabilities=_PRIORITIES,
+                    supported_node_properties=NODE_PROPERTIES,
+                )
+            )
+        return answer

@@ -1,0 +1,251 @@
+"""Room on disk: who may write, and when a generation begins or goes."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from typing import Final
+
+from reapi_local.clock import Clock
+from reapi_local.errors import Draining, StorageFull
+from reapi_local.store.local.eviction import Eviction, leased_bytes
+from reapi_local.store.local.generation import Generation
+from reapi_local.store.local.generation_list import GenerationList
+from reapi_local.store.local.leases import Leases
+from reapi_local.store.local.rotation import (
+    StoreLimits,
+    fits,
+    is_full,
+    is_over_soft_limit,
+    is_worth_evicting,
+)
+from reapi_local.threads import in_thread
+
+_log = logging.getLogger(__name__)
+_TRY_AGAIN_SECONDS: Final = 1.0
+_PATIENCE_SECONDS: Final = 1.0
+
+
+class Capacity:
+    """Keeps a store within its limits.
+
+    ``free_bytes`` tells what the file system has left.
+    """
+
+    def __init__(
+        self,
+        generations: GenerationList,
+        leases: Leases,
+        limits: StoreLimits,
+        clock: Clock,
+        free_bytes: Callable[[], int] | None = None,
+    ) -> None:
+        self._generations, self._leases, self._limits, self._clock = (
+            generations,
+            leases,
+            limits,
+            clock,
+        )
+        self._free_bytes = free_bytes or (lambda: free_disk_bytes(generations.incoming))
+        self._free_seen = 0
+        self._reserved = 0
+        self._lock = asyncio.Lock()
+        self._urgent = asyncio.Event()
+        self._waiting = 0
+        self._background: asyncio.Task[None] | None = None
+        self._stuck_until = self._impatient_until = float("-inf")
+        self._released = asyncio.Event()
+        self._closed = False
+
+    @property
+    def used_bytes(self) -> int:
+        """What is on disk, and what writes under way may add."""
+        return self._generations.disk_bytes + self._reserved
+
+    @property
+    def free_bytes(self) -> int:
+        return self._free_bytes()
+
+    @asynccontextmanager
+    async def reserved(self, needed_bytes: int) -> AsyncIterator[None]:
+        """Hold room for the duration of a write; raises as :meth:`reserve`."""
+        await self.reserve(needed_bytes)
+        try:
+            yield
+        finally:
+            self.release(needed_bytes)
+
+    async def reserve(self, needed_bytes: int) -> None:
+        """Hold room, evicting generations if it takes that.
+
+        Raises:
+            StorageFull: everything that could go is leased, or the blob is larger than the limit.
+            Draining: the store is being closed.
+        """
+        if not self._fits(needed_bytes):
+            await self._make_room(needed_bytes)
+        self._reserved += needed_bytes
+
+    def release(self, needed_bytes: int) -> None:
+        """Give back room held: the write ended, and what it stored counts by itself now."""
+        self._reserved -= needed_bytes
+        self._released.set()
+        if self._background is None and not self._closed and self._wants_work():
+            self._background = asyncio.create_task(self._maintain())
+            self._background.add_done_callback(self._maintained)
+
+    async def settle(self) -> None:
+        """Wait until no generation begins or goes."""
+        while self._background is not None:
+            await asyncio.wait([self._background])
+            await asyncio.sleep(0)
+        async with self._lock:
+            pass
+
+    async def close(self) -> None:
+        """Begin no more maintenance and wait for what is under way."""
+        self._closed = True
+        with self._urgently():
+            await self.settle()
+
+    async def start_generation(self) -> None:
+        """Begin a new generation now."""
+        async with self._lock:
+            await self._generations.start_generation()
+
+    async def evict_oldest(self) -> None:
+        """Retire the oldest generation now, whatever the sizes; the newest always stays."""
+        async with self._lock:
+            if len(self._generations.newest_first) > 1:
+                with self._urgently():
+                    await self._evict(self._generations.newest_first[-1])
+
+    def _fits(self, needed_bytes: int) -> bool:
+        self._free_seen = self._free_bytes()
+        return fits(self.used_bytes, self._free_seen, needed_bytes, self._limits)
+
+    def _is_over_soft_limit(self, free_bytes: int | None = None) -> bool:
+        free_bytes = self._free_bytes() if free_bytes is None else free_bytes
+        return is_over_soft_limit(self.used_bytes, free_bytes, self._limits)
+
+    def _wants_work(self) -> bool:
+        if is_full(self._generations.newest.disk_bytes, self._limits):
+            return True
+        # What was seen when the write began will do: asking again costs a fifth of the write.
+        return (
+            self._is_over_soft_limit(self._free_seen)
+            and self._clock.monotonic() >= self._stuck_until
+        )
+
+    async def _make_room(self, needed_bytes: int) -> None:
+        if needed_bytes > self._limits.max_bytes:
+            raise StorageFull(
+                f"{needed_bytes} bytes don't fit: the store may hold {self._limits.max_bytes} "
+                "in all; raise its --max-size"
+            )
+        with self._urgently():
+            async with self._lock:
+                while not self._fits(needed_bytes):
+                    if self._closed:
+                        raise Draining("the server is stopping; try again when it is back")
+                    if not (await self._free_some() or await self._another_write_ends()):
+                        raise self._no_room(needed_bytes)
+
+    async def _another_write_ends(self) -> bool:
+        """Wait for a write under way: it gives back what it held, or what it stored may go.
+
+        False: none is, or those that are take longer than it is worth to wait for.
+        """
+        if not self._reserved or self._clock.monotonic() < self._impatient_until:
+            return False
+        self._released.clear()
+        try:
+            await asyncio.wait_for(self._released.wait(), _PATIENCE_SECONDS)
+        except TimeoutError:
+            self._impatient_until = self._clock.monotonic() + _TRY_AGAIN_SECONDS
+            return False
+        self._stuck_until = float("-inf")
+        return True
+
+    @contextmanager
+    def _urgently(self) -> Iterator[None]:
+        """Within this somebody waits, and a generation is evicted without pauses."""
+        self._waiting += 1
+        self._urgent.set()
+        try:
+            yield
+        finally:
+            self._waiting -= 1
+            if not self._waiting:
+                self._urgent.clear()
+
+    def _no_room(self, needed_bytes: int) -> StorageFull:
+        return StorageFull(
+            f"no room for {needed_bytes} bytes: {self.used_bytes} of {self._limits.max_bytes} are "
+            f"in use, {self._free_bytes()} are free on the disk, and what is stored is promised to "
+            "running builds; raise --max-size, free disk space, or wait for builds to end"
+        )
+
+    async def _maintain(self) -> None:
+        async with self._lock:
+            if is_full(self._generations.newest.disk_bytes, self._limits):
+                await self._generations.start_generation()
+            while not self._closed and self._is_over_soft_limit():
+                if not await self._free_some():
+                    return
+
+    def _maintained(self, task: asyncio.Task[None]) -> None:
+        self._background = None
+        if not task.cancelled() and (error := task.exception()) is not None:
+            _log.error("could not make room in the store: %s", error, exc_info=error)
+            self._rest()
+
+    async def _free_some(self) -> bool:
+        """Retire a generation, the oldest that is worth it, and the newest as a last resort.
+
+        False: none is, or all were tried a moment ago.
+        """
+        if self._clock.monotonic() < self._stuck_until:
+            return False
+        leased = list(self._leases.leased())
+        for victim in reversed(self._generations.newest_first[:]):
+            newer = self._generations.newer_than(victim)
+            held = await in_thread(leased_bytes, victim, newer, leased)
+            if not is_worth_evicting(victim.disk_bytes, held):
+                continue
+            if not newer:
+                self._rest()
+                await self._generations.start_generation()
+            try:
+                await self._evict(victim)
+            except StorageFull as error:  # what it holds can't be carried; another may hold less
+                _log.warning("could not evict generation %d: %s", victim.number, error)
+                continue
+            return True
+        self._rest()
+        return False
+
+    def _rest(self) -> None:
+        """Nothing is left to be evicted: look again a little later."""
+        self._stuck_until = self._clock.monotonic() + _TRY_AGAIN_SECONDS
+
+    async def _evict(self, victim: Generation) -> None:
+        before = self._generations.disk_bytes
+        eviction = Eviction(self._generations, victim, self._leases, self._urgent)
+        spare = self._limits.soft_bytes - (before - victim.disk_bytes)
+        await eviction.run(recent_budget_bytes=min(spare, victim.disk_bytes) // 2)
+        _log.info(
+            "evicted generation %d: %d bytes before, %d after",
+            victim.number,
+            before,
+            self._generations.disk_bytes,
+        )
+
+
+def free_disk_bytes(path: str) -> int:
+    """What an ordinary user may still write on the file system of ``path``."""
+    stat = os.statvfs(path)
+    return stat.f_bavail * stat.f_frsize

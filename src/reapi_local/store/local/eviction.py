@@ -1,0 +1,154 @@
+"""Evicting a generation: what is promised, or was used lately, moves forward; the rest goes."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Final
+
+from reapi_local.protocol.digest import Digest, digest_of
+from reapi_local.store.local.generation import Generation
+from reapi_local.store.local.generation_list import GenerationList
+from reapi_local.store.local.index import Batch, Table
+from reapi_local.store.local.large_files import is_large
+from reapi_local.store.local.leases import Leases
+from reapi_local.store.local.rotation import cost_bytes
+from reapi_local.threads import in_thread, to_the_end
+
+_BATCH_KEYS: Final = 64
+_PAUSES: Final = 9
+RESULT_KEY_PREFIX: Final = b"\0"
+"""Leases hold keys of both tables; a digest begins with its function, which is never 0."""
+
+
+class Eviction:
+    """Carries forward from ``old`` what must not be lost, then deletes it.
+
+    While ``urgent`` is set, because a writer waits for the room, it takes no pauses; else nine
+    moments in ten are left to the clients.
+    """
+
+    def __init__(
+        self, generations: GenerationList, old: Generation, leases: Leases, urgent: asyncio.Event
+    ) -> None:
+        self._generations, self._old, self._leases = generations, old, leases
+        self._urgent = urgent
+
+    async def run(self, recent_budget_bytes: int) -> None:
+        """Do it all.
+
+        Leased keys are carried without exception, those that come to be leased meanwhile too.
+        Of what was used lately, about ``recent_budget_bytes`` at most.
+
+        Raises:
+            StorageFull: the disk has no room for what must be carried; ``old`` stays.
+        """
+        # Writes that began when another was the newest: each key is looked up only once.
+        for generation in self._generations.newest_first[1:]:
+            await generation.idle()
+        with self._leases.follow() as promised:
+            recent = self._leases.take_recent().difference(promised)
+            await self._carry_recent(list(recent), recent_budget_bytes)
+            done = 0
+            while done < len(promised) or not self._old.is_idle:
+                if done == len(promised):
+                    await self._old.idle()
+                    continue
+                keys = promised[done : done + _BATCH_KEYS]
+                done += len(keys)
+                await self._carry(keys)
+            # No await since the last look at the list: nobody can have been promised more.
+            self._generations.detach(self._old)
+        await in_thread(self._old.destroy)
+
+    async def _carry_recent(self, keys: Sequence[bytes], budget_bytes: int) -> None:
+        for start in range(0, len(keys), _BATCH_KEYS):
+            if budget_bytes <= 0:
+                return
+            budget_bytes -= await self._carry(keys[start : start + _BATCH_KEYS], budget_bytes)
+
+    async def _carry(self, keys: Sequence[bytes], budget_bytes: int | None = None) -> int:
+        """Carry those of the keys that only ``old`` holds; returns about how many bytes."""
+        began = asyncio.get_running_loop().time()
+        size = await to_the_end(self._copy(keys, budget_bytes))
+        took = asyncio.get_running_loop().time() - began
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._urgent.wait(), _PAUSES * took)
+        return size
+
+    async def _copy(self, keys: Sequence[bytes], budget_bytes: int | None) -> int:
+        newer = self._generations.newer_than(self._old)
+        target = self._generations.newest
+        with target.writing():
+            batch = await in_thread(
+                _collect, self._old, newer, target, keys, budget_bytes, self._generations.durable
+            )
+            if batch.put_if_absent or batch.large:
+                await self._generations.commit(target, batch)
+        small = sum(cost_bytes(len(value)) for _, _, value in batch.put_if_absent)
+        return small + sum(taken for _, taken in batch.large)
+
+
+def _collect(
+    old: Generation,
+    newer: Sequence[Generation],
+    target: Generation,
+    keys: Sequence[bytes],
+    budget_bytes: int | None,
+    durable: bool,
+) -> Batch:
+    results = [key for key in keys if key.startswith(RESULT_KEY_PREFIX)]
+    blobs = [Digest(key) for key in keys if not key.startswith(RESULT_KEY_PREFIX)]
+    for generation in newer:
+        results = generation.index.missing(Table.RESULTS, results)
+        blobs = [Digest(key) for key in generation.missing(blobs)]
+    absent = set(old.missing(blobs))
+    held = [digest for digest in blobs if digest not in absent]
+    if budget_bytes is not None:
+        held = _within(held, budget_bytes)
+    small = old.index.get_many(Table.BLOBS, [digest for digest in held if not is_large(digest)])
+    batch = Batch(
+        # Another write may bring a newer result meanwhile, and that one stays.
+        put_if_absent=[
+            *((Table.BLOBS, key, value) for key, value in small.items() if _is_intact(key, value)),
+            *(
+                (Table.RESULTS, key, value)
+                for key, value in old.index.get_many(Table.RESULTS, results).items()
+            ),
+        ]
+    )
+    for digest in held:
+        if is_large(digest):
+            try:
+                taken = target.files.link(old.files.path(digest), digest, durable=durable)
+            except FileNotFoundError:
+                continue  # set aside as damaged meanwhile
+            batch.large.append((digest, taken))
+    return batch
+
+
+def _is_intact(key: bytes, value: bytes) -> bool:
+    digest = Digest(key)
+    return digest_of(value, digest.function) == digest
+
+
+def _within(digests: Sequence[Digest], budget_bytes: int) -> list[Digest]:
+    chosen = []
+    for digest in digests:
+        cost = cost_bytes(digest.size_bytes)
+        if cost <= budget_bytes:
+            budget_bytes -= cost
+            chosen.append(digest)
+    return chosen
+
+
+def leased_bytes(
+    generation: Generation, newer: Sequence[Generation], leased: Sequence[bytes]
+) -> int:
+    """About how much of a generation leases hold: what evicting it would not give back."""
+    absent = set(generation.missing(leased))
+    held: Sequence[bytes] = [key for key in leased if key not in absent]
+    for other in newer:
+        held = other.missing(held)
+    return sum(cost_bytes(Digest(key).size_bytes) for key in held)

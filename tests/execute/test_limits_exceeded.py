@@ -1,0 +1,26 @@
+"""ActionLimits in words."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+
+import pytest
+
+from reapi_local.execute.sandbox.interface import ActionLimits
+from reapi_local.execute.sandbox.limits_exceeded import in_words
+
+
+@pytest.mark.parametrize("name", [field.name for field in fields(ActionLimits)])
+def test_every_limit_has_words_that_name_the_setting_to_raise(name: str) -> None:
+    (sentence,) = in_words([name], ActionLimits())
+    assert "; raise action_" in sentence or "; raise scratch_" in sentence
+
+
+@pytest.mark.parametrize(
+    ("size", "words"),
+    [(4 << 30, "4 GiB"), (1536 << 20, "1536 MiB"), (1001, "1001 bytes"), (1 << 50, "1024 TiB")],
+)
+def test_sizes_are_as_people_set_them(size: int, words: str) -> None:
+    assert (
+        f"filled the {words} " in in_words(["scratch_bytes"], ActionLimits(scratch_bytes=size))[0]
+    )
