@@ -173,7 +173,7 @@ async def _serve(config: Config, version: str, ready_fd: int | None) -> int:
                     "admin_port": app.admin_port,
                 },
             )
-            _log.info("serving %s from %s", app.health()["grpc_address"], config.data_dir)
+            _log.info("serving %s from %s", app.health().grpc_address, config.data_dir)
             await app.until_stopped()
     except CannotStart as error:
         _tell(ready_fd, {"ready": False, "error": error.code, "message": str(error)})

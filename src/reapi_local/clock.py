@@ -1,13 +1,24 @@
-"""Time behind one seam, so that a test can say what time it is."""
+"""Time behind one seam, timers too: a test says what time it is, and waits for nothing."""
 
 from __future__ import annotations
 
+import asyncio
+import heapq
 import time
+from collections.abc import Callable
+from itertools import count
 from typing import Protocol
 
 
+class Timer(Protocol):
+    """A call that is due later."""
+
+    def cancel(self) -> None:
+        """Don't make the call. A no-op after it was made, or when it was cancelled before."""
+
+
 class Clock(Protocol):
-    """Source of both kinds of time, in seconds."""
+    """Both kinds of time, in seconds, and calls that are due later."""
 
     def now(self) -> float:
         """Seconds since the epoch: for people and records."""
@@ -15,15 +26,42 @@ class Clock(Protocol):
     def monotonic(self) -> float:
         """Seconds that never go back: for durations and deadlines."""
 
+    def call_later(self, seconds: float, call: Callable[[], object]) -> Timer:
+        """Make the call on the running event loop when ``seconds`` have passed."""
+
+
+async def set_within(event: asyncio.Event, seconds: float, clock: Clock) -> bool:
+    """Wait for ``event``, at most ``seconds`` on that clock; returns whether it is set."""
+    if event.is_set() or seconds <= 0:
+        return event.is_set()
+    expired: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def expire() -> None:
+        if not expired.done():
+            expired.set_result(None)
+
+    timer = clock.call_later(seconds, expire)
+    waiting = asyncio.ensure_future(event.wait())
+    try:
+        await asyncio.wait((waiting, expired), return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        timer.cancel()
+        waiting.cancel()
+        expired.cancel()
+    return event.is_set()
+
 
 class SystemClock:
-    """The machine's clocks."""
+    """The machine's clocks, and the event loop's timers."""
 
     def now(self) -> float:
         return time.time()
 
     def monotonic(self) -> float:
         return time.monotonic()
+
+    def call_later(self, seconds: float, call: Callable[[], object]) -> Timer:
+        return asyncio.get_running_loop().call_later(seconds, call)
 
 
 class ManualClock:
@@ -32,6 +70,8 @@ class ManualClock:
     def __init__(self, now: float = 1_700_000_000.0) -> None:
         self._now = now
         self._monotonic = 0.0
+        self._numbers = count()
+        self._timers: list[tuple[float, int, _ManualTimer]] = []
 
     def now(self) -> float:
         return self._now
@@ -39,7 +79,40 @@ class ManualClock:
     def monotonic(self) -> float:
         return self._monotonic
 
+    def call_later(self, seconds: float, call: Callable[[], object]) -> Timer:
+        timer = _ManualTimer(call)
+        due = self._monotonic + max(0.0, seconds)
+        heapq.heappush(self._timers, (due, next(self._numbers), timer))
+        return timer
+
+    @property
+    def timers(self) -> int:
+        """How many calls are due later."""
+        return sum(not timer.is_cancelled for _, _, timer in self._timers)
+
     def advance(self, seconds: float) -> None:
-        """Let ``seconds`` pass on both clocks at once."""
+        """Let ``seconds`` pass on both clocks; what becomes due is called at its own time."""
+        end = self._monotonic + seconds
+        while self._timers and self._timers[0][0] <= end:
+            due, _, timer = heapq.heappop(self._timers)
+            self._pass(max(0.0, due - self._monotonic))
+            timer.fire()
+        self._pass(end - self._monotonic)
+
+    def _pass(self, seconds: float) -> None:
         self._now += seconds
         self._monotonic += seconds
+
+
+class _ManualTimer:
+    def __init__(self, call: Callable[[], object]) -> None:
+        self._call = call
+        self.is_cancelled = False
+
+    def cancel(self) -> None:
+        self.is_cancelled = True
+
+    def fire(self) -> None:
+        if not self.is_cancelled:
+            self.is_cancelled = True
+            self._call()

@@ -11,27 +11,29 @@ from collections.abc import Sequence
 from enum import IntEnum
 from typing import ClassVar, Final, Protocol
 
+from google.rpc import code_pb2
+
 _MAX_NAMED: Final = 3
 
 
 class Code(IntEnum):
-    """The status codes in use, by their numbers in ``google.rpc.Code``."""
+    """The status codes in use."""
 
-    OK = 0
-    CANCELLED = 1
-    UNKNOWN = 2
-    INVALID_ARGUMENT = 3
-    DEADLINE_EXCEEDED = 4
-    NOT_FOUND = 5
-    PERMISSION_DENIED = 7
-    RESOURCE_EXHAUSTED = 8
-    FAILED_PRECONDITION = 9
-    ABORTED = 10
-    OUT_OF_RANGE = 11
-    UNIMPLEMENTED = 12
-    INTERNAL = 13
-    UNAVAILABLE = 14
-    UNAUTHENTICATED = 16
+    OK = code_pb2.OK
+    CANCELLED = code_pb2.CANCELLED
+    UNKNOWN = code_pb2.UNKNOWN
+    INVALID_ARGUMENT = code_pb2.INVALID_ARGUMENT
+    DEADLINE_EXCEEDED = code_pb2.DEADLINE_EXCEEDED
+    NOT_FOUND = code_pb2.NOT_FOUND
+    PERMISSION_DENIED = code_pb2.PERMISSION_DENIED
+    RESOURCE_EXHAUSTED = code_pb2.RESOURCE_EXHAUSTED
+    FAILED_PRECONDITION = code_pb2.FAILED_PRECONDITION
+    ABORTED = code_pb2.ABORTED
+    OUT_OF_RANGE = code_pb2.OUT_OF_RANGE
+    UNIMPLEMENTED = code_pb2.UNIMPLEMENTED
+    INTERNAL = code_pb2.INTERNAL
+    UNAVAILABLE = code_pb2.UNAVAILABLE
+    UNAUTHENTICATED = code_pb2.UNAUTHENTICATED
 
 
 class ReapiError(Exception):
@@ -55,7 +57,7 @@ class TooLarge(InvalidRequest):
 
 
 class BlobNotFound(ReapiError):
-    """The store doesn't hold that blob (or held a damaged copy, now set aside)."""
+    """The store doesn't hold that blob, or held a corrupt copy that is in quarantine now."""
 
     code = Code.NOT_FOUND
 
@@ -107,7 +109,7 @@ class StorageFull(ReapiError):
 
 
 class QueueFull(ReapiError):
-    """As many executions wait as may; clients such as Pants try again a little later."""
+    """The execution queue is full; clients such as Pants try again a little later."""
 
     code = Code.UNAVAILABLE
 
@@ -118,14 +120,20 @@ class Unauthenticated(ReapiError):
     code = Code.UNAUTHENTICATED
 
 
+class PermissionDenied(ReapiError):
+    """The principal is known and may not do this, or not on this instance."""
+
+    code = Code.PERMISSION_DENIED
+
+
 class Draining(ReapiError):
     """The server is stopping: it finishes what is in flight and takes nothing new."""
 
     code = Code.UNAVAILABLE
 
 
-class BlobName(Protocol):
-    """What an error tells of a blob: the part of a ``Digest`` that this module needs."""
+class DigestLike(Protocol):
+    """The part of a ``Digest`` that a message shows; the class itself is in ``protocol``."""
 
     @property
     def hash_hex(self) -> str: ...
@@ -139,7 +147,7 @@ class MissingInputs(ReapiError):
 
     code = Code.FAILED_PRECONDITION
 
-    def __init__(self, digests: Sequence[BlobName]) -> None:
+    def __init__(self, digests: Sequence[DigestLike]) -> None:
         self.digests = tuple(digests)
         named = ", ".join(map(str, self.digests[:_MAX_NAMED]))
         rest = len(self.digests) - _MAX_NAMED

@@ -1,14 +1,15 @@
 """The admin interface's routes. Versioned by their path; answers only grow.
 
-Every request carries ``Authorization: Bearer TOKEN``. Errors are ``{"error", "message"}``.
+Every request carries ``Authorization: Bearer TOKEN``; the same access control as for gRPC decides
+what its principal may do. Errors are ``{"error", "message"}``.
 """
 
 from __future__ import annotations
 
-import hmac
 import re
-from collections.abc import Mapping
-from typing import Any, Protocol
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Final, Protocol
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -17,86 +18,155 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from reapi_local.errors import InvalidRequest
-from reapi_local.protocol.instance import check_instance_name
+from reapi_contract import admin_api
+from reapi_contract.admin_api import Health, RunSummary
+from reapi_contract.proof import Proof
+from reapi_local.access.control import AccessControl
+from reapi_local.access.principal import Verb
+from reapi_local.errors import Code, ReapiError, Unauthenticated
+
+_PRINCIPAL: Final = "reapi_local.principal"
+_METRICS_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
+_HTTP_STATUS: Final = {
+    Code.INVALID_ARGUMENT: 400,
+    Code.UNAUTHENTICATED: 401,
+    Code.PERMISSION_DENIED: 403,
+}
+_ERRORS: Final = {
+    400: "bad-request",
+    401: "unauthenticated",
+    403: "permission-denied",
+    404: "not-found",
+    405: "method-not-allowed",
+}
 
 
 class Admin(Protocol):
     """What the interface shows and does."""
 
-    def health(self) -> Mapping[str, Any]: ...
+    def health(self) -> Health: ...
 
     async def status(self) -> Mapping[str, Any]: ...
 
-    def runs(self, instance: str | None, limit: int) -> list[dict[str, Any]]: ...
+    def metrics(self) -> bytes: ...
 
-    async def check(self, instance: str) -> list[dict[str, Any]]: ...
+    def runs(self, instance: str | None, limit: int) -> list[RunSummary]: ...
+
+    async def check(self, instance: str) -> list[Proof]: ...
 
     def request_stop(self) -> None: ...
 
 
-def make_app(admin: Admin, token: str) -> ASGIApp:
-    """The ASGI application."""
+def make_app(admin: Admin, access: AccessControl) -> ASGIApp:
+    """The ASGI application: the routes, behind authentication."""
+    handlers = _Handlers(admin)
+    routes = (
+        _Route(admin_api.HEALTH, "GET", Verb.READ, _all_instances, handlers.health),
+        _Route(admin_api.STATUS, "GET", Verb.READ, _all_instances, handlers.status),
+        _Route(admin_api.METRICS, "GET", Verb.READ, _all_instances, handlers.metrics),
+        _Route(admin_api.RUNS, "GET", Verb.READ, _queried_instance, handlers.runs),
+        _Route(admin_api.CHECK, "POST", Verb.WRITE, _instance_in_body, handlers.check),
+        _Route(admin_api.STOP, "POST", Verb.ADMIN, _all_instances, handlers.stop),
+    )
+    app = Starlette(
+        routes=[route.authorized(access) for route in routes],
+        exception_handlers={HTTPException: _http_error, ReapiError: _reapi_error},
+    )
+    return _Authentication(app, access)
 
-    async def health(request: Request) -> Response:
-        return JSONResponse(admin.health())
 
-    async def status(request: Request) -> Response:
-        return JSONResponse(await admin.status())
+@dataclass(frozen=True)
+class _Route:
+    """``instance_of``: the instance that a request is about, None for all of them."""
 
-    async def runs(request: Request) -> Response:
+    path: str
+    method: str
+    verb: Verb
+    instance_of: Callable[[Request], Awaitable[str | None]]
+    handler: Callable[[Request], Awaitable[Response]]
+
+    def authorized(self, access: AccessControl) -> Route:
+        async def serve(request: Request) -> Response:
+            instance = await self.instance_of(request)
+            access.authorize(request.scope[_PRINCIPAL], self.verb, instance)
+            return await self.handler(request)
+
+        return Route(self.path, serve, methods=[self.method])
+
+
+class _Handlers:
+    def __init__(self, admin: Admin) -> None:
+        self._admin = admin
+
+    async def health(self, request: Request) -> Response:
+        return JSONResponse(asdict(self._admin.health()))
+
+    async def status(self, request: Request) -> Response:
+        return JSONResponse(await self._admin.status())
+
+    async def metrics(self, request: Request) -> Response:
+        return Response(self._admin.metrics(), media_type=_METRICS_TYPE)
+
+    async def runs(self, request: Request) -> Response:
         limit = request.query_params.get("limit", "20")
         if not re.fullmatch("[0-9]{1,9}", limit):
             raise HTTPException(400, f"limit {limit[:50]!r} isn't a number of runs")
-        return JSONResponse({"runs": admin.runs(request.query_params.get("instance"), int(limit))})
+        runs = self._admin.runs(request.query_params.get("instance"), int(limit))
+        return JSONResponse({"runs": [asdict(run) for run in runs]})
 
-    async def check(request: Request) -> Response:
-        try:
-            instance = (await request.json())["instance"]
-        except (ValueError, KeyError, TypeError, RecursionError):
-            instance = None
-        if not isinstance(instance, str):
-            raise HTTPException(400, 'send {"instance": NAME} as JSON')
-        try:
-            check_instance_name(instance)
-        except InvalidRequest as error:
-            raise HTTPException(400, str(error)) from error
-        return JSONResponse({"proofs": await admin.check(instance)})
+    async def check(self, request: Request) -> Response:
+        proofs = await self._admin.check(await _instance_in_body(request))
+        return JSONResponse({"proofs": [asdict(proof) for proof in proofs]})
 
-    async def stop(request: Request) -> Response:
-        admin.request_stop()
-        return JSONResponse({"status": "stopping"}, status_code=202)
-
-    routes = [
-        Route("/v1/health", health),
-        Route("/v1/status", status),
-        Route("/v1/runs", runs),
-        Route("/v1/check", check, methods=["POST"]),
-        Route("/v1/stop", stop, methods=["POST"]),
-    ]
-    app = Starlette(routes=routes, exception_handlers={HTTPException: _error})
-    return _TokenGate(app, token)
+    async def stop(self, request: Request) -> Response:
+        self._admin.request_stop()
+        return JSONResponse({"status": admin_api.STOPPING}, status_code=202)
 
 
-async def _error(request: Request, error: Exception) -> Response:
-    if not isinstance(error, HTTPException):
-        raise error
-    code = {400: "bad-request", 404: "not-found", 405: "method-not-allowed"}
-    body = {"error": code.get(error.status_code, "failed"), "message": error.detail}
-    return JSONResponse(body, status_code=error.status_code)
+async def _all_instances(request: Request) -> None:
+    return None
 
 
-class _TokenGate:
-    """Lets through only requests with the token."""
+async def _queried_instance(request: Request) -> str | None:
+    return request.query_params.get("instance")
 
-    def __init__(self, app: ASGIApp, token: str) -> None:
-        self._app = app
-        self._expected = f"Bearer {token}".encode()
+
+async def _instance_in_body(request: Request) -> str:
+    try:
+        instance = (await request.json())["instance"]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        instance = None
+    if not isinstance(instance, str):
+        raise HTTPException(400, 'send {"instance": NAME} as JSON')
+    return instance
+
+
+async def _http_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    return _error(error.status_code, str(error.detail))
+
+
+async def _reapi_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, ReapiError)
+    return _error(_HTTP_STATUS.get(error.code, 500), str(error))
+
+
+def _error(status: int, message: str) -> Response:
+    body = {"error": _ERRORS.get(status, "failed"), "message": message}
+    return JSONResponse(body, status_code=status)
+
+
+class _Authentication:
+    """Lets through only requests with a token, each with its principal."""
+
+    def __init__(self, app: ASGIApp, access: AccessControl) -> None:
+        self._app, self._access = app, access
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        given = dict(scope.get("headers", ())).get(b"authorization", b"")
-        if hmac.compare_digest(given, self._expected):
+        authorization = dict(scope.get("headers", ())).get(b"authorization")
+        try:
+            scope[_PRINCIPAL] = self._access.authenticate(authorization)
+        except Unauthenticated:
+            await _error(401, "send Authorization: Bearer TOKEN")(scope, receive, send)
+        else:
             await self._app(scope, receive, send)
-            return
-        body = {"error": "unauthenticated", "message": "send Authorization: Bearer TOKEN"}
-        await JSONResponse(body, status_code=401)(scope, receive, send)

@@ -6,6 +6,7 @@ import socket
 
 import uvicorn
 
+from reapi_local.access.control import AccessControl
 from reapi_local.admin.http import Admin, make_app
 
 
@@ -16,12 +17,12 @@ class AdminListener:
     only its beginning and its end are in use.
     """
 
-    def __init__(self, admin: Admin, bound: socket.socket, token: str) -> None:
+    def __init__(self, admin: Admin, bound: socket.socket, access: AccessControl) -> None:
         self.port: int = bound.getsockname()[1]
         self._bound = bound
         self._server = uvicorn.Server(
             uvicorn.Config(
-                make_app(admin, token),
+                make_app(admin, access),
                 http="h11",
                 ws="none",
                 lifespan="off",

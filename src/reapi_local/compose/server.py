@@ -1,4 +1,4 @@
-"""The one place that names concrete classes, stacks them, and starts and stops them in order."""
+"""A server: its parts stacked, started and stopped in order."""
 
 from __future__ import annotations
 
@@ -13,15 +13,27 @@ from contextlib import asynccontextmanager
 from dataclasses import asdict
 from typing import IO, Any, Final
 
+from reapi_contract import admin_api, ready_line
+from reapi_contract.admin_api import Health, RunSummary
+from reapi_contract.data_dir import SERVER_LOCK, STATE_FILE
+from reapi_contract.proof import Proof
+from reapi_contract.state import State
+from reapi_local.access.control import AccessControl
 from reapi_local.access.instances import Instances
+from reapi_local.access.principal import OWNER
 from reapi_local.admin.listener import AdminListener
-from reapi_local.clock import Clock, SystemClock
-from reapi_local.compose.execution import Execution
+from reapi_local.clock import Clock, SystemClock, set_within
+from reapi_local.compose.execution import make_executor
 from reapi_local.compose.ports import bind_first, free_port, is_loopback
-from reapi_local.compose.state_file import FORMAT, State, remembered, write_state
+from reapi_local.compose.state_file import remembered, write_state
+from reapi_local.compose.storage import Storage
 from reapi_local.config.schema import Config, Transport
-from reapi_local.observe.tally import Tally
-from reapi_local.probe.round_trips import Checker, Client
+from reapi_local.events import EventStream
+from reapi_local.observe.event_log import EventLog
+from reapi_local.observe.idleness import Idleness
+from reapi_local.observe.metrics import Metrics
+from reapi_local.observe.recent_runs import RecentRuns
+from reapi_local.probe.round_trips import Client, RoundTrips
 from reapi_local.rpc.action_cache_service import ActionCacheService
 from reapi_local.rpc.byte_stream_service import ByteStreamService
 from reapi_local.rpc.capabilities_service import CapabilitiesService
@@ -30,15 +42,10 @@ from reapi_local.rpc.execution_service import ExecutionService
 from reapi_local.rpc.interceptor import Interceptor
 from reapi_local.rpc.operations_service import OperationsService
 from reapi_local.rpc.server import GrpcServer
-from reapi_local.store.completeness import CompleteResults
-from reapi_local.store.local.generation_results import GenerationResults
-from reapi_local.store.local.generation_store import GenerationStore
-from reapi_local.store.local.rotation import StoreLimits
 
 _log = logging.getLogger(__name__)
 _DEFAULT_PORT: Final = 8980
 _GRACE_SECONDS: Final = 10.0
-_ADMIN_API: Final = 1
 
 
 class CannotStart(Exception):
@@ -54,21 +61,26 @@ class App:
 
     def __init__(self, config: Config, version: str, clock: Clock) -> None:
         self._config, self._version, self._clock = config, version, clock
-        self._state_path = os.path.join(config.data_dir, "server.json")
+        self._state_path = os.path.join(config.data_dir, STATE_FILE)
         self._remembered = remembered(self._state_path)
         self._stop = asyncio.Event()
         self._boot_id = secrets.token_hex(16)
         self._started_at = clock.now()
-        self._tally = Tally(clock)
+        self._events = EventStream()
         self._instances = Instances(config.instances)
-        limits = StoreLimits(config.max_size, config.min_free, config.lease or 1e-9)
-        self._blobs = GenerationStore(
-            os.path.join(config.data_dir, "store"), limits, clock, durable=config.sync == "full"
-        )
-        self._results = CompleteResults(GenerationResults(self._blobs), self._blobs)
-        self._execution = Execution(config, self._blobs, self._results, clock, self._tally)
-        self._byte_stream = ByteStreamService(self._blobs, self._instances)
-        self._max_bytes = limits.max_bytes
+        self._access = AccessControl({self._remembered.token: OWNER}, self._instances)
+        self._storage = Storage(config, clock, self._events)
+        self._observe()
+        self._executor = make_executor(config, self._storage, clock, self._events)
+        self._byte_stream = ByteStreamService(self._storage.client_blobs, clock)
+
+    def _observe(self) -> None:
+        """What looks at events. Another subscriber joins here."""
+        self._metrics = Metrics(self._storage.blobs.describe)
+        self._runs = RecentRuns(self._clock)
+        self._idleness = Idleness(self._clock)
+        for subscriber in (self._metrics, self._runs, self._idleness, EventLog()):
+            subscriber.subscribe_to(self._events)
 
     async def start(self) -> None:
         """Begin to listen, then say so in the state file.
@@ -77,30 +89,31 @@ class App:
             CannotStart: the port asked for is taken, or no sandbox works and one has to.
         """
         config, known = self._config, self._remembered
-        self._execution.begin()
         if config.execution.execution == "on":
             await self._must_execute()
         wanted = (config.port,) if config.port else (known.grpc_port, _DEFAULT_PORT)
         port = free_port(config.host, wanted)
         if config.port and port != config.port:
             raise CannotStart(
-                "port-in-use",
+                ready_line.PORT_IN_USE,
                 f"port {config.port} on {config.host} is in use by another program; choose "
                 "another with --port, or leave it out to have a free one found",
             )
-        interceptor = Interceptor({known.token: "owner"}, self._tally)
+        interceptor = Interceptor(self._access, self._events, self._clock)
         self._grpc = GrpcServer(interceptor, self._services(), self._transport())
         self.grpc_port = self._bind(port)
         await self._grpc.start()
-        self._admin = AdminListener(self, bind_first("127.0.0.1", (known.admin_port,)), known.token)
+        bound = bind_first("127.0.0.1", (known.admin_port,))
+        self._admin = AdminListener(self, bound, self._access)
         await self._admin.start()
         self.admin_port = self._admin.port
         self._write_state(os.getpid())
 
     async def _must_execute(self) -> None:
-        if not await self._execution.is_made():
-            why = " ".join((await self._execution.describe())["reasons"])
-            raise CannotStart("no-sandbox", f"actions can't be executed here: {why}")
+        status = await self._executor.describe()
+        if not status.offered:
+            why = " ".join(status.reasons)
+            raise CannotStart(ready_line.NO_SANDBOX, f"actions can't be executed here: {why}")
 
     def _bind(self, port: int) -> int:
         host = _bracketed(self._config.host)
@@ -113,20 +126,20 @@ class App:
             return self._grpc.bind(f"{host}:0")
 
     def _transport(self) -> Transport:
-        """The native one reads a message whole before it looks at the token: not for strangers."""
+        """pygrpc-native buffers a whole message before authentication, so only on loopback."""
         if self._config.transport == "auto" and not is_loopback(self._config.host):
             return "grpcio"
         return self._config.transport
 
     def _services(self) -> dict[str, object]:
-        instances, execution = self._instances, self._execution
+        storage, executor = self._storage, self._executor
         return {
-            "ActionCache": ActionCacheService(self._results, instances, self._tally, self._clock),
+            "ActionCache": ActionCacheService(storage.client_results, self._clock),
             "ByteStream": self._byte_stream,
-            "Capabilities": CapabilitiesService(instances, execution),
-            "ContentAddressableStorage": CasService(self._blobs, instances),
-            "Execution": ExecutionService(execution, instances),
-            "Operations": OperationsService(execution, instances),
+            "Capabilities": CapabilitiesService(executor),
+            "ContentAddressableStorage": CasService(storage.client_blobs),
+            "Execution": ExecutionService(executor),
+            "Operations": OperationsService(executor),
         }
 
     async def until_stopped(self) -> None:
@@ -135,80 +148,76 @@ class App:
             await self._stop.wait()
             return
         while not self._stop.is_set():
-            rest = self._config.idle_exit - self._tally.idle_seconds
+            rest = self._config.idle_exit - self._idleness.seconds
             if rest <= 0:
                 _log.info("no call for %g seconds: stopping", self._config.idle_exit)
                 return
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._stop.wait(), rest)
+            await set_within(self._stop, rest, self._clock)
 
     async def stop(self) -> None:
         """Finish calls in flight, refuse new ones, close the store, and say so."""
         self._stop.set()
-        self._execution.drain()
+        self._executor.drain()
         await self._grpc.stop(_GRACE_SECONDS)
-        await self._execution.close()
+        await self._executor.close()
         await self._admin.stop()
         await self._byte_stream.close()
-        await self._blobs.close()
+        await self._storage.close()
         self._write_state(None)
 
     async def abandon(self) -> None:
         """Close what a start that failed has opened."""
-        await self._execution.close()
-        await self._blobs.close()
+        await self._executor.close()
+        await self._storage.close()
 
     def request_stop(self) -> None:
         """Let :meth:`until_stopped` return."""
         self._stop.set()
 
-    def health(self) -> dict[str, Any]:
+    def health(self) -> Health:
         """What a launcher asks to learn whether this is the server it means."""
         host = _bracketed(_reachable(self._config.host))
-        return {
-            "api": _ADMIN_API,
-            "status": "stopping" if self._stop.is_set() else "serving",
-            "pid": os.getpid(),
-            "boot_id": self._boot_id,
-            "version": self._version,
-            "started_at": self._started_at,
-            "grpc_address": f"grpc://{host}:{self.grpc_port}",
-            "data_dir": self._config.data_dir,
-        }
+        return Health(
+            status=admin_api.STOPPING if self._stop.is_set() else admin_api.SERVING,
+            pid=os.getpid(),
+            boot_id=self._boot_id,
+            version=self._version,
+            started_at=self._started_at,
+            grpc_address=f"grpc://{host}:{self.grpc_port}",
+            data_dir=self._config.data_dir,
+        )
 
     async def status(self) -> dict[str, Any]:
         """Health, how much is stored and was asked, and how actions are executed."""
-        space = self._blobs.capacity
-        return self.health() | {
-            "store": {
-                "max_bytes": self._max_bytes,
-                "disk_bytes": space.used_bytes,
-                "free_disk_bytes": space.free_bytes,
-                "generations": len(self._blobs.generations.newest_first),
-            },
-            "execution": await self._execution.describe(),
+        metrics = self._metrics
+        return asdict(self.health()) | {
+            "store": asdict(self._storage.blobs.describe()),
+            "execution": asdict(await self._executor.describe()),
             "instances": self._instances.names(),
-            "calls": {method: asdict(count) for method, count in self._tally.calls.items()},
-            "action_cache": {name: asdict(count) for name, count in self._tally.caches.items()},
-            "executions": {name: asdict(n) for name, n in self._tally.executions.items()},
+            "calls": {name: asdict(count) for name, count in metrics.calls().items()},
+            "action_cache": {name: asdict(count) for name, count in metrics.caches().items()},
+            "executions": {name: asdict(count) for name, count in metrics.executions().items()},
         }
 
-    def runs(self, instance: str | None, limit: int) -> list[dict[str, Any]]:
-        """The latest runs, newest first."""
-        return self._tally.runs(instance, limit)
+    def metrics(self) -> bytes:
+        """All counters in Prometheus' text format."""
+        return self._metrics.exposition()
 
-    async def check(self, instance: str) -> list[dict[str, Any]]:
+    def runs(self, instance: str | None, limit: int) -> list[RunSummary]:
+        """The latest runs, newest first."""
+        return self._runs.newest(instance, limit)
+
+    async def check(self, instance: str) -> list[Proof]:
         """Round trips over a connection of its own."""
         address = f"{_bracketed(_reachable(self._config.host))}:{self.grpc_port}"
-        sandbox = (await self._execution.describe())["sandbox"]
-        proofs = await Checker(Client(address, self._remembered.token), instance, sandbox).run()
-        return [asdict(proof) for proof in proofs]
+        sandbox = (await self._executor.describe()).sandbox
+        client = Client(address, self._remembered.token)
+        return await RoundTrips(client, instance, sandbox).run()
 
     def _write_state(self, pid: int | None) -> None:
         write_state(
             self._state_path,
             State(
-                format=FORMAT,
                 pid=pid,
                 boot_id=self._boot_id,
                 started_at=self._started_at,
@@ -218,7 +227,7 @@ class App:
                 admin_port=self.admin_port,
                 token=self._remembered.token,
                 data_dir=self._config.data_dir,
-                max_size_bytes=self._max_bytes,
+                max_size_bytes=self._config.max_size,
             ),
         )
 
@@ -239,12 +248,12 @@ async def running(config: Config, version: str, clock: Clock | None = None) -> A
 
 
 async def _started(config: Config, version: str, clock: Clock) -> App:
-    """Whatever goes wrong, whoever started the server is told."""
+    """Turn any start-up failure into CannotStart, so that a launcher can report it."""
     try:
         app = App(config, version, clock)
     except Exception as error:
         raise CannotStart(
-            "data-dir-unusable",
+            ready_line.DATA_DIR_UNUSABLE,
             f"the store in {config.data_dir} can't be opened: {error}; choose another place with "
             "--data-dir, or delete the folder `store` in it, which costs what is cached",
         ) from error
@@ -256,7 +265,7 @@ async def _started(config: Config, version: str, clock: Clock) -> App:
     except Exception as error:
         await app.abandon()
         raise CannotStart(
-            "failed",
+            ready_line.FAILED,
             f"the server can't listen on {config.host}: {error}; choose an address of this "
             "machine with --host, and try again",
         ) from error
@@ -269,10 +278,10 @@ def _owned(data_dir: str) -> Iterator[None]:
     lock: IO[str]
     try:
         os.makedirs(data_dir, mode=0o700, exist_ok=True)
-        lock = open(os.path.join(data_dir, "server.lock"), "a")  # noqa: SIM115 - closed below
+        lock = open(os.path.join(data_dir, SERVER_LOCK), "a")  # noqa: SIM115 - closed below
     except (OSError, ValueError) as error:
         raise CannotStart(
-            "data-dir-unusable",
+            ready_line.DATA_DIR_UNUSABLE,
             f"the data directory {data_dir} can't be used: {error}; choose another with --data-dir",
         ) from error
     with lock:
@@ -280,7 +289,7 @@ def _owned(data_dir: str) -> Iterator[None]:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             raise CannotStart(
-                "data-dir-in-use",
+                ready_line.DATA_DIR_IN_USE,
                 f"another server runs on {data_dir}; use that one, stop it with "
                 "`reapi-local down`, or choose another --data-dir",
             ) from None

@@ -6,9 +6,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
+from reapi_local.context import Context
 from reapi_local.proto import remote_execution_pb2 as re_pb2
 from reapi_local.protocol.digest import Digest, parse_digest
-from reapi_local.store.types import BlobStore
+from reapi_local.store.blob_store import BlobStore
 
 _MAX_BYTES: Final = 1024 * 1024
 """Of all contents in one result: gRPC clients accept messages of 4 MiB by default."""
@@ -25,7 +26,7 @@ class Inline:
     files: frozenset[str] = frozenset()
 
     async def fill(
-        self, result: re_pb2.ActionResult, blobs: BlobStore, function: int, run: str
+        self, context: Context, result: re_pb2.ActionResult, blobs: BlobStore, function: int
     ) -> re_pb2.ActionResult:
         """A copy of the result with the contents asked for, while there is room; digests stay."""
         if not (self.stdout or self.stderr or self.files):
@@ -37,7 +38,7 @@ class Inline:
             if message.hash and message.size_bytes <= room:
                 chosen.append((parse_digest(message, function), target, field))
                 room -= message.size_bytes
-        found = await blobs.read_many([digest for digest, _, _ in chosen], run)
+        found = await blobs.read_many(context, [digest for digest, _, _ in chosen])
         for digest, target, field in chosen:
             if digest in found:
                 setattr(target, field, found[digest])

@@ -11,7 +11,7 @@ from typing import Final
 
 from google.rpc import error_details_pb2, status_pb2
 
-from reapi_local.errors import BlobName, Code, MissingInputs, ReapiError
+from reapi_local.errors import Code, DigestLike, MissingInputs, ReapiError
 from reapi_local.execute.sandbox.interface import SandboxError
 from reapi_local.proto import remote_execution_pb2 as re_pb2
 from reapi_local.protocol.digest import Digest, DigestFunction
@@ -49,7 +49,7 @@ def _missing(error: MissingInputs) -> error_details_pb2.PreconditionFailure:
     return failure
 
 
-def _subject(blob: BlobName) -> str:
+def _subject(blob: DigestLike) -> str:
     """As ByteStream names it, which tells the function only where the hash's length doesn't."""
     if isinstance(blob, Digest) and blob.function is DigestFunction.BLAKE3:
         return f"blobs/blake3/{blob}"

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 import grpc
 
-from reapi_local.probe.round_trips import Checker, Client
+from reapi_local.probe.round_trips import Client, RoundTrips
 
 _SECURE = "grpcs"
 _PORTS = {"grpc": 80, _SECURE: 443}
@@ -66,7 +66,7 @@ def check_remote(remote: Remote, instance: str) -> list[dict[str, Any]]:
     Raises:
         CannotTry: there is no way to reach it with what was given.
     """
-    checker = Checker(remote.client(), instance, sandbox=None)
+    checker = RoundTrips(remote.client(), instance, sandbox=None)
     return [asdict(proof) for proof in asyncio.run(checker.run())]
 
 

@@ -11,13 +11,14 @@ from typing import Any, Final
 import grpc
 from google.longrunning import operations_pb2
 
+from reapi_contract import proof
+from reapi_contract.proof import Proof
+from reapi_local.context import METADATA_HEADERS, SELF_CHECK
 from reapi_local.errors import Code
-from reapi_local.observe.tally import SELF_CHECK
 from reapi_local.proto import remote_execution_pb2 as re_pb2
 from reapi_local.protocol.digest import digest_of
 
 _PACKAGE: Final = "build.bazel.remote.execution.v2"
-_METADATA_HEADER: Final = f"{_PACKAGE}.requestmetadata-bin"
 _OURSELVES: Final = re_pb2.RequestMetadata(tool_details=re_pb2.ToolDetails(tool_name=SELF_CHECK))
 _TIMEOUT_SECONDS: Final = 10.0
 _ANSWERS_WRONGLY: Final = "the server answers wrongly; its log may say why"
@@ -34,17 +35,6 @@ _REMEDIES_ELSEWHERE: Final[Mapping[int, str]] = {
     Code.RESOURCE_EXHAUSTED: "ask who runs the server for more room",
     Code.UNAVAILABLE: "ask who runs the server whether it is up, and with TLS (grpcs://) or not",
 }
-
-
-@dataclass(frozen=True)
-class Proof:
-    """One thing that was tried. ``remedy`` is "" when it worked."""
-
-    name: str
-    ok: bool
-    milliseconds: float
-    detail: str
-    remedy: str = ""
 
 
 class _Failed(Exception):
@@ -73,7 +63,7 @@ class Client:
         return grpc.aio.secure_channel(self.address, self.tls, options)
 
 
-class Checker:
+class RoundTrips:
     """Tries a server as a client of ``instance``.
 
     ``sandbox``: the name of the one that actions of our own server run in; None for a server that
@@ -82,7 +72,7 @@ class Checker:
 
     def __init__(self, client: Client, instance: str, sandbox: str | None) -> None:
         self._client, self._instance, self._sandbox = client, instance, sandbox
-        self._anonymous = ((_METADATA_HEADER, _OURSELVES.SerializeToString()),)
+        self._anonymous = ((METADATA_HEADERS[0], _OURSELVES.SerializeToString()),)
         bearer = (("authorization", f"Bearer {client.token}"),) if client.token else ()
         self._headers = (*self._anonymous, *bearer)
         self._content = secrets.token_bytes(64)
@@ -93,17 +83,17 @@ class Checker:
     async def run(self) -> list[Proof]:
         """All proofs, in the order a client would meet them."""
         async with self._client.channel() as self._channel:
-            proofs = [await self._prove("capabilities", self._capabilities)]
+            proofs = [await self._prove(proof.CAPABILITIES, self._capabilities)]
             if self._sandbox is None and not proofs[0].ok:
                 return proofs
             if self._may_write:
-                proofs.append(await self._prove("blob", self._blob))
-                proofs.append(await self._prove("action-result", self._action_result))
-            proofs.append(await self._prove("instance", self._instance_is_served))
+                proofs.append(await self._prove(proof.BLOB, self._blob))
+                proofs.append(await self._prove(proof.ACTION_RESULT, self._action_result))
+            proofs.append(await self._prove(proof.INSTANCE, self._instance_is_served))
             if self._sandbox is not None:
-                proofs.append(await self._prove("token", self._token_is_needed))
+                proofs.append(await self._prove(proof.TOKEN, self._token_is_needed))
                 if self._executes:
-                    proofs.append(await self._prove("execution", self._execution))
+                    proofs.append(await self._prove(proof.EXECUTION, self._execution))
             return proofs
 
     async def _prove(self, name: str, attempt: Callable[[], Awaitable[str]]) -> Proof:

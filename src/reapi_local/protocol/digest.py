@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from enum import IntEnum
 from typing import Final, Protocol
 
-from reapi_local.errors import DigestMismatch, InvalidRequest
+from reapi_local.errors import InvalidRequest
 
 _SIZE_BYTES: Final = 8
 _MAX_SIZE: Final = (1 << 63) - 1
@@ -111,26 +111,6 @@ def digest_of(data: bytes, function: DigestFunction = DigestFunction.SHA256) -> 
 def make_digest(function: DigestFunction, raw_hash: bytes, size_bytes: int) -> Digest:
     """A digest from a hash already known to be as long as ``function`` makes them."""
     return Digest(bytes((function,)) + raw_hash + size_bytes.to_bytes(_SIZE_BYTES, "big"))
-
-
-def check_content(digest: Digest, data: bytes) -> None:
-    """Raise :class:`DigestMismatch` unless ``data`` is the content that ``digest`` names."""
-    if len(data) != digest.size_bytes:
-        raise DigestMismatch(
-            f"blob {digest}: {len(data)} bytes came, the digest announces {digest.size_bytes}; "
-            "send the whole blob, once"
-        )
-    actual = digest_of(data, digest.function)
-    if actual != digest:
-        raise mismatch(digest, actual)
-
-
-def mismatch(announced: Digest, actual: Digest) -> DigestMismatch:
-    """The error for content that hashes to ``actual`` but came as ``announced``."""
-    return DigestMismatch(
-        f"blob {announced}: the bytes that came have the {actual.function.name} digest {actual}; "
-        "hash exactly the bytes that are sent"
-    )
 
 
 def function_for(number: int, hash_hex: str = "") -> DigestFunction:

@@ -22,7 +22,7 @@ _FUNCTION_SEGMENTS = {function.name.lower(): function for function in DigestFunc
 
 
 @dataclass(frozen=True)
-class BlobName:
+class ReadName:
     """What a read names."""
 
     instance: str
@@ -38,7 +38,12 @@ class UploadName:
     digest: Digest
 
 
-def parse_read_name(name: str) -> BlobName:
+def instance_of_resource(name: str) -> str:
+    """The instance that a resource name begins with; raises InvalidRequest as the others do."""
+    return _split(name)[0]
+
+
+def parse_read_name(name: str) -> ReadName:
     """The blob that ``ByteStream.Read`` asks for.
 
     Raises:
@@ -48,7 +53,7 @@ def parse_read_name(name: str) -> BlobName:
     digest, rest = _parse_blob(name, segments)
     if rest:
         raise _bad(name, f"{'/'.join(rest)!r} follows the size")
-    return BlobName(instance, digest)
+    return ReadName(instance, digest)
 
 
 def parse_write_name(name: str) -> UploadName:

@@ -2,48 +2,40 @@
 
 from __future__ import annotations
 
-from reapi_local.access.instances import Instances
 from reapi_local.clock import Clock
+from reapi_local.context import Context
 from reapi_local.errors import InvalidRequest, ResultNotFound
-from reapi_local.observe.tally import Lookup, Tally
 from reapi_local.proto import remote_execution_pb2 as re_pb2
 from reapi_local.protocol.digest import parse_digest
+from reapi_local.protocol.lookup import Miss, StoredResult
 from reapi_local.protocol.tree import check_result
-from reapi_local.rpc.call import Call
-from reapi_local.store.types import ActionCache, ActionKey, StoredResult
+from reapi_local.store.action_cache import ActionCache
 
 
 class ActionCacheService:
     """REAPI v2, service ActionCache. Results travel as the bytes they came in."""
 
-    def __init__(
-        self, results: ActionCache, instances: Instances, tally: Tally, clock: Clock
-    ) -> None:
-        self._results, self._instances = results, instances
-        self._tally, self._clock = tally, clock
+    def __init__(self, results: ActionCache, clock: Clock) -> None:
+        self._results, self._clock = results, clock
 
     async def GetActionResult(
-        self, request: re_pb2.GetActionResultRequest, call: Call
+        self, request: re_pb2.GetActionResultRequest, context: Context
     ) -> re_pb2.ActionResult | bytes:
-        """The result, if all it reaches can be read.
+        """The result, if every blob that it reaches can be read.
 
         Raises:
             ResultNotFound: a cache miss.
         """
-        instance = self._instances.admit(request.instance_name)
         action = parse_digest(request.action_digest, request.digest_function)
-        stored = await self._results.get(ActionKey(instance, action), call.run.id)
-        outcome = Lookup.HIT if stored else Lookup.MISS
-        self._tally.count_lookup(instance, outcome, call.run.id, call.run.tool)
-        if stored is None:
+        found = await self._results.get(context, action)
+        if isinstance(found, Miss):
             raise ResultNotFound(f"no result is cached for action {action}")
-        return stored.result
+        return found.stored.result
 
     async def UpdateActionResult(
-        self, request: re_pb2.UpdateActionResultRequest, call: Call
+        self, request: re_pb2.UpdateActionResultRequest, context: Context
     ) -> re_pb2.ActionResult:
-        """Keep a result a client computed. Its blobs may come before or after it."""
-        instance = self._instances.admit(request.instance_name)
+        """Keep a result that a client computed. Its blobs may come before or after it."""
         action = parse_digest(request.action_digest, request.digest_function)
         if not request.HasField("action_result"):
             raise InvalidRequest(f"the update for action {action} brings no action_result")
@@ -51,9 +43,8 @@ class ActionCacheService:
         stored = StoredResult(
             result=request.action_result.SerializeToString(deterministic=True),
             written_at=self._clock.now(),
-            written_by=call.caller,
-            run=call.run.id,
+            written_by=context.principal.name,
+            run=context.invocation,
         )
-        await self._results.put(ActionKey(instance, action), stored)
-        self._tally.count_lookup(instance, Lookup.WRITE, call.run.id, call.run.tool)
+        await self._results.put(context, action, stored)
         return request.action_result

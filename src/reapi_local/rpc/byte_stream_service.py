@@ -9,14 +9,14 @@ import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
 from typing import Final
 
-from reapi_local.access.instances import Instances
+from reapi_local.clock import Clock
+from reapi_local.context import Context
 from reapi_local.errors import DigestMismatch, InvalidRequest, UploadNotFound, UploadUnderWay
 from reapi_local.proto import bytestream_pb2
 from reapi_local.protocol.resource_name import UploadName, parse_read_name, parse_write_name
 from reapi_local.protocol.upload import WriteSequence
-from reapi_local.rpc.call import Call
 from reapi_local.rpc.partial_uploads import PartialUploads
-from reapi_local.store.types import BlobStore, BlobWriter
+from reapi_local.store.blob_store import BlobStore, BlobWriter
 
 _CHUNK_BYTES: Final = 1024 * 1024
 """Pants keeps a decode limit of 4 MiB; under 2 MiB is safe everywhere."""
@@ -25,50 +25,46 @@ _CHUNK_BYTES: Final = 1024 * 1024
 class ByteStreamService:
     """Reads and writes of single blobs."""
 
-    def __init__(self, blobs: BlobStore, instances: Instances) -> None:
-        self._blobs, self._instances = blobs, instances
+    def __init__(self, blobs: BlobStore, clock: Clock) -> None:
+        self._blobs = blobs
         self._active: dict[UploadName, WriteSequence] = {}
-        self._suspended = PartialUploads()
+        self._partial = PartialUploads(clock)
 
     async def close(self) -> None:
         """Drop what is kept of uploads that broke off."""
-        await self._suspended.close()
+        await self._partial.close()
 
     async def Read(
-        self, request: bytestream_pb2.ReadRequest, call: Call
+        self, request: bytestream_pb2.ReadRequest, context: Context
     ) -> AsyncGenerator[bytestream_pb2.ReadResponse, None]:
         """A blob, or ``read_limit`` bytes of it from ``read_offset``."""
         name = parse_read_name(request.resource_name)
-        self._instances.admit(name.instance)
         async with self._blobs.open_read(
-            name.digest, call.run.id, request.read_offset, request.read_limit
+            context, name.digest, request.read_offset, request.read_limit
         ) as reader:
             while chunk := await reader.read(_CHUNK_BYTES):
                 yield bytestream_pb2.ReadResponse(data=chunk)
 
     async def Write(
-        self, requests: AsyncIterator[bytestream_pb2.WriteRequest], call: Call
+        self, requests: AsyncIterator[bytestream_pb2.WriteRequest], context: Context
     ) -> bytestream_pb2.WriteResponse:
         """Upload a blob. One already there is acknowledged at once, whatever was sent so far."""
         first = await anext(aiter(requests), None)
         if first is None:
             raise InvalidRequest("the call ended before its first message")
         name = parse_write_name(first.resource_name)
-        self._instances.admit(name.instance)
         done = bytestream_pb2.WriteResponse(committed_size=name.digest.size_bytes)
-        if not await self._blobs.find_missing([name.digest], call.run.id):
+        if not await self._blobs.find_missing(context, [name.digest]):
             return done
         if name in self._active:
             raise UploadUnderWay(
                 f"upload {name.upload} of {name.digest} is under way in another call; resume it "
                 "when that has ended, or give each upload an identifier of its own"
             )
-        committed = await self._suspended.committed(name, first.write_offset)
+        committed = await self._partial.committed(name, first.write_offset)
         sequence = self._active[name] = WriteSequence(first.resource_name, name, committed)
         try:
-            writer = self._suspended.take(name) or await self._blobs.open_write(
-                name.digest, call.run.id
-            )
+            writer = self._partial.take(name) or await self._blobs.open_write(context, name.digest)
             await self._receive(writer, sequence, first, requests)
         finally:
             del self._active[name]
@@ -97,14 +93,14 @@ class ByteStreamService:
             if not sequence.offset or sequence.finished or isinstance(error, DigestMismatch):
                 await writer.discard()
             else:
-                await self._suspended.keep(sequence.name, writer, sequence.offset)
+                await self._partial.keep(sequence.name, writer, sequence.offset)
             raise
         except BaseException:
             await writer.discard()
             raise
 
     async def QueryWriteStatus(
-        self, request: bytestream_pb2.QueryWriteStatusRequest, call: Call
+        self, request: bytestream_pb2.QueryWriteStatusRequest, context: Context
     ) -> bytestream_pb2.QueryWriteStatusResponse:
         """How far an upload got: where to resume it.
 
@@ -112,13 +108,12 @@ class ByteStreamService:
             UploadNotFound: nothing of it is here; begin at 0.
         """
         name = parse_write_name(request.resource_name)
-        self._instances.admit(name.instance)
-        if not await self._blobs.find_missing([name.digest], call.run.id):
+        if not await self._blobs.find_missing(context, [name.digest]):
             return bytestream_pb2.QueryWriteStatusResponse(
                 committed_size=name.digest.size_bytes, complete=True
             )
         active = self._active.get(name)
-        committed = active.offset if active else self._suspended.offset(name)
+        committed = active.offset if active else self._partial.offset(name)
         if committed is None:
             raise UploadNotFound(f"no upload {name.upload} of {name.digest} is under way here")
         return bytestream_pb2.QueryWriteStatusResponse(committed_size=committed)

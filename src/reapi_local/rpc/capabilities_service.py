@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from typing import Final
 
-from reapi_local.access.instances import Instances
-from reapi_local.execute.offer import Offer
+from reapi_local.context import Context
+from reapi_local.execute.executor import Executor
 from reapi_local.proto import remote_execution_pb2 as re_pb2
 from reapi_local.proto import semver_pb2
 from reapi_local.protocol.command import NODE_PROPERTIES
 from reapi_local.protocol.digest import DigestFunction
-from reapi_local.rpc.call import Call
 
 MAX_BATCH_BYTES: Final = 4 * 1024 * 1024
 """Most content in one BatchUpdateBlobs or BatchReadBlobs: what gRPC clients accept by default."""
@@ -25,14 +24,13 @@ _PRIORITIES: Final = re_pb2.PriorityCapabilities(
 class CapabilitiesService:
     """REAPI v2, service Capabilities."""
 
-    def __init__(self, instances: Instances, offer: Offer) -> None:
-        self._instances, self._offer = instances, offer
+    def __init__(self, executor: Executor) -> None:
+        self._executor = executor
 
     async def GetCapabilities(
-        self, request: re_pb2.GetCapabilitiesRequest, call: Call
+        self, request: re_pb2.GetCapabilitiesRequest, context: Context
     ) -> re_pb2.ServerCapabilities:
         """What is offered; execution only if a sandbox works on this machine."""
-        self._instances.admit(request.instance_name)
         functions = [re_pb2.DigestFunction.Value.Name(f) for f in DigestFunction]
         answer = re_pb2.ServerCapabilities(
             cache_capabilities=re_pb2.CacheCapabilities(
@@ -46,7 +44,7 @@ class CapabilitiesService:
             low_api_version=semver_pb2.SemVer(major=2, minor=0),
             high_api_version=semver_pb2.SemVer(major=2, minor=3),
         )
-        if await self._offer.is_made():
+        if (await self._executor.describe()).offered:
             answer.execution_capabilities.CopyFrom(
                 re_pb2.ExecutionCapabilities(
                     digest_function=re_pb2.DigestFunction.SHA256,

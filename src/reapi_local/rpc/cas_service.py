@@ -7,14 +7,13 @@ from typing import Final
 
 from google.rpc import status_pb2
 
-from reapi_local.access.instances import Instances
+from reapi_local.context import Context
 from reapi_local.errors import BlobNotFound, InvalidRequest, ReapiError, TooLarge
 from reapi_local.proto import remote_execution_pb2 as re_pb2
 from reapi_local.protocol.digest import Digest, parse_digest, parse_digests
 from reapi_local.protocol.tree import child_digests, parse_directory
-from reapi_local.rpc.call import Call
 from reapi_local.rpc.capabilities_service import MAX_BATCH_BYTES
-from reapi_local.store.types import BlobStore
+from reapi_local.store.blob_store import BlobStore
 
 _PAGE: Final = 1000
 _PAGE_BYTES: Final = 2 * 1024 * 1024
@@ -24,23 +23,21 @@ _MAX_TOKEN_DIGITS: Final = 18
 class CasService:
     """REAPI v2, service ContentAddressableStorage, without SplitBlob and SpliceBlob."""
 
-    def __init__(self, blobs: BlobStore, instances: Instances) -> None:
-        self._blobs, self._instances = blobs, instances
+    def __init__(self, blobs: BlobStore) -> None:
+        self._blobs = blobs
 
     async def FindMissingBlobs(
-        self, request: re_pb2.FindMissingBlobsRequest, call: Call
+        self, request: re_pb2.FindMissingBlobsRequest, context: Context
     ) -> re_pb2.FindMissingBlobsResponse:
         """Which blobs the client has to upload; the others stay readable for its run."""
-        self._instances.admit(request.instance_name)
         digests = parse_digests(request.blob_digests, request.digest_function)
-        missing = await self._blobs.find_missing(digests, call.run.id)
+        missing = await self._blobs.find_missing(context, digests)
         return re_pb2.FindMissingBlobsResponse(missing_blob_digests=map(_message, missing))
 
     async def BatchUpdateBlobs(
-        self, request: re_pb2.BatchUpdateBlobsRequest, call: Call
+        self, request: re_pb2.BatchUpdateBlobsRequest, context: Context
     ) -> re_pb2.BatchUpdateBlobsResponse:
         """Upload several blobs; each has a status of its own."""
-        self._instances.admit(request.instance_name)
         contents = [item.data for item in request.requests]  # each time it is asked for, a copy
         _check_total(sum(map(len, contents)))
         response = re_pb2.BatchUpdateBlobsResponse()
@@ -51,7 +48,7 @@ class CasService:
                 blobs.append((_uncompressed(item, request.digest_function), content))
             except InvalidRequest as error:
                 answer.status.CopyFrom(_status(error))
-        failures = await self._blobs.write_many(blobs, call.run.id)
+        failures = await self._blobs.write_many(context, blobs)
         if failures:
             for answer in response.responses:
                 if not answer.status.code:
@@ -61,13 +58,12 @@ class CasService:
         return response
 
     async def BatchReadBlobs(
-        self, request: re_pb2.BatchReadBlobsRequest, call: Call
+        self, request: re_pb2.BatchReadBlobsRequest, context: Context
     ) -> re_pb2.BatchReadBlobsResponse:
         """Download several blobs; each has a status of its own."""
-        self._instances.admit(request.instance_name)
         digests = parse_digests(request.digests, request.digest_function)
         _check_total(sum(digest.size_bytes for digest in digests))
-        found = await self._blobs.read_many(digests, call.run.id)
+        found = await self._blobs.read_many(context, digests)
         response = re_pb2.BatchReadBlobsResponse()
         for message, digest in zip(request.digests, digests, strict=True):
             data = found.get(digest)
@@ -79,13 +75,12 @@ class CasService:
         return response
 
     async def GetTree(
-        self, request: re_pb2.GetTreeRequest, call: Call
+        self, request: re_pb2.GetTreeRequest, context: Context
     ) -> AsyncGenerator[re_pb2.GetTreeResponse, None]:
         """All Directories below a root, each once, breadth first, in pages.
 
         A page token says how many Directories came before; what is missing is left out.
         """
-        self._instances.admit(request.instance_name)
         root = parse_digest(request.root_digest, request.digest_function)
         skip = _page_start(request.page_token)
         if request.page_size < 0:
@@ -93,7 +88,7 @@ class CasService:
         size = min(request.page_size or _PAGE, _PAGE)
         page, page_bytes = re_pb2.GetTreeResponse(), 0
         position = 0
-        async for directory in self._walk(root, call):
+        async for directory in self._walk(context, root):
             position += 1
             if position <= skip:
                 continue
@@ -107,10 +102,10 @@ class CasService:
             page_bytes += length
         yield page
 
-    async def _walk(self, root: Digest, call: Call) -> AsyncGenerator[re_pb2.Directory, None]:
+    async def _walk(self, context: Context, root: Digest) -> AsyncGenerator[re_pb2.Directory, None]:
         level, seen = [root], {root}
         while level:
-            found = await self._blobs.read_many(level, call.run.id)
+            found = await self._blobs.read_many(context, level)
             if root in level and root not in found:
                 raise BlobNotFound(f"the root directory {root} isn't in the store; upload it")
             below: list[Digest] = []

@@ -10,66 +10,50 @@ from contextlib import aclosing
 
 from google.longrunning import operations_pb2
 
-from reapi_local.access.instances import Instances
-from reapi_local.errors import OperationNotFound
-from reapi_local.execute.clients import pants
+from reapi_local.context import Context
+from reapi_local.execute.executor import ExecuteRequest, Executor, Update
 from reapi_local.execute.inline import Inline
-from reapi_local.execute.local.engine import Request, Update
-from reapi_local.execute.local.job import Caller
-from reapi_local.execute.offer import Offer
 from reapi_local.proto import remote_execution_pb2 as re_pb2
 from reapi_local.protocol.digest import parse_digest
-from reapi_local.rpc.call import Call
-from reapi_local.store.types import ActionKey
 
 
 class ExecutionService:
     """REAPI v2, service Execution."""
 
-    def __init__(self, offer: Offer, instances: Instances) -> None:
-        self._offer, self._instances = offer, instances
+    def __init__(self, executor: Executor) -> None:
+        self._executor = executor
 
     async def Execute(
-        self, request: re_pb2.ExecuteRequest, call: Call
+        self, request: re_pb2.ExecuteRequest, context: Context
     ) -> AsyncGenerator[operations_pb2.Operation, None]:
         """Run an action; the operation is streamed at once, and at each change.
 
         Raises:
             Unsupported: this server executes nothing; the message says why.
         """
-        instance = self._instances.admit(request.instance_name)
-        action = parse_digest(request.action_digest, request.digest_function)
-        engine = await self._offer.engine()
-        wanted = Request(
-            key=ActionKey(instance, action),
-            caller=_caller(call),
+        wanted = ExecuteRequest(
+            action=parse_digest(request.action_digest, request.digest_function),
             priority=request.execution_policy.priority,
             skip_cache_lookup=request.skip_cache_lookup,
             inline=Inline(
                 request.inline_stdout, request.inline_stderr, frozenset(request.inline_output_files)
             ),
         )
-        async with aclosing(engine.execute(wanted)) as updates:
+        async with aclosing(self._executor.execute(context, wanted)) as updates:
             async for update in updates:
                 yield operation(update)
 
     async def WaitExecution(
-        self, request: re_pb2.WaitExecutionRequest, call: Call
+        self, request: re_pb2.WaitExecutionRequest, context: Context
     ) -> AsyncGenerator[operations_pb2.Operation, None]:
         """Go on watching an operation, also one that ended a while ago.
 
         Raises:
             OperationNotFound: none of that name is known, or not any more.
         """
-        engine = await self._offer.engine()
-        try:
-            async with aclosing(engine.wait(request.name)) as updates:
-                async for update in updates:
-                    yield operation(update)
-        except OperationNotFound as error:
-            if pants.is_pants(call.run.tool):
-                raise pants.ExecuteAgain(str(error)) from error
-            raise
+        async with aclosing(self._executor.wait(context, request.name)) as updates:
+            async for update in updates:
+                yield operation(update)
 
 
 def operation(update: Update) -> operations_pb2.Operation:
@@ -86,7 +70,3 @@ def operation(update: Update) -> operations_pb2.Operation:
     if update.response is not None:
         message.response.Pack(update.response)
     return message
-
-
-def _caller(call: Call) -> Caller:
-    return Caller(holder=call.caller, run=call.run.id, tool=call.run.tool)

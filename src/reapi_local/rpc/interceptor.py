@@ -1,136 +1,198 @@
-"""The interceptor every call passes: token, draining, run, decoding, error to status, count.
+"""The interceptor that every call passes: who, what for, decoding, errors to statuses, events.
 
-Behind it handlers are plain async functions ``(request, call) -> response``; nothing in them
-knows which transport carries them. Requests are decoded here and not by the transports: those
-answer what can't be decoded with INTERNAL or UNKNOWN, which clients retry.
+It makes the call's :class:`~reapi_local.context.Context`. Behind it handlers are plain async
+functions ``(request, context) -> response``; nothing in them knows which transport carries them.
+Requests are decoded here and not by the transports: those answer what can't be decoded with
+INTERNAL or UNKNOWN, which clients retry.
 """
 
 from __future__ import annotations
 
-import asyncio
-import hmac
 import logging
 import secrets
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import aclosing
 from typing import Any, Final, NoReturn, TypeVar
 
 import grpc
 
-from reapi_local.errors import Draining, ReapiError, ResultNotFound, Unauthenticated
-from reapi_local.observe.tally import Tally
-from reapi_local.rpc.call import Call, run_from
+from reapi_local.access.control import AccessControl
+from reapi_local.access.principal import Principal
+from reapi_local.clock import Clock
+from reapi_local.context import Context, raw_metadata
+from reapi_local.errors import Code, Draining, InvalidRequest, ReapiError
+from reapi_local.events import CallBegan, CallEnded, EventStream
+from reapi_local.rpc.methods import Method
 
 _log = logging.getLogger(__name__)
-_STATUS = {code.value[0]: code for code in grpc.StatusCode}
+_STATUS: Final = {code.value[0]: code for code in grpc.StatusCode}
 _MAX_DETAILS: Final = 600
 """A longer message, percent-encoded, passes what clients accept as headers: 8 KiB."""
 
-Raw = TypeVar("Raw")
 Request = TypeVar("Request")
 Response = TypeVar("Response")
-Context = grpc.aio.ServicerContext[Any, Any]
-Unary = Callable[[Request, Call], Awaitable[Response]]
-Streaming = Callable[[Request, Call], AsyncGenerator[Response, None]]
+Transport = grpc.aio.ServicerContext[Any, Any]
+"""What gRPC calls the context of a call: its headers, and how to end it."""
+
+Headers = Iterable[tuple[str, str | bytes]]
+Parse = Callable[[bytes], Request]
+Unary = Callable[[Request, Context], Awaitable[Response]]
+Streaming = Callable[[Request, Context], AsyncGenerator[Response, None]]
 
 
 class Interceptor:
-    """Wraps handlers for a gRPC server.
+    """Wraps handlers for a gRPC server."""
 
-    ``tokens`` maps each accepted bearer token to the name of its holder.
-    """
-
-    def __init__(self, tokens: dict[str, str], tally: Tally) -> None:
-        self._callers = {f"Bearer {token}".encode(): name for token, name in tokens.items()}
-        self._tally = tally
-        self._draining = False
+    def __init__(self, access: AccessControl, events: EventStream, clock: Clock) -> None:
+        self.access, self.events, self.clock = access, events, clock
+        self.is_draining = False
 
     def drain(self) -> None:
         """From now on refuse new calls; those in flight go on."""
-        self._draining = True
+        self.is_draining = True
 
     def unary(
-        self, method: str, handler: Unary[Request, Response], parse: Callable[[Raw], Request]
-    ) -> Callable[[Raw, Context], Awaitable[Response]]:
-        """For methods that answer with one message, whether or not the request is a stream."""
+        self, method: Method, handler: Unary[Request, Response], parse: Parse[Request]
+    ) -> Callable[[bytes, Transport], Awaitable[Response]]:
+        """For methods with one request and one response."""
 
-        async def serve(request: Raw, context: Context) -> Response:
-            headers = context.invocation_metadata() or ()
-            run, failed = run_from(headers), True
-            self._tally.begin_call()
+        async def serve(raw: bytes, transport: Transport) -> Response:
+            call = _Call(self, method, transport)
             try:
-                call = Call(self._admit(headers), run)
-                response = await handler(parse(request), call)
-                failed = False
+                response = await handler(*call.admit(parse, raw))
+                call.code = Code.OK
                 return response
             except Exception as error:
-                failed = not isinstance(error, ResultNotFound)  # a miss is an answer
-                await _abort(context, method, error)
+                await call.abort(error)
             finally:
-                self._tally.count_call(method, run.tool, failed=failed)
+                call.end()
 
         return serve
 
-    def streaming(
-        self, method: str, handler: Streaming[Request, Response], parse: Callable[[Raw], Request]
-    ) -> Callable[[Raw, Context], AsyncGenerator[Response, None]]:
-        """For methods that answer with a stream."""
+    def client_streaming(
+        self,
+        method: Method,
+        handler: Unary[AsyncIterator[Request], Response],
+        parse: Parse[Request],
+    ) -> Callable[[AsyncIterator[bytes], Transport], Awaitable[Response]]:
+        """For methods with a stream of requests: the first one names the instance."""
 
-        async def serve(request: Raw, context: Context) -> AsyncGenerator[Response, None]:
-            headers = context.invocation_metadata() or ()
-            run, failed = run_from(headers), True
-            self._tally.begin_call()
+        async def serve(raw: AsyncIterator[bytes], transport: Transport) -> Response:
+            call = _Call(self, method, transport)
             try:
-                call = Call(self._admit(headers), run)
-                async with aclosing(handler(parse(request), call)) as responses:
+                call.authenticate()
+                first = await anext(aiter(raw), None)
+                if first is None:
+                    raise InvalidRequest("the call ended before its first message")
+                request, context = call.admit(parse, first)
+                response = await handler(_stream(request, raw, parse), context)
+                call.code = Code.OK
+                return response
+            except Exception as error:
+                await call.abort(error)
+            finally:
+                call.end()
+
+        return serve
+
+    def server_streaming(
+        self, method: Method, handler: Streaming[Request, Response], parse: Parse[Request]
+    ) -> Callable[[bytes, Transport], AsyncGenerator[Response, None]]:
+        """For methods with a stream of responses."""
+
+        async def serve(raw: bytes, transport: Transport) -> AsyncGenerator[Response, None]:
+            call = _Call(self, method, transport)
+            try:
+                async with aclosing(handler(*call.admit(parse, raw))) as responses:
                     async for response in responses:
                         yield response
-                failed = False
-            except (asyncio.CancelledError, GeneratorExit):
-                failed = False  # the client has what it wanted, or wants it no more
-                raise
+                call.code = Code.OK
             except Exception as error:
-                await _abort(context, method, error)
+                await call.abort(error)
             finally:
-                self._tally.count_call(method, run.tool, failed=failed)
+                call.end()
 
         return serve
 
-    def _admit(self, headers: Any) -> str:
-        """Who calls, when that is somebody who may and the server takes calls."""
-        if self._draining:
+
+class _Call:
+    """One call, from its headers to its status: cancelled, unless it comes to another end."""
+
+    def __init__(self, interceptor: Interceptor, method: Method, transport: Transport) -> None:
+        self._interceptor, self._method, self._transport = interceptor, method, transport
+        self._headers = transport.invocation_metadata() or ()
+        self._raw_metadata = raw_metadata(self._headers)
+        self._began = interceptor.clock.monotonic()
+        self._principal: Principal | None = None
+        self._context: Context | None = None
+        self.code: int = Code.CANCELLED
+        interceptor.events.emit(CallBegan(method.name))
+
+    def authenticate(self) -> Principal:
+        """Who makes the call.
+
+        Raises:
+            Draining, Unauthenticated: it is refused.
+        """
+        if self._interceptor.is_draining:
             raise Draining("the server is stopping; try again when it is back")
-        for name, value in headers:
-            if name == "authorization":
-                given = str(value).encode()
-                for accepted, caller in self._callers.items():
-                    if hmac.compare_digest(accepted, given):
-                        return caller
-                raise Unauthenticated(
-                    "the token isn't one of this server's; `reapi-local up` prints the right one"
-                )
-        raise Unauthenticated(
-            "the call has no token; send the header `authorization: Bearer TOKEN` "
-            "(`reapi-local up` prints it)"
+        self._principal = self._interceptor.access.authenticate(_authorization(self._headers))
+        return self._principal
+
+    def admit(self, parse: Parse[Request], raw: bytes) -> tuple[Request, Context]:
+        """The request decoded, and the context of the call.
+
+        Raises:
+            Draining, Unauthenticated, PermissionDenied, InvalidRequest: it is refused.
+        """
+        principal = self._principal or self.authenticate()
+        request = parse(raw)
+        instance = self._method.instance_of(request)
+        self._interceptor.access.authorize(principal, self._method.verb, instance)
+        self._context = Context(principal, instance or "", self._raw_metadata)
+        return request, self._context
+
+    async def abort(self, error: Exception) -> NoReturn:
+        """Answer with the status that fits; only here do errors become statuses."""
+        if isinstance(error, ReapiError):
+            self.code = error.code
+            await self._transport.abort(_STATUS[error.code], _shortened(str(error)))
+        if isinstance(error, grpc.aio.AbortError):
+            raise error
+        self.code = Code.INTERNAL
+        reference = secrets.token_hex(4)
+        _log.error("%s failed (%s)", self._method.name, reference, exc_info=error)
+        await self._transport.abort(
+            grpc.StatusCode.INTERNAL,
+            f"the server failed unexpectedly; its log says why under {reference}",
+        )
+        raise error
+
+    def end(self) -> None:
+        """Tell subscribers."""
+        interceptor = self._interceptor
+        seconds = interceptor.clock.monotonic() - self._began
+        interceptor.events.emit(
+            CallEnded(self._method.name, self.code, seconds, self._raw_metadata, self._context)
         )
 
 
-async def _abort(context: Context, method: str, error: Exception) -> NoReturn:
-    """Answer with the status that fits; only here do errors become statuses."""
-    if isinstance(error, ReapiError):
-        await context.abort(_STATUS[error.code], _brief(str(error)))
-    if isinstance(error, (grpc.aio.AbortError, asyncio.CancelledError)):
-        raise error
-    reference = secrets.token_hex(4)
-    _log.error("%s failed (%s)", method, reference, exc_info=error)
-    await context.abort(
-        grpc.StatusCode.INTERNAL,
-        f"the server failed unexpectedly; its log says why under {reference}",
-    )
-    raise error
+def _authorization(headers: Headers) -> bytes | None:
+    for name, value in headers:
+        if name == "authorization":
+            return value if isinstance(value, bytes) else str(value).encode()
+    return None
 
 
-def _brief(message: str) -> str:
+async def _stream(
+    first: Request, rest: AsyncIterator[bytes], parse: Parse[Request]
+) -> AsyncIterator[Request]:
+    yield first
+    async for raw in rest:
+        yield parse(raw)
+
+
+def _shortened(message: str) -> str:
     """``message`` without its middle when it quotes too much of a request."""
     half = _MAX_DETAILS // 2
     return message if len(message) <= 2 * half else f"{message[:half]} … {message[-half:]}"

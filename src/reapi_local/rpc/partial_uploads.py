@@ -7,27 +7,29 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from typing import Final
 
+from reapi_local.clock import Clock, Timer
 from reapi_local.errors import InvalidRequest
 from reapi_local.protocol.resource_name import UploadName
-from reapi_local.store.types import BlobWriter
+from reapi_local.store.blob_store import BlobWriter
 
-_MAX_ENTRIES: Final = 64
-_SECONDS: Final = 600.0
+_MAX_UPLOADS: Final = 64
+_KEEP_SECONDS: Final = 600.0
 
 
 @dataclass(frozen=True)
 class _Upload:
     writer: BlobWriter
     offset: int
-    expiry: asyncio.Task[None]
+    expiry: Timer
 
 
 class PartialUploads:
-    """The latest 64, each for ten minutes and no longer: they hold room in the store."""
+    """The latest 64, each for ten minutes and no longer, because they hold room in the store."""
 
-    def __init__(self, seconds: float = _SECONDS) -> None:
-        self._seconds = seconds
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
         self._uploads: OrderedDict[UploadName, _Upload] = OrderedDict()
+        self._dropping: set[asyncio.Task[None]] = set()
 
     def offset(self, name: UploadName) -> int | None:
         """How many bytes were kept; None when nothing was."""
@@ -37,7 +39,7 @@ class PartialUploads:
     async def committed(self, name: UploadName, write_offset: int) -> int:
         """Where a call that starts at ``write_offset`` goes on: there, or at 0.
 
-        Starting at 0 drops what was kept.
+        A call that starts at 0 drops what was kept.
 
         Raises:
             InvalidRequest: so many bytes were not kept.
@@ -54,7 +56,7 @@ class PartialUploads:
         )
 
     def take(self, name: UploadName) -> BlobWriter | None:
-        """The writer kept, which the caller now has to end."""
+        """The writer that was kept. The caller commits or discards it."""
         upload = self._uploads.pop(name, None)
         if upload is None:
             return None
@@ -63,18 +65,22 @@ class PartialUploads:
 
     async def keep(self, name: UploadName, writer: BlobWriter, offset: int) -> None:
         """Keep a writer that has ``offset`` bytes."""
-        self._uploads[name] = _Upload(writer, offset, asyncio.create_task(self._expire(name)))
-        if len(self._uploads) > _MAX_ENTRIES:
+        expiry = self._clock.call_later(_KEEP_SECONDS, lambda: self._expire(name))
+        self._uploads[name] = _Upload(writer, offset, expiry)
+        if len(self._uploads) > _MAX_UPLOADS:
             await self._drop(next(iter(self._uploads)))
 
     async def close(self) -> None:
         """Drop them all."""
         for name in list(self._uploads):
             await self._drop(name)
+        if self._dropping:
+            await asyncio.wait(self._dropping)
 
-    async def _expire(self, name: UploadName) -> None:
-        await asyncio.sleep(self._seconds)
-        await self._uploads.pop(name).writer.discard()
+    def _expire(self, name: UploadName) -> None:
+        task = asyncio.get_running_loop().create_task(self._drop(name))
+        self._dropping.add(task)
+        task.add_done_callback(self._dropping.discard)
 
     async def _drop(self, name: UploadName) -> None:
         writer = self.take(name)

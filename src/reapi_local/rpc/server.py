@@ -10,7 +10,7 @@ server: streams go to the grpcio server it keeps behind itself for what it lacks
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import Callable, Mapping
 from importlib.util import find_spec
 from typing import Any, Final
 
@@ -27,6 +27,7 @@ from reapi_local.config.schema import Transport
 from reapi_local.errors import InvalidRequest
 from reapi_local.proto import bytestream_pb2, remote_execution_pb2
 from reapi_local.rpc.interceptor import Interceptor
+from reapi_local.rpc.methods import METHODS
 
 _MAX_MESSAGE_BYTES: Final = 64 * 1024 * 1024
 """Pants asks for all missing blobs at once: a FindMissingBlobs of 200,000 digests has 14 MB."""
@@ -128,20 +129,19 @@ def _new_server(transport: Transport) -> Any:
 
 
 def _handler(
-    interceptor: Interceptor, service: str, method: MethodDescriptor, implementation: object
+    interceptor: Interceptor, service: str, descriptor: MethodDescriptor, implementation: object
 ) -> grpc.RpcMethodHandler[Any, Any]:
-    handle = getattr(implementation, method.name)
-    name = f"{service}/{method.name}"
-    parse = _parser(method.input_type)
-    if method.server_streaming:
-        answer_many = interceptor.streaming(name, handle, parse)
-        return grpc.unary_stream_rpc_method_handler(answer_many, None, _serialize)
-    if method.client_streaming:
-        answer_stream = interceptor.unary(name, handle, _each(parse))
-        return grpc.stream_unary_rpc_method_handler(answer_stream, None, _serialize)
-    return grpc.unary_unary_rpc_method_handler(
-        interceptor.unary(name, handle, parse), None, _serialize
-    )
+    handle = getattr(implementation, descriptor.name)
+    method = METHODS[f"{service}/{descriptor.name}"]
+    parse = _parser(descriptor.input_type)
+    if descriptor.server_streaming:
+        many = interceptor.server_streaming(method, handle, parse)
+        return grpc.unary_stream_rpc_method_handler(many, None, _serialize)
+    if descriptor.client_streaming:
+        one = interceptor.client_streaming(method, handle, parse)
+        return grpc.stream_unary_rpc_method_handler(one, None, _serialize)
+    unary = interceptor.unary(method, handle, parse)
+    return grpc.unary_unary_rpc_method_handler(unary, None, _serialize)
 
 
 def _parser(message: Descriptor) -> Callable[[bytes], Message]:
@@ -154,16 +154,6 @@ def _parser(message: Descriptor) -> Callable[[bytes], Message]:
             raise InvalidRequest(f"the request can't be decoded: {error}") from error
 
     return parse
-
-
-def _each(
-    parse: Callable[[bytes], Message],
-) -> Callable[[AsyncIterator[bytes]], AsyncIterator[Message]]:
-    async def parsed(requests: AsyncIterator[bytes]) -> AsyncIterator[Message]:
-        async for request in requests:
-            yield parse(request)
-
-    return parsed
 
 
 def _serialize(response: Any) -> bytes:

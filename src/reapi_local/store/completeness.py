@@ -1,14 +1,17 @@
-"""The promise of a cache hit: everything the result reaches can be read."""
+"""The promise of a cache hit: every blob that the result reaches can be read."""
 
 from __future__ import annotations
 
-import logging
-from collections import OrderedDict
 from typing import Final
 
+from cachetools import LRUCache
+
+from reapi_local.context import Context
 from reapi_local.errors import InvalidRequest
+from reapi_local.events import EntryRemoved, EventStream
 from reapi_local.proto import remote_execution_pb2 as re_pb2
 from reapi_local.protocol.digest import Digest, parse_digest
+from reapi_local.protocol.lookup import Lookup, Miss, MissReason, StoredResult
 from reapi_local.protocol.tree import (
     child_digests,
     direct_digests,
@@ -17,103 +20,92 @@ from reapi_local.protocol.tree import (
     parse_tree,
     tree_files,
 )
-from reapi_local.store.types import ActionCache, ActionKey, BlobStore, StoredResult
+from reapi_local.store.action_cache import ActionCache
+from reapi_local.store.blob_store import BlobStore
 
-_log = logging.getLogger(__name__)
-_MAX_REMEMBERED: Final = 200_000
+_MAX_REMEMBERED_DIGESTS: Final = 200_000
 
 
 class _Incomplete(Exception):
-    """A blob the result reaches isn't there."""
+    """Blobs that the result reaches aren't there."""
+
+    def __init__(self, missing: list[Digest]) -> None:
+        super().__init__()
+        self.missing = tuple(missing)
 
 
-class CompleteResults:
-    """An action cache that answers a hit only when every blob the result reaches is there.
+class CompleteActionCache:
+    """An action cache that answers a hit only when every blob that the result reaches is there.
 
     Output files, standard output and error, Trees and the files they name, and Directories where
-    a result names those. All of it is then leased to the run. An entry with a gap is removed: its
-    action has to run again. (REAPI v2, rpc GetActionResult.)
+    a result names those. All of it is then leased to the invocation. An entry with a gap is
+    removed, because its action has to run again, unless it was replaced while it was checked.
+    (REAPI v2, rpc GetActionResult.)
     """
 
-    def __init__(self, results: ActionCache, blobs: BlobStore) -> None:
-        self._results, self._blobs = results, blobs
-        self._trees = _RememberedTrees()
+    def __init__(self, results: ActionCache, blobs: BlobStore, events: EventStream) -> None:
+        self._results, self._blobs, self._events = results, blobs, events
+        # A Tree never changes, so neither do the files that it reaches.
+        self._tree_files: LRUCache[Digest, frozenset[Digest]] = LRUCache(
+            _MAX_REMEMBERED_DIGESTS, getsizeof=lambda files: len(files) + 1
+        )
 
-    async def get(self, key: ActionKey, run: str = "") -> StoredResult | None:
-        stored = await self._results.get(key, run)
-        if stored is None:
-            return None
+    async def get(self, context: Context, action: Digest) -> Lookup:
+        found = await self._results.get(context, action)
+        if isinstance(found, Miss):
+            return found
         try:
-            await self._check(stored.result, key.action.function, run)
-        except (_Incomplete, InvalidRequest) as gap:
-            _log.info("result of action %s is incomplete (%s): a miss", key.action, gap)
-            await self._results.remove(key)
-            return None
-        return stored
+            await self._check(context, found.result, action.function)
+        except _Incomplete as gap:
+            miss = Miss(MissReason.INCOMPLETE, gap.missing)
+        except InvalidRequest:
+            miss = Miss(MissReason.CORRUPT)
+        else:
+            return found
+        if await self.remove(context, action, found.stored):
+            self._events.emit(EntryRemoved(context, action, miss.reason, miss.missing))
+        return miss
 
-    async def put(self, key: ActionKey, stored: StoredResult) -> None:
-        await self._results.put(key, stored)
+    async def put(self, context: Context, action: Digest, stored: StoredResult) -> None:
+        await self._results.put(context, action, stored)
 
-    async def remove(self, key: ActionKey) -> None:
-        await self._results.remove(key)
+    async def remove(self, context: Context, action: Digest, stored: StoredResult) -> bool:
+        return await self._results.remove(context, action, stored)
 
-    async def _check(self, serialized: bytes, function: int, run: str) -> None:
-        result = re_pb2.ActionResult.FromString(serialized)
+    async def _check(self, context: Context, result: re_pb2.ActionResult, function: int) -> None:
         reached = set(direct_digests(result, function))
         for directory in result.output_directories:
             if directory.HasField("tree_digest"):
                 tree = parse_digest(directory.tree_digest, function)
                 reached.add(tree)
-                reached |= await self._tree_files(tree, run)
+                reached |= await self._files_of_tree(context, tree)
             if directory.HasField("root_directory_digest"):
                 root = parse_digest(directory.root_directory_digest, function)
-                reached |= await self._directory_closure(root, run)
-        missing = await self._blobs.find_missing(list(reached), run)
+                reached |= await self._directory_closure(context, root)
+        missing = await self._blobs.find_missing(context, list(reached))
         if missing:
-            raise _Incomplete(f"{len(missing)} blobs are missing, the first is {missing[0]}")
+            raise _Incomplete(missing)
 
-    async def _tree_files(self, tree: Digest, run: str) -> frozenset[Digest]:
-        files = self._trees.get(tree)
+    async def _files_of_tree(self, context: Context, tree: Digest) -> frozenset[Digest]:
+        files = self._tree_files.get(tree)
         if files is None:
-            files = tree_files(parse_tree(await self._read(tree, run)), tree.function)
-            self._trees.remember(tree, files)
+            files = tree_files(parse_tree(await self._read(context, tree)), tree.function)
+            if len(files) < _MAX_REMEMBERED_DIGESTS:
+                self._tree_files[tree] = files
         return files
 
-    async def _directory_closure(self, root: Digest, run: str) -> set[Digest]:
+    async def _directory_closure(self, context: Context, root: Digest) -> set[Digest]:
         reached, waiting = {root}, [root]
         while waiting:
-            directory = parse_directory(await self._read(waiting.pop(), run))
+            directory = parse_directory(await self._read(context, waiting.pop()))
             reached.update(file_digests(directory, root.function))
             children = set(child_digests(directory, root.function)) - reached
             waiting += children
             reached |= children
         return reached
 
-    async def _read(self, digest: Digest, run: str) -> bytes:
-        data = (await self._blobs.read_many([digest], run)).get(digest)
+    async def _read(self, context: Context, digest: Digest) -> bytes:
+        data = (await self._blobs.read_many(context, [digest])).get(digest)
         if data is None:
-            raise _Incomplete(f"blob {digest} is missing")
+            raise _Incomplete([digest])
         return data
-
-
-class _RememberedTrees:
-    """The files of Trees seen lately; a Tree never changes, so neither does the answer."""
-
-    def __init__(self) -> None:
-        self._files: OrderedDict[Digest, frozenset[Digest]] = OrderedDict()
-        self._size = 0
-
-    def get(self, tree: Digest) -> frozenset[Digest] | None:
-        files = self._files.get(tree)
-        if files is not None:
-            self._files.move_to_end(tree)
-        return files
-
-    def remember(self, tree: Digest, files: frozenset[Digest]) -> None:
-        if tree in self._files:
-            return
-        self._files[tree] = files
-        self._size += len(files) + 1
-        while self._size > _MAX_REMEMBERED:
-            _, dropped = self._files.popitem(last=False)
-            self._size -= len(dropped) + 1

@@ -5,65 +5,79 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 
+from reapi_contract.admin_api import StoreStatus
+from reapi_local.context import Context
 from reapi_local.errors import BlobNotFound, ReapiError
-from reapi_local.protocol.digest import EMPTY_BLOBS, Digest, check_content
+from reapi_local.protocol.digest import EMPTY_BLOBS, Digest
+from reapi_local.protocol.lookup import ActionKey, Hit, Lookup, Miss, MissReason, StoredResult
+from reapi_local.store.blob_store import Blob, BlobReader, BlobWriter
 from reapi_local.store.reading import BytesReader, check_range
-from reapi_local.store.types import ActionKey, Blob, BlobReader, BlobWriter, StoredResult
+from reapi_local.store.verification import verify
 from reapi_local.store.writing import MemoryWriter
 
 
 class MemoryStore:
-    """A :class:`~reapi_local.store.types.BlobStore` without limit that forgets nothing."""
+    """A :class:`~reapi_local.store.blob_store.BlobStore` without limit that forgets nothing."""
 
     def __init__(self) -> None:
         self.blobs: dict[Digest, bytes] = dict.fromkeys(EMPTY_BLOBS, b"")
 
-    async def find_missing(self, digests: Sequence[Digest], run: str = "") -> list[Digest]:
+    async def find_missing(self, context: Context, digests: Sequence[Digest]) -> list[Digest]:
         return [digest for digest in digests if digest not in self.blobs]
 
-    async def read_many(self, digests: Sequence[Digest], run: str = "") -> Mapping[Digest, bytes]:
+    async def read_many(
+        self, context: Context, digests: Sequence[Digest]
+    ) -> Mapping[Digest, bytes]:
         return {digest: self.blobs[digest] for digest in digests if digest in self.blobs}
 
-    async def write_many(self, blobs: Sequence[Blob], run: str = "") -> Mapping[Digest, ReapiError]:
+    async def write_many(
+        self, context: Context, blobs: Sequence[Blob]
+    ) -> Mapping[Digest, ReapiError]:
         failures: dict[Digest, ReapiError] = {}
         for digest, data in blobs:
             try:
-                await self._receive(digest, data)
+                await verify(digest, data)
             except ReapiError as error:
                 failures[digest] = error
+            else:
+                self.blobs[digest] = data
         return failures
 
     @asynccontextmanager
     async def open_read(
-        self, digest: Digest, run: str = "", offset: int = 0, limit: int = 0
+        self, context: Context, digest: Digest, offset: int = 0, limit: int = 0
     ) -> AsyncIterator[BlobReader]:
         length = check_range(digest, offset, limit)
         if digest not in self.blobs:
             raise BlobNotFound(f"blob {digest} isn't in the store; upload it")
         yield BytesReader(self.blobs[digest][offset : offset + length])
 
-    async def open_write(self, digest: Digest, run: str = "") -> BlobWriter:
+    async def open_write(self, context: Context, digest: Digest) -> BlobWriter:
         async def receive(data: bytes) -> None:
-            await self._receive(digest, data)
+            self.blobs[digest] = data
 
         return MemoryWriter(digest, receive)
 
-    async def _receive(self, digest: Digest, data: bytes) -> None:
-        check_content(digest, data)
-        self.blobs[digest] = data
+    def describe(self) -> StoreStatus:
+        return StoreStatus(disk_bytes=sum(map(len, self.blobs.values())))
 
 
-class MemoryResults:
-    """An :class:`~reapi_local.store.types.ActionCache` without limit that forgets nothing."""
+class MemoryActionCache:
+    """An :class:`~reapi_local.store.action_cache.ActionCache` that forgets nothing."""
 
     def __init__(self) -> None:
         self.results: dict[ActionKey, StoredResult] = {}
 
-    async def get(self, key: ActionKey, run: str = "") -> StoredResult | None:
-        return self.results.get(key)
+    async def get(self, context: Context, action: Digest) -> Lookup:
+        stored = self.results.get(ActionKey(context.instance, action))
+        return Miss(MissReason.ABSENT) if stored is None else Hit(stored)
 
-    async def put(self, key: ActionKey, stored: StoredResult) -> None:
-        self.results[key] = stored
+    async def put(self, context: Context, action: Digest, stored: StoredResult) -> None:
+        self.results[ActionKey(context.instance, action)] = stored
 
-    async def remove(self, key: ActionKey) -> None:
-        self.results.pop(key, None)
+    async def remove(self, context: Context, action: Digest, stored: StoredResult) -> bool:
+        key = ActionKey(context.instance, action)
+        is_same = self.results.get(key) == stored
+        if is_same:
+            del self.results[key]
+        return is_same

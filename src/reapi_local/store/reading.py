@@ -8,7 +8,7 @@ from typing import Final
 
 from reapi_local.errors import OffsetOutOfRange
 from reapi_local.protocol.digest import Digest
-from reapi_local.store.types import BlobReader
+from reapi_local.store.blob_store import BlobReader
 from reapi_local.threads import in_thread
 
 _CHUNK_BYTES: Final = 1024 * 1024

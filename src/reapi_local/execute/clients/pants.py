@@ -21,7 +21,8 @@ import shlex
 from dataclasses import replace
 from typing import Final
 
-from reapi_local.errors import Code, InvalidRequest, ReapiError
+from reapi_local.errors import Code, InvalidRequest, OperationNotFound, ReapiError
+from reapi_local.execute.clients.profile import ClientProfile
 from reapi_local.protocol.command import ParsedCommand
 from reapi_local.protocol.tree import check_output_path
 
@@ -40,35 +41,42 @@ class ExecuteAgain(ReapiError):
     code = Code.ABORTED
 
 
-def is_pants(tool: str) -> bool:
-    """Whether a run's tool, name and version, is Pants."""
-    return tool.split(" ", 1)[0] == "pants"
+class PantsProfile(ClientProfile):
+    """See above."""
+
+    uses_host = True
+    follows_links = True
+
+    def with_input_root(self, command: ParsedCommand, input_root: str) -> ParsedCommand:
+        return replace(
+            command,
+            arguments=tuple(
+                argument.replace(_CHROOT, input_root) for argument in command.arguments
+            ),
+            environment={
+                name: value.replace(_CHROOT, input_root)
+                for name, value in command.environment.items()
+            },
+        )
+
+    def wrapper(self, command: ParsedCommand) -> str | None:
+        is_wrapped = command.arguments[0] == f"./{WRAPPER}" and not command.working_directory
+        return WRAPPER if is_wrapped else None
+
+    def wrapped_directory(self, script: bytes) -> str:
+        """The working directory the script changes into; "" when it stays at the input root."""
+        changes = _CHANGE.findall(script)
+        if not changes:
+            return ""
+        try:
+            (directory,) = shlex.split(changes[-1].decode())
+            check_output_path(directory)
+        except (ValueError, InvalidRequest):  # not a script that Pants makes
+            return ""
+        return directory
+
+    def lost_operation(self, error: OperationNotFound) -> ReapiError:
+        return ExecuteAgain(str(error))
 
 
-def uses_wrapper(command: ParsedCommand) -> bool:
-    """Whether the program is started by the script, which then tells the working directory."""
-    return command.arguments[0] == f"./{WRAPPER}" and not command.working_directory
-
-
-def wrapped_directory(script: bytes) -> str:
-    """The working directory the script changes into; "" when it stays at the input root."""
-    changes = _CHANGE.findall(script)
-    if not changes:
-        return ""
-    try:
-        (directory,) = shlex.split(changes[-1].decode())
-        check_output_path(directory)
-    except (ValueError, InvalidRequest):  # not a script that Pants makes
-        return ""
-    return directory
-
-
-def with_input_root(command: ParsedCommand, input_root: str) -> ParsedCommand:
-    """The command with the absolute path of the input root wherever Pants left a mark for it."""
-    return replace(
-        command,
-        arguments=tuple(argument.replace(_CHROOT, input_root) for argument in command.arguments),
-        environment={
-            name: value.replace(_CHROOT, input_root) for name, value in command.environment.items()
-        },
-    )
+PANTS: Final = PantsProfile()

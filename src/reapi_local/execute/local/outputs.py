@@ -34,7 +34,7 @@ from reapi_local.protocol.digest import (
     make_digest,
     new_hasher,
 )
-from reapi_local.store.types import Blob
+from reapi_local.store.blob_store import Blob
 
 IN_MEMORY_BYTES: Final = 64 * 1024
 """Files up to this size are handed on as bytes, larger ones as open files."""

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
 import socket
 from collections.abc import Callable
 from contextlib import closing
-from dataclasses import replace
 from typing import Final
 
 from google.protobuf import struct_pb2
@@ -16,9 +14,10 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from google.rpc import status_pb2
 
 from reapi_local.clock import Clock
+from reapi_local.context import Context
 from reapi_local.errors import BadOutput, ReapiError
+from reapi_local.execute.job import Job
 from reapi_local.execute.local.inputs.input_roots import InputRoots
-from reapi_local.execute.local.job import Job
 from reapi_local.execute.local.outputs import (
     IN_MEMORY_BYTES,
     GoOn,
@@ -27,14 +26,17 @@ from reapi_local.execute.local.outputs import (
     always,
     digest_of_file,
 )
-from reapi_local.execute.sandbox.interface import ProcessResult, Sandbox
+from reapi_local.execute.local.process_environment import ProcessEnvironment
+from reapi_local.execute.sandbox.interface import ProcessResult, ProcessSpec, Sandbox
 from reapi_local.proto import remote_execution_pb2 as re_pb2
 from reapi_local.protocol.digest import Digest, digest_of
-from reapi_local.store.types import ActionCache, Blob, BlobStore, StoredResult
+from reapi_local.protocol.lookup import StoredResult
+from reapi_local.store.action_cache import ActionCache
+from reapi_local.store.blob_store import Blob, BlobStore
 from reapi_local.threads import in_thread
 
-_log = logging.getLogger(__name__)
 _CHUNK_BYTES: Final = 1024 * 1024
+_INLINE_BYTES: Final = 64 * 1024
 _NANOS: Final = 1_000_000_000
 
 
@@ -46,7 +48,7 @@ class Stop:
         self.error: ReapiError | None = None
 
     def set(self, error: ReapiError) -> None:
-        """The first one counts."""
+        """Only the first error is kept."""
         if self.error is None:
             self.error = error
             self.event.set()
@@ -63,28 +65,24 @@ class Runner:
     def __init__(
         self,
         sandbox: Sandbox,
+        environment: ProcessEnvironment,
         input_roots: InputRoots,
         blobs: BlobStore,
         results: ActionCache,
         clock: Clock,
     ) -> None:
-        self._sandbox, self._input_roots = sandbox, input_roots
+        self._sandbox, self._environment = sandbox, environment
+        self._input_roots = input_roots
         self._blobs, self._results, self._clock = blobs, results, clock
         self._worker = socket.gethostname()
 
     async def run(
-        self,
-        job: Job,
-        queued_at: float,
-        stop: Stop,
-        started: Callable[[], None],
-        ended: Callable[[], None],
+        self, job: Job, stop: Stop, started: Callable[[], None], ended: Callable[[], None]
     ) -> re_pb2.ExecuteResponse:
         """Run the job to its end and keep its result if it is one to keep.
 
-        ``queued_at`` in seconds since the epoch. ``started`` is called when the process is about
-        to start, its inputs being there, and ``ended`` when it has ended, its outputs not being
-        stored yet.
+        ``started`` is called when the inputs are there and the process is about to start, and
+        ``ended`` when it has ended and its outputs are not stored yet.
 
         Raises:
             MissingInputs: blobs of the input root aren't in the store.
@@ -92,61 +90,67 @@ class Runner:
             SandboxError: the sandbox failed.
         """
         metadata = re_pb2.ExecutedActionMetadata(worker=self._worker)
-        metadata.queued_timestamp.CopyFrom(_timestamp(queued_at))
+        metadata.queued_timestamp.CopyFrom(_timestamp(job.queued_at))
         self._stamp(metadata.worker_start_timestamp)
         self._stamp(metadata.input_fetch_start_timestamp)
-        async with self._input_roots.hold(job.action.input_root, job.caller.run) as layers:
+        async with self._input_roots.hold(job.context, job.action.input_root) as layers:
             self._stamp(metadata.input_fetch_completed_timestamp)
-            spec = replace(job.spec, layers=layers)
+            spec = await self._bind(job, layers)
             started()
-            async with self._sandbox.run(spec, stop.event) as outcome:
+            async with self._sandbox.run(spec, stop.event) as process:
                 ended()
-                _describe(metadata, outcome)
+                _describe(metadata, process)
                 self._stamp(metadata.output_upload_start_timestamp)
                 # What a stopped process left is collected all the same: it tells why it hung.
-                go_on = always if outcome.stopped else stop.check
-                result, blobs = await self._collect(job, outcome, go_on)
+                go_on = always if process.stopped else stop.check
+                result, blobs = await self._collect(job, process, go_on)
         result.execution_metadata.CopyFrom(metadata)
-        return await self._keep(job, result, blobs, outcome, stop)
+        return await self._keep(job, result, blobs, process, stop)
+
+    async def _bind(self, job: Job, layers: tuple[str, ...]) -> ProcessSpec:
+        root = self._sandbox.root
+        if job.size_bytes > _INLINE_BYTES:
+            return await in_thread(self._environment.bind, job, root, layers)
+        return self._environment.bind(job, root, layers)
 
     def _stamp(self, field: Timestamp) -> None:
         field.CopyFrom(_timestamp(self._clock.now()))
 
     async def _collect(
-        self, job: Job, outcome: ProcessResult, go_on: GoOn
+        self, job: Job, process: ProcessResult, go_on: GoOn
     ) -> tuple[re_pb2.ActionResult, list[Blob]]:
         """The result, and those of its blobs that are still to be stored."""
-        function = job.key.action.function
+        function = job.digest.function
         outputs = Outputs(
-            outcome.root_fd,
+            process.root_fd,
             job.command,
             job.output_directory,
             function,
-            follow=job.follow_links,
+            follow=job.profile.follows_links,
             go_on=go_on,
         )
         try:
             if job.command.outputs:  # a thread for nothing would cost more than all else here
-                await self._store_pieces(outputs, job.caller.run, go_on)
+                await self._store_pieces(job.context, outputs, go_on)
         except BadOutput:
             # A failed action is its own explanation.
-            if outcome.exit_code == 0:
+            if process.exit_code == 0:
                 raise
         result, blobs = outputs.result, outputs.rest
-        result.exit_code = outcome.exit_code
+        result.exit_code = process.exit_code
         remarks = "".join(
             f"reapi-local: {remark}\n"
-            for remark in (outcome.problem, *outcome.limits_exceeded)
+            for remark in (process.problem, *process.limits_exceeded)
             if remark
         )
         streams = (
-            (result.stdout_digest, outcome.stdout_fd, ""),
-            (result.stderr_digest, outcome.stderr_fd, remarks),
+            (result.stdout_digest, process.stdout_fd, ""),
+            (result.stderr_digest, process.stderr_fd, remarks),
         )
         for field, fd, remark in streams:
             if os.fstat(fd).st_size + len(remark) > IN_MEMORY_BYTES:
                 digest = await in_thread(digest_of_file, fd, function, go_on)
-                await self._store_large(digest, fd, job.caller.run, go_on)
+                await self._store_large(job.context, digest, fd, go_on)
             else:
                 data = os.pread(fd, IN_MEMORY_BYTES, 0) + remark.encode()
                 digest = digest_of(data, function)
@@ -154,18 +158,18 @@ class Runner:
             field.hash, field.size_bytes = digest.hash_hex, digest.size_bytes
         return result, blobs
 
-    async def _store_pieces(self, outputs: Outputs, run: str, go_on: GoOn) -> None:
+    async def _store_pieces(self, context: Context, outputs: Outputs, go_on: GoOn) -> None:
         with closing(iter(outputs)) as pieces:
             while (piece := await in_thread(next, pieces, None)) is not None:
                 if isinstance(piece, LargeFile):
-                    await self._store_large(piece.digest, piece.fd, run, go_on)
+                    await self._store_large(context, piece.digest, piece.fd, go_on)
                 else:
-                    await self._store_small(piece, run)
+                    await self._store_small(context, piece)
 
-    async def _store_large(self, digest: Digest, fd: int, run: str, go_on: GoOn) -> None:
-        if not await self._blobs.find_missing([digest], run):
+    async def _store_large(self, context: Context, digest: Digest, fd: int, go_on: GoOn) -> None:
+        if not await self._blobs.find_missing(context, [digest]):
             return
-        writer = await self._blobs.open_write(digest, run)
+        writer = await self._blobs.open_write(context, digest)
         try:
             offset = 0
             while chunk := await in_thread(os.pread, fd, _CHUNK_BYTES, offset):
@@ -176,8 +180,8 @@ class Runner:
         finally:
             await writer.discard()
 
-    async def _store_small(self, blobs: list[Blob], run: str) -> None:
-        for error in (await self._blobs.write_many(blobs, run)).values():
+    async def _store_small(self, context: Context, blobs: list[Blob]) -> None:
+        for error in (await self._blobs.write_many(context, blobs)).values():
             raise error
 
     async def _keep(
@@ -185,51 +189,51 @@ class Runner:
         job: Job,
         result: re_pb2.ActionResult,
         blobs: list[Blob],
-        outcome: ProcessResult,
+        process: ProcessResult,
         stop: Stop,
     ) -> re_pb2.ExecuteResponse:
         self._stamp(result.execution_metadata.output_upload_completed_timestamp)
         self._stamp(result.execution_metadata.worker_completed_timestamp)
-        response = re_pb2.ExecuteResponse(result=result, message="; ".join(outcome.limits_exceeded))
-        if outcome.stopped and stop.error is not None:
+        response = re_pb2.ExecuteResponse(result=result, message="; ".join(process.limits_exceeded))
+        if process.stopped and stop.error is not None:
             response.status.CopyFrom(
                 status_pb2.Status(code=int(stop.error.code), message=str(stop.error))
             )
-        store = [self._store_small(blobs, job.caller.run)]
-        if _is_worth_keeping(outcome) and not job.action.do_not_cache:
+        store = [self._store_small(job.context, blobs)]
+        if _is_worth_keeping(process) and not job.action.do_not_cache:
             stored = StoredResult(
                 result=result.SerializeToString(deterministic=True),
                 written_at=self._clock.now(),
-                written_by=job.caller.holder,
-                run=job.caller.run,
+                written_by=job.context.principal.name,
+                run=job.context.invocation,
             )
             # At once, so that one commit takes both; an entry without its blobs would be a miss.
-            store.append(self._results.put(job.key, stored))
+            store.append(self._results.put(job.context, job.digest, stored))
         await asyncio.gather(*store)
         return response
 
 
-def _is_worth_keeping(outcome: ProcessResult) -> bool:
+def _is_worth_keeping(process: ProcessResult) -> bool:
     """One that ran into a limit and still succeeded may do so without a part of its output."""
-    return outcome.exit_code == 0 and not outcome.stopped and not outcome.limits_exceeded
+    return process.exit_code == 0 and not process.stopped and not process.limits_exceeded
 
 
-def _describe(metadata: re_pb2.ExecutedActionMetadata, outcome: ProcessResult) -> None:
+def _describe(metadata: re_pb2.ExecutedActionMetadata, process: ProcessResult) -> None:
     """Times of the process, and what it used."""
     for field, time_ns in (
-        (metadata.execution_start_timestamp, outcome.started_ns),
-        (metadata.execution_completed_timestamp, outcome.ended_ns),
+        (metadata.execution_start_timestamp, process.started_ns),
+        (metadata.execution_completed_timestamp, process.ended_ns),
     ):
         field.seconds, field.nanos = divmod(time_ns, _NANOS)
-    seconds, nanos = divmod(outcome.ended_ns - outcome.started_ns, _NANOS)
+    seconds, nanos = divmod(process.ended_ns - process.started_ns, _NANOS)
     metadata.virtual_execution_duration.seconds = seconds
     metadata.virtual_execution_duration.nanos = nanos
     usage = struct_pb2.Struct()
     usage.update(
         {
-            "user_seconds": outcome.user_seconds,
-            "system_seconds": outcome.system_seconds,
-            "max_rss_bytes": outcome.max_rss_bytes,
+            "user_seconds": process.user_seconds,
+            "system_seconds": process.system_seconds,
+            "max_rss_bytes": process.max_rss_bytes,
         }
     )
     metadata.auxiliary_metadata.add().Pack(usage)

@@ -1,4 +1,4 @@
-"""Operations: who asked for which execution, who watches, and how long each is remembered. No I/O.
+"""OperationTable: who asked for which execution, who watches it, how long it is remembered. No I/O.
 
 Times are monotonic seconds and never go back from one call to the next.
 """
@@ -12,7 +12,8 @@ from itertools import takewhile
 from math import inf
 
 from reapi_local.errors import OperationNotFound
-from reapi_local.store.types import ActionKey
+from reapi_local.execute.job import Job
+from reapi_local.protocol.lookup import ActionKey
 
 
 class Stage(IntEnum):
@@ -39,13 +40,13 @@ class Reason(Enum):
 class Task:
     """One execution of one action, which operations may share.
 
-    ``timeout``: seconds its process may take. ``job``: as its first operation handed it in, and
-    ``job_bytes`` how large that is.
+    ``timeout``: seconds its process may take. ``job``: as its first operation handed it in, None
+    once it has ended; ``job_bytes``: how large it is.
     """
 
     key: ActionKey
     timeout: float
-    job: object
+    job: Job | None
     job_bytes: int = 0
 
 
@@ -53,7 +54,7 @@ class Task:
 class Operation:
     """One client's call to execute an action, as it is at one moment.
 
-    ``run``: the client's invocation id. ``started_at``: when its task got a slot, which may be
+    ``run``: the client's tool invocation id. ``started_at``: when its task got a slot, which may be
     before the operation joined it. ``outcome``: None until it is completed, then what its task
     came to, or the :class:`Reason` why it didn't wait for that.
     """
@@ -72,7 +73,7 @@ class Operation:
         return self.task.key
 
 
-class Operations:
+class OperationTable:
     """All operations by name.
 
     One that nobody watched for ``grace_seconds`` is abandoned. A completed one is remembered for

@@ -11,9 +11,10 @@ from dataclasses import dataclass, field
 from math import inf
 
 from reapi_local.errors import Draining, QueueFull
+from reapi_local.execute.job import Job
 from reapi_local.execute.queue.fair_queue import FairQueue
-from reapi_local.execute.queue.operation_table import Operation, Operations, Reason, Stage, Task
-from reapi_local.store.types import ActionKey
+from reapi_local.execute.queue.operation_table import Operation, OperationTable, Reason, Stage, Task
+from reapi_local.protocol.lookup import ActionKey
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,7 @@ class Scheduler:
     ``max_storing`` of them.
 
     ``grace_seconds``, ``keep_seconds``, ``max_kept`` and ``max_kept_bytes``: see
-    :class:`Operations`.
+    :class:`OperationTable`.
     """
 
     def __init__(
@@ -77,7 +78,7 @@ class Scheduler:
         self._slots, self._max_storing = slots, max_storing
         self._max_queued, self._max_job_bytes = max_queued, max_job_bytes
         self._occupied = self._job_bytes = 0
-        self._operations = Operations(
+        self._operations = OperationTable(
             grace_seconds=grace_seconds,
             keep_seconds=keep_seconds,
             max_kept=max_kept,
@@ -99,13 +100,13 @@ class Scheduler:
         priority: int = 0,
         timeout: float = inf,
         mergeable: bool = True,
-        job: object = None,
+        job: Job | None = None,
         job_bytes: int = 0,
     ) -> list[Effect]:
         """Begin an operation under a new name. Watch it at once: its grace period has begun.
 
         ``job`` is what the driver needs to carry the task out, and goes unused where the operation
-        joins a task. Operations without a run count as those of one.
+        joins a task. OperationTable without a run count as those of one.
 
         Raises:
             QueueFull: it would have to wait, and too many do, or too large ones.

@@ -1,4 +1,4 @@
-"""Room on disk: who may write, and when a generation begins or goes."""
+"""Room on disk: a write reserves it, and generations are evicted to make it."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Final
 
-from reapi_local.clock import Clock
+from reapi_local.clock import Clock, set_within
 from reapi_local.errors import Draining, StorageFull
+from reapi_local.events import EventStream, GenerationEvicted
 from reapi_local.store.local.eviction import Eviction, leased_bytes
 from reapi_local.store.local.generation import Generation
 from reapi_local.store.local.generation_list import GenerationList
@@ -25,14 +26,14 @@ from reapi_local.store.local.rotation import (
 from reapi_local.threads import in_thread
 
 _log = logging.getLogger(__name__)
-_TRY_AGAIN_SECONDS: Final = 1.0
-_PATIENCE_SECONDS: Final = 1.0
+_RETRY_SECONDS: Final = 1.0
+_RELEASE_WAIT_SECONDS: Final = 1.0
 
 
 class Capacity:
-    """Keeps a store within its limits.
+    """Keeps a store within its limits: a write first reserves the room that it takes.
 
-    ``free_bytes`` tells what the file system has left.
+    ``free_bytes`` tells how much the file system has left.
     """
 
     def __init__(
@@ -41,14 +42,11 @@ class Capacity:
         leases: Leases,
         limits: StoreLimits,
         clock: Clock,
+        events: EventStream,
         free_bytes: Callable[[], int] | None = None,
     ) -> None:
-        self._generations, self._leases, self._limits, self._clock = (
-            generations,
-            leases,
-            limits,
-            clock,
-        )
+        self._generations, self._leases, self._limits = generations, leases, limits
+        self._clock, self._events = clock, events
         self._free_bytes = free_bytes or (lambda: free_disk_bytes(generations.incoming))
         self._free_seen = 0
         self._reserved = 0
@@ -62,7 +60,7 @@ class Capacity:
 
     @property
     def used_bytes(self) -> int:
-        """What is on disk, and what writes under way may add."""
+        """Bytes on disk, and what writes under way may add."""
         return self._generations.disk_bytes + self._reserved
 
     @property
@@ -71,7 +69,7 @@ class Capacity:
 
     @asynccontextmanager
     async def reserved(self, needed_bytes: int) -> AsyncIterator[None]:
-        """Hold room for the duration of a write; raises as :meth:`reserve`."""
+        """Hold room within the block, for a write; raises as :meth:`reserve`."""
         await self.reserve(needed_bytes)
         try:
             yield
@@ -79,7 +77,7 @@ class Capacity:
             self.release(needed_bytes)
 
     async def reserve(self, needed_bytes: int) -> None:
-        """Hold room, evicting generations if it takes that.
+        """Hold room, and evict generations if there is not enough.
 
         Raises:
             StorageFull: everything that could go is leased, or the blob is larger than the limit.
@@ -90,7 +88,7 @@ class Capacity:
         self._reserved += needed_bytes
 
     def release(self, needed_bytes: int) -> None:
-        """Give back room held: the write ended, and what it stored counts by itself now."""
+        """Give back room: the write has ended, and what it stored counts as used now."""
         self._reserved -= needed_bytes
         self._released.set()
         if self._background is None and not self._closed and self._wants_work():
@@ -162,17 +160,15 @@ class Capacity:
         if not self._reserved or self._clock.monotonic() < self._impatient_until:
             return False
         self._released.clear()
-        try:
-            await asyncio.wait_for(self._released.wait(), _PATIENCE_SECONDS)
-        except TimeoutError:
-            self._impatient_until = self._clock.monotonic() + _TRY_AGAIN_SECONDS
+        if not await set_within(self._released, _RELEASE_WAIT_SECONDS, self._clock):
+            self._impatient_until = self._clock.monotonic() + _RETRY_SECONDS
             return False
         self._stuck_until = float("-inf")
         return True
 
     @contextmanager
     def _urgently(self) -> Iterator[None]:
-        """Within this somebody waits, and a generation is evicted without pauses."""
+        """Within the block a writer waits, so a generation is evicted without pauses."""
         self._waiting += 1
         self._urgent.set()
         try:
@@ -201,7 +197,7 @@ class Capacity:
         self._background = None
         if not task.cancelled() and (error := task.exception()) is not None:
             _log.error("could not make room in the store: %s", error, exc_info=error)
-            self._rest()
+            self._back_off()
 
     async def _free_some(self) -> bool:
         """Retire a generation, the oldest that is worth it, and the newest as a last resort.
@@ -217,7 +213,7 @@ class Capacity:
             if not is_worth_evicting(victim.disk_bytes, held):
                 continue
             if not newer:
-                self._rest()
+                self._back_off()
                 await self._generations.start_generation()
             try:
                 await self._evict(victim)
@@ -225,24 +221,20 @@ class Capacity:
                 _log.warning("could not evict generation %d: %s", victim.number, error)
                 continue
             return True
-        self._rest()
+        self._back_off()
         return False
 
-    def _rest(self) -> None:
-        """Nothing is left to be evicted: look again a little later."""
-        self._stuck_until = self._clock.monotonic() + _TRY_AGAIN_SECONDS
+    def _back_off(self) -> None:
+        """Nothing can be evicted now: look again a second later."""
+        self._stuck_until = self._clock.monotonic() + _RETRY_SECONDS
 
     async def _evict(self, victim: Generation) -> None:
         before = self._generations.disk_bytes
-        eviction = Eviction(self._generations, victim, self._leases, self._urgent)
+        eviction = Eviction(self._generations, victim, self._leases, self._urgent, self._clock)
         spare = self._limits.soft_bytes - (before - victim.disk_bytes)
         await eviction.run(recent_budget_bytes=min(spare, victim.disk_bytes) // 2)
-        _log.info(
-            "evicted generation %d: %d bytes before, %d after",
-            victim.number,
-            before,
-            self._generations.disk_bytes,
-        )
+        after = self._generations.disk_bytes
+        self._events.emit(GenerationEvicted(victim.number, before, after))
 
 
 def free_disk_bytes(path: str) -> int:

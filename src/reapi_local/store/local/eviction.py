@@ -1,42 +1,48 @@
-"""Evicting a generation: what is promised, or was used lately, moves forward; the rest goes."""
+"""Eviction: leased and recently used keys are copied forward, the rest is deleted."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from contextlib import suppress
 from typing import Final
 
-from reapi_local.protocol.digest import Digest, digest_of
+from reapi_local.clock import Clock, set_within
+from reapi_local.protocol.digest import Digest
 from reapi_local.store.local.generation import Generation
 from reapi_local.store.local.generation_list import GenerationList
 from reapi_local.store.local.index import Batch, Table
 from reapi_local.store.local.large_files import is_large
 from reapi_local.store.local.leases import Leases
 from reapi_local.store.local.rotation import cost_bytes
+from reapi_local.store.verification import is_intact
 from reapi_local.threads import in_thread, to_the_end
 
 _BATCH_KEYS: Final = 64
 _PAUSES: Final = 9
 RESULT_KEY_PREFIX: Final = b"\0"
-"""Leases hold keys of both tables; a digest begins with its function, which is never 0."""
+"""Leases hold keys of both tables. A digest begins with its function, which is never 0."""
 
 
 class Eviction:
     """Carries forward from ``old`` what must not be lost, then deletes it.
 
-    While ``urgent`` is set, because a writer waits for the room, it takes no pauses; else nine
-    moments in ten are left to the clients.
+    While ``urgent`` is set, because a writer waits for the room, it takes no pauses. Otherwise it
+    works a tenth of the time, and leaves the disk and the interpreter to clients for the rest.
     """
 
     def __init__(
-        self, generations: GenerationList, old: Generation, leases: Leases, urgent: asyncio.Event
+        self,
+        generations: GenerationList,
+        old: Generation,
+        leases: Leases,
+        urgent: asyncio.Event,
+        clock: Clock,
     ) -> None:
         self._generations, self._old, self._leases = generations, old, leases
-        self._urgent = urgent
+        self._urgent, self._clock = urgent, clock
 
     async def run(self, recent_budget_bytes: int) -> None:
-        """Do it all.
+        """Carry leased and recently used keys forward, then delete the generation.
 
         Leased keys are carried without exception, those that come to be leased meanwhile too.
         Of what was used lately, about ``recent_budget_bytes`` at most.
@@ -70,11 +76,10 @@ class Eviction:
 
     async def _carry(self, keys: Sequence[bytes], budget_bytes: int | None = None) -> int:
         """Carry those of the keys that only ``old`` holds; returns about how many bytes."""
-        began = asyncio.get_running_loop().time()
+        began = self._clock.monotonic()
         size = await to_the_end(self._copy(keys, budget_bytes))
-        took = asyncio.get_running_loop().time() - began
-        with suppress(TimeoutError):
-            await asyncio.wait_for(self._urgent.wait(), _PAUSES * took)
+        took = self._clock.monotonic() - began
+        await set_within(self._urgent, _PAUSES * took, self._clock)
         return size
 
     async def _copy(self, keys: Sequence[bytes], budget_bytes: int | None) -> int:
@@ -111,7 +116,11 @@ def _collect(
     batch = Batch(
         # Another write may bring a newer result meanwhile, and that one stays.
         put_if_absent=[
-            *((Table.BLOBS, key, value) for key, value in small.items() if _is_intact(key, value)),
+            *(
+                (Table.BLOBS, key, value)
+                for key, value in small.items()
+                if is_intact(Digest(key), value)
+            ),
             *(
                 (Table.RESULTS, key, value)
                 for key, value in old.index.get_many(Table.RESULTS, results).items()
@@ -123,14 +132,9 @@ def _collect(
             try:
                 taken = target.files.link(old.files.path(digest), digest, durable=durable)
             except FileNotFoundError:
-                continue  # set aside as damaged meanwhile
+                continue  # quarantined meanwhile
             batch.large.append((digest, taken))
     return batch
-
-
-def _is_intact(key: bytes, value: bytes) -> bool:
-    digest = Digest(key)
-    return digest_of(value, digest.function) == digest
 
 
 def _within(digests: Sequence[Digest], budget_bytes: int) -> list[Digest]:
@@ -146,7 +150,7 @@ def _within(digests: Sequence[Digest], budget_bytes: int) -> list[Digest]:
 def leased_bytes(
     generation: Generation, newer: Sequence[Generation], leased: Sequence[bytes]
 ) -> int:
-    """About how much of a generation leases hold: what evicting it would not give back."""
+    """About how many bytes of a generation are leased: evicting it doesn't give those back."""
     absent = set(generation.missing(leased))
     held: Sequence[bytes] = [key for key in leased if key not in absent]
     for other in newer:

@@ -30,9 +30,9 @@ class GenerationList:
     def __init__(self, root: str, limits: StoreLimits, *, durable: bool) -> None:
         self._root, self._limits, self._durable = root, limits, durable
         self.incoming = os.path.join(root, "incoming")
-        self.damaged = os.path.join(root, "damaged")
+        self.quarantine = os.path.join(root, "quarantine")
         shutil.rmtree(self.incoming, ignore_errors=True)
-        for directory in (self.incoming, self.damaged):
+        for directory in (self.incoming, self.quarantine):
             os.makedirs(directory, mode=0o700, exist_ok=True)
         remove_dead(root)
         numbers = existing_numbers(root) or [1]

@@ -3,65 +3,71 @@
 from __future__ import annotations
 
 import json
-import logging
 import zlib
 
+from reapi_local.context import Context
+from reapi_local.events import EntryRemoved, EventStream
+from reapi_local.protocol.digest import Digest
+from reapi_local.protocol.lookup import Hit, Lookup, Miss, MissReason, StoredResult
 from reapi_local.store.local.eviction import RESULT_KEY_PREFIX
 from reapi_local.store.local.generation import Generation
 from reapi_local.store.local.generation_store import GenerationStore
 from reapi_local.store.local.index import Batch, Table
 from reapi_local.store.local.rotation import COMMIT_BYTES, cost_bytes
-from reapi_local.store.types import ActionKey, StoredResult
-
-_log = logging.getLogger(__name__)
 
 
-class GenerationResults:
-    """An :class:`~reapi_local.store.types.ActionCache` that shares a blob store's generations."""
+class GenerationActionCache:
+    """An :class:`~reapi_local.store.action_cache.ActionCache` within a store's generations."""
 
-    def __init__(self, store: GenerationStore) -> None:
-        self._generations, self._leases, self._capacity = (
-            store.generations,
-            store.leases,
-            store.capacity,
-        )
+    def __init__(self, store: GenerationStore, events: EventStream) -> None:
+        self._generations, self._leases = store.generations, store.leases
+        self._capacity, self._events = store.capacity, events
 
-    async def get(self, key: ActionKey, run: str = "") -> StoredResult | None:
-        raw_key = _raw_key(key)
-        generation = self._generations.find(raw_key, Table.RESULTS)
-        self._leases.add(run, (raw_key,) if generation else ())
+    async def get(self, context: Context, action: Digest) -> Lookup:
+        key = _key(context, action)
+        generation = self._generations.find(key, Table.RESULTS)
+        self._leases.add(context.invocation, (key,) if generation else ())
         if generation is None:
-            return None
-        stored = _decode(generation.index.get(Table.RESULTS, raw_key) or b"")
-        if stored is None:
-            _log.error("the result of action %s is damaged: removed", key.action)
-            await self.remove(key)
-        return stored
+            return Miss(MissReason.ABSENT)
+        value = generation.index.get(Table.RESULTS, key) or b""
+        stored = _decode(value)
+        if stored is not None:
+            return Hit(stored)
+        if await self._remove(key, value):
+            self._events.emit(EntryRemoved(context, action, MissReason.CORRUPT, ()))
+        return Miss(MissReason.CORRUPT)
 
-    async def put(self, key: ActionKey, stored: StoredResult) -> None:
-        raw_key, value = _raw_key(key), _encode(stored)
-        self._leases.add(stored.run, (raw_key,))
+    async def put(self, context: Context, action: Digest, stored: StoredResult) -> None:
+        key, value = _key(context, action), _encode(stored)
+        self._leases.add(context.invocation, (key,))
         async with self._capacity.reserved(cost_bytes(len(value)) + COMMIT_BYTES):
             target = self._generations.newest
             with target.writing():
-                await self._generations.commit(
-                    target, Batch(puts=[(Table.RESULTS, raw_key, value)])
-                )
-                await self._remove_older(raw_key, target)
+                await self._generations.commit(target, Batch(puts=[(Table.RESULTS, key, value)]))
+                await self._remove_older(key, target)
 
-    async def _remove_older(self, raw_key: bytes, target: Generation) -> None:
+    async def _remove_older(self, key: bytes, target: Generation) -> None:
         """Forget what was replaced: it would come back when ``target`` goes first."""
-        while older := self._generations.find(raw_key, Table.RESULTS, below=target.number):
-            await self._generations.commit(older, Batch(deletes=[(Table.RESULTS, raw_key)]))
+        while older := self._generations.find(key, Table.RESULTS, below=target.number):
+            await self._generations.commit(older, Batch(deletes=[(Table.RESULTS, key)]))
 
-    async def remove(self, key: ActionKey) -> None:
-        raw_key = _raw_key(key)
-        while generation := self._generations.find(raw_key, Table.RESULTS):
-            await self._generations.commit(generation, Batch(deletes=[(Table.RESULTS, raw_key)]))
+    async def remove(self, context: Context, action: Digest, stored: StoredResult) -> bool:
+        return await self._remove(_key(context, action), _encode(stored))
+
+    async def _remove(self, key: bytes, value: bytes) -> bool:
+        """Delete the entry wherever it has exactly this value; whether one was deleted."""
+        removed = False
+        for generation in self._generations.newest_first[:]:
+            if generation.index.get(Table.RESULTS, key) == value:
+                # Compared again in the commit's own transaction: a put may come in between.
+                batch = Batch(deletes_if=[(Table.RESULTS, key, value)])
+                await self._generations.commit(generation, batch)
+                removed |= batch.deleted > 0
+        return removed
 
 
-def _raw_key(key: ActionKey) -> bytes:
-    return RESULT_KEY_PREFIX + key.action + key.instance.encode()
+def _key(context: Context, action: Digest) -> bytes:
+    return RESULT_KEY_PREFIX + action + context.instance.encode()
 
 
 def _encode(stored: StoredResult) -> bytes:

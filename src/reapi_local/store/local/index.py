@@ -35,13 +35,16 @@ class Batch:
     """Changes that become visible, and durable, together.
 
     ``large`` indexes blobs whose files are in place, each with the bytes it takes on disk. What is
-    there already is left as it is, and counted once.
+    there already is left as it is, and counted once. ``deletes_if`` deletes a key that still has
+    the value given; ``deleted`` is how many did, once the batch is written.
     """
 
     puts: list[tuple[Table, bytes, bytes]] = field(default_factory=list)
     put_if_absent: list[tuple[Table, bytes, bytes]] = field(default_factory=list)
     large: list[tuple[bytes, int]] = field(default_factory=list)
     deletes: list[tuple[Table, bytes]] = field(default_factory=list)
+    deletes_if: list[tuple[Table, bytes, bytes]] = field(default_factory=list)
+    deleted: int = 0
 
 
 class Index:
@@ -114,6 +117,10 @@ class Index:
             txn.put(key, value, db=self._dbs[table], overwrite=False)
         for table, key in batch.deletes:
             txn.delete(key, db=self._dbs[table])
+        batch.deleted = 0  # a group that failed is written again, one by one
+        for table, key, value in batch.deletes_if:
+            if txn.get(key, db=self._dbs[table]) == value:
+                batch.deleted += txn.delete(key, db=self._dbs[table])
         added = sum(
             disk_bytes
             for key, disk_bytes in batch.large

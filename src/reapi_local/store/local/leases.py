@@ -1,7 +1,7 @@
-"""Who was told what is there: the promises of the store, held in memory.
+"""Leases: which keys the store has promised to which invocation, held in memory.
 
-A lease lasts until its run has been silent for ``lease_seconds``. What ended leases held counts as
-recently used until the next generation is evicted.
+A lease ends when its invocation has been silent for ``lease_seconds``. The keys of ended leases
+count as recently used until the next generation is evicted.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class _Lease:
 
 
 class Leases:
-    """Leases by run. Calls without a run share one lease for each slice of time."""
+    """Leases by invocation. Calls without one share a lease for each slice of time."""
 
     def __init__(self, clock: Clock, lease_seconds: float) -> None:
         self._clock = clock
@@ -35,12 +35,12 @@ class Leases:
         self._next_check = clock.monotonic() + lease_seconds
         self._recent: set[bytes] = set()
 
-    def add(self, run: str, keys: Iterable[bytes]) -> None:
-        """Lease the keys to the run, and renew all it holds."""
+    def add(self, invocation: str, keys: Iterable[bytes]) -> None:
+        """Lease the keys to the invocation, and renew all that it holds."""
         now = self._clock.monotonic()
         if now >= self._next_check:
             self._expire(now)
-        holder = run or f"\0{int(now / self._seconds * _SLICES)}"
+        holder = invocation or f"\0{int(now / self._seconds * _SLICES)}"
         lease = self._leases.get(holder)
         if lease is None:
             lease = self._leases[holder] = _Lease(0.0)

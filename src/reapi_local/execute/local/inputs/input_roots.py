@@ -8,13 +8,14 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from typing import Final
 
+from reapi_local.context import Context
 from reapi_local.errors import MissingInputs
 from reapi_local.execute.local.inputs.input_tree import InputTree, InputTreeReader
 from reapi_local.execute.local.inputs.layer_plan import LayerPlan, plan_layers
 from reapi_local.execute.local.inputs.layers import Layer, Layers, Pins
 from reapi_local.execute.local.inputs.materializer import Materializer
 from reapi_local.protocol.digest import Digest
-from reapi_local.store.types import BlobStore
+from reapi_local.store.blob_store import BlobStore
 from reapi_local.threads import in_thread
 
 MAX_READ_BYTES: Final = 1024 * 1024
@@ -46,7 +47,7 @@ class InputRoots:
         await self.layers.close()
 
     @asynccontextmanager
-    async def hold(self, root: Digest, run: str = "") -> AsyncIterator[tuple[str, ...]]:
+    async def hold(self, context: Context, root: Digest) -> AsyncIterator[tuple[str, ...]]:
         """Directories whose union is the input root; they stay until the block is left.
 
         No two of them hold the same file. Files have mode 0644 or 0755, directories 0755, and all
@@ -60,11 +61,11 @@ class InputRoots:
         """
         with self.layers.pins() as pins:
             if not self._recall(root, pins):
-                await self._make(root, run, pins)
+                await self._make(context, root, pins)
                 self._remember(root, pins)
             yield tuple([layer.path for layer in pins.layers])
 
-    async def read_file(self, root: Digest, path: str, run: str = "") -> bytes | None:
+    async def read_file(self, context: Context, root: Digest, path: str) -> bytes | None:
         """The content of a file of an input root; symlinks aren't followed.
 
         None where there is no such file, or one larger than ``MAX_READ_BYTES``.
@@ -76,14 +77,14 @@ class InputRoots:
         digest: Digest | None = root
         for name in segments[:-1]:
             if digest is not None:
-                digest = dict((await self._trees.folder(digest, run)).children).get(name)
+                digest = dict((await self._trees.folder(context, digest)).children).get(name)
         if digest is None or not segments:
             return None
-        folder = await self._trees.folder(digest, run)
+        folder = await self._trees.folder(context, digest)
         file = next((file for file in folder.files() if file.name == segments[-1]), None)
         if file is None or file.digest.size_bytes > MAX_READ_BYTES:
             return None
-        contents = await self._blobs.read_many((file.digest,), run)
+        contents = await self._blobs.read_many(context, (file.digest,))
         if not contents:
             raise MissingInputs((file.digest,))
         return contents[file.digest]
@@ -104,9 +105,11 @@ class InputRoots:
         if len(self._known) > _MAX_REMEMBERED:
             self._known.popitem(last=False)
 
-    async def _make(self, root: Digest, run: str, pins: Pins) -> None:
+    async def _make(self, context: Context, root: Digest, pins: Pins) -> None:
         """Find or write the layers of a root, and pin them."""
-        lacking = {plan.key: plan for plan in await _planned(await self._trees.fetch(root, run))}
+        lacking = {
+            plan.key: plan for plan in await _planned(await self._trees.fetch(context, root))
+        }
         while True:
             for key in list(lacking):
                 if (layer := self.layers.find(key)) is not None:
@@ -117,7 +120,7 @@ class InputRoots:
             ours = [plan for key, plan in lacking.items() if key not in self._under_way]
             if ours:
                 with self._claimed(ours):
-                    await self._write(ours, run, pins)
+                    await self._write(context, ours, pins)
                 for plan in ours:
                     del lacking[plan.key]
             else:
@@ -136,8 +139,8 @@ class InputRoots:
                 del self._under_way[plan.key]
             ended.set()
 
-    async def _write(self, plans: Sequence[LayerPlan], run: str, pins: Pins) -> None:
-        filling = Materializer(self._blobs, run)
+    async def _write(self, context: Context, plans: Sequence[LayerPlan], pins: Pins) -> None:
+        filling = Materializer(context, self._blobs)
         await filling.check(plans)
         with self.layers.drafts(plans) as drafts:
             await filling.fill(drafts)

@@ -7,10 +7,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from typing import Final, NamedTuple
 
+from reapi_local.context import Context
 from reapi_local.errors import InvalidRequest, MissingInputs
 from reapi_local.execute.local.inputs.parsed_directory import ParsedDirectory, parse_input_directory
 from reapi_local.protocol.digest import Digest, without_empty
-from reapi_local.store.types import BlobStore
+from reapi_local.store.blob_store import BlobStore
 from reapi_local.threads import in_thread
 
 MAX_ENTRIES: Final = 1_000_000
@@ -38,7 +39,7 @@ class InputTreeReader:
         self._blobs, self._most_entries = blobs, most_entries
         self._remembered = _RememberedDirectories()
 
-    async def fetch(self, root: Digest, run: str) -> InputTree:
+    async def fetch(self, context: Context, root: Digest) -> InputTree:
         """The whole tree; what was read for it is leased to the run.
 
         Raises:
@@ -50,7 +51,7 @@ class InputTreeReader:
         missing: dict[Digest, None] = {}
         level: Iterable[Digest] = (root,)
         while level:
-            found = await self._folders(root, level, run)
+            found = await self._folders(context, root, level)
             folders |= found
             missing |= dict.fromkeys(digest for digest in level if digest not in found)
             self._check(root, len(folders))
@@ -61,28 +62,28 @@ class InputTreeReader:
                 if child not in folders and child not in missing
             )
         if missing:
-            raise MissingInputs([*missing, *await self._missing_files(folders.values(), run)])
+            raise MissingInputs([*missing, *await self._missing_files(context, folders.values())])
         count = partial(_count_entries, root, folders, self._most_entries)
         size = await in_thread(count) if len(folders) > _INLINE_COUNT else count()
         self._check(root, size)
         return InputTree(root, folders, size)
 
-    async def folder(self, digest: Digest, run: str) -> ParsedDirectory:
+    async def folder(self, context: Context, digest: Digest) -> ParsedDirectory:
         """One Directory; raises as :meth:`fetch` does."""
-        found = await self._folders(digest, (digest,), run)
+        found = await self._folders(context, digest, (digest,))
         if digest not in found:
             raise MissingInputs((digest,))
         return found[digest]
 
     async def _folders(
-        self, root: Digest, wanted: Iterable[Digest], run: str
+        self, context: Context, root: Digest, wanted: Iterable[Digest]
     ) -> dict[Digest, ParsedDirectory]:
         """Those that are remembered or in the store."""
         found = self._remembered.those_of(wanted)
         unknown = [digest for digest in wanted if digest not in found]
         for start in range(0, len(unknown), _BATCH_SIZE):
             for digest, data in (
-                await self._read(unknown[start : start + _BATCH_SIZE], run)
+                await self._read(context, unknown[start : start + _BATCH_SIZE])
             ).items():
                 try:
                     found[digest] = await _parsed(digest, data)
@@ -91,15 +92,17 @@ class InputTreeReader:
                 self._remembered.add(digest, found[digest])
         return found
 
-    async def _read(self, digests: Sequence[Digest], run: str) -> Mapping[Digest, bytes]:
+    async def _read(self, context: Context, digests: Sequence[Digest]) -> Mapping[Digest, bytes]:
         for digest in digests:
             if digest.size_bytes > _MAX_DIRECTORY_BYTES:
                 raise InvalidRequest(f"{digest} is too large for a Directory")
-        return await self._blobs.read_many(digests, run)
+        return await self._blobs.read_many(context, digests)
 
-    async def _missing_files(self, folders: Iterable[ParsedDirectory], run: str) -> list[Digest]:
+    async def _missing_files(
+        self, context: Context, folders: Iterable[ParsedDirectory]
+    ) -> list[Digest]:
         files = dict.fromkeys(file.digest for folder in folders for file in folder.files())
-        return await self._blobs.find_missing(without_empty(files), run)
+        return await self._blobs.find_missing(context, without_empty(files))
 
     def _check(self, root: Digest, entries: int) -> None:
         if entries > self._most_entries:

@@ -6,13 +6,14 @@ import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
+from reapi_local.context import Context
 from reapi_local.errors import BlobNotFound, MissingInputs
 from reapi_local.execute.local.inputs.layer_plan import LayerPlan
 from reapi_local.execute.local.inputs.layer_writer import LayerWriter
 from reapi_local.execute.local.inputs.parsed_directory import HEAVY_BYTES, File
 from reapi_local.protocol.digest import Digest, without_empty
+from reapi_local.store.blob_store import BlobStore
 from reapi_local.store.disk_errors import disk_errors
-from reapi_local.store.types import BlobStore
 from reapi_local.threads import in_thread
 
 _CHUNK_BYTES: Final = 1024 * 1024
@@ -26,13 +27,13 @@ _Place = tuple[LayerWriter, bytes, File]
 class Materializer:
     """Fills drafts with blobs of a store, which are leased to the run."""
 
-    def __init__(self, blobs: BlobStore, run: str) -> None:
-        self._blobs, self._run = blobs, run
+    def __init__(self, context: Context, blobs: BlobStore) -> None:
+        self._blobs, self._context = blobs, context
 
     async def check(self, plans: Sequence[LayerPlan]) -> None:
         """Raise MissingInputs with every blob that layers need and the store doesn't hold."""
         needed = dict.fromkeys(file.digest for plan in plans for _, file in plan.files())
-        missing = await self._blobs.find_missing(without_empty(needed), self._run)
+        missing = await self._blobs.find_missing(self._context, without_empty(needed))
         if missing:
             raise MissingInputs(missing)
 
@@ -55,7 +56,7 @@ class Materializer:
 
     async def _read(self, batch: Sequence[_Place]) -> Mapping[Digest, bytes]:
         digests = dict.fromkeys(file.digest for _, _, file in batch)
-        contents = await self._blobs.read_many(list(digests), self._run)
+        contents = await self._blobs.read_many(self._context, list(digests))
         missing = [digest for digest in digests if digest not in contents]
         if missing:
             raise MissingInputs(missing)
@@ -63,7 +64,7 @@ class Materializer:
 
     async def _stream(self, draft: LayerWriter, path: bytes, file: File) -> None:
         try:
-            async with self._blobs.open_read(file.digest, self._run) as reader:
+            async with self._blobs.open_read(self._context, file.digest) as reader:
                 with disk_errors():
                     fd = await in_thread(draft.create, path, file)
                     try:

@@ -1,0 +1,56 @@
+"""Authentication and authorization: decided here, for gRPC and the admin interface alike."""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Mapping
+from typing import Final
+
+from reapi_local.access.instances import Instances
+from reapi_local.access.principal import Principal, Verb
+from reapi_local.errors import PermissionDenied, Unauthenticated
+
+_NO_TOKEN: Final = (
+    "the call has no token; send the header `authorization: Bearer TOKEN` "
+    "(`reapi-local up` prints it)"
+)
+_WRONG_TOKEN: Final = "the token isn't one of this server's; `reapi-local up` prints the right one"
+
+
+class AccessControl:
+    """Knows each principal by a bearer token, and the instances of the server."""
+
+    def __init__(self, principals: Mapping[str, Principal], instances: Instances) -> None:
+        self._by_header = {
+            f"Bearer {token}".encode(): principal for token, principal in principals.items()
+        }
+        self._instances = instances
+
+    def authenticate(self, authorization: bytes | None) -> Principal:
+        """Whose token the header ``authorization`` brings; None = there is no such header.
+
+        Raises:
+            Unauthenticated: there is no token, or it is nobody's.
+        """
+        if authorization is None:
+            raise Unauthenticated(_NO_TOKEN)
+        for accepted, principal in self._by_header.items():
+            if hmac.compare_digest(accepted, authorization):
+                return principal
+        raise Unauthenticated(_WRONG_TOKEN)
+
+    def authorize(self, principal: Principal, verb: Verb, instance: str | None) -> None:
+        """Let pass what the principal may do on that instance; None = on all of them.
+
+        Raises:
+            PermissionDenied: the principal has no such role.
+            InvalidRequest: it can't be an instance name.
+            InstanceNotFound: the server has a fixed list of instances, without this one.
+        """
+        if verb not in principal.roles:
+            raise PermissionDenied(
+                f"{principal.name} may not {verb.value} here; ask who runs the server for the "
+                f"role {verb.value}"
+            )
+        if instance is not None:
+            self._instances.admit(instance)

@@ -1,0 +1,49 @@
+"""The store of a server: which classes, stacked in which order."""
+
+from __future__ import annotations
+
+import os
+
+from reapi_local.clock import Clock
+from reapi_local.config.schema import Config
+from reapi_local.events import EventStream, Source
+from reapi_local.store.action_cache import ActionCache
+from reapi_local.store.blob_store import BlobStore
+from reapi_local.store.completeness import CompleteActionCache
+from reapi_local.store.local.generation_results import GenerationActionCache
+from reapi_local.store.local.generation_store import GenerationStore
+from reapi_local.store.local.rotation import StoreLimits
+from reapi_local.store.observed import ObservedActionCache, ObservedBlobStore
+
+_SHORTEST_LEASE_SECONDS = 1e-9
+"""For a setting of 0: a lease that has ended as soon as it was given."""
+
+
+class Storage:
+    """Blobs and action results. Another kind of store takes its place here.
+
+    ``client_blobs`` and ``client_results`` are what services of clients use; ``blobs`` and
+    ``execution_results`` are for the execution of actions.
+    """
+
+    def __init__(self, config: Config, clock: Clock, events: EventStream) -> None:
+        limits = StoreLimits(
+            config.max_size, config.min_free, config.lease or _SHORTEST_LEASE_SECONDS
+        )
+        self._local = GenerationStore(
+            os.path.join(config.data_dir, "store"),
+            limits,
+            clock,
+            events,
+            durable=config.sync == "full",
+        )
+        results = CompleteActionCache(
+            GenerationActionCache(self._local, events), self._local, events
+        )
+        self.blobs: BlobStore = self._local
+        self.client_blobs: BlobStore = ObservedBlobStore(self._local, events)
+        self.client_results: ActionCache = ObservedActionCache(results, events, Source.CLIENT)
+        self.execution_results: ActionCache = ObservedActionCache(results, events, Source.EXECUTION)
+
+    async def close(self) -> None:
+        await self._local.close()

@@ -1,0 +1,100 @@
+"""An executor that is known only once a sandbox has been tried; callers wait for that."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import Protocol
+
+from reapi_contract.admin_api import ExecutionStatus
+from reapi_local.context import Context
+from reapi_local.errors import Unsupported
+from reapi_local.execute.executor import ExecuteRequest, Executor, Update
+
+_log = logging.getLogger(__name__)
+
+
+class ClosableExecutor(Executor, Protocol):
+    """One that was started here, and is to be closed here."""
+
+    async def close(self) -> None:
+        """End what executes, and give back what it takes."""
+
+
+@dataclass(frozen=True)
+class Unavailable:
+    """Why nothing is executed, in sentences that name the cure."""
+
+    status: ExecutionStatus
+
+
+Started = ClosableExecutor | Unavailable
+
+
+class StartingExecutor:
+    """Starts an executor in the background, and stands for it from the beginning."""
+
+    def __init__(self, start: Callable[[], Awaitable[Started]]) -> None:
+        self._starting = asyncio.ensure_future(self._start(start))
+
+    async def execute(
+        self, context: Context, request: ExecuteRequest
+    ) -> AsyncGenerator[Update, None]:
+        executor = await self._executor()
+        async with aclosing(executor.execute(context, request)) as updates:
+            async for update in updates:
+                yield update
+
+    async def wait(self, context: Context, name: str) -> AsyncGenerator[Update, None]:
+        executor = await self._executor()
+        async with aclosing(executor.wait(context, name)) as updates:
+            async for update in updates:
+                yield update
+
+    async def get(self, context: Context, name: str) -> Update:
+        return await (await self._executor()).get(context, name)
+
+    async def list(self, context: Context, *, all_instances: bool) -> list[Update]:
+        return await (await self._executor()).list(context, all_instances=all_instances)
+
+    async def cancel(self, context: Context, name: str) -> None:
+        await (await self._executor()).cancel(context, name)
+
+    async def forget(self, context: Context, name: str) -> None:
+        await (await self._executor()).forget(context, name)
+
+    async def describe(self) -> ExecutionStatus:
+        started = await asyncio.shield(self._starting)
+        return started.status if isinstance(started, Unavailable) else await started.describe()
+
+    def drain(self) -> None:
+        if self._starting.done() and not self._starting.cancelled():
+            started = self._starting.result()
+            if not isinstance(started, Unavailable):
+                started.drain()
+
+    async def close(self) -> None:
+        """End the start if it is still under way, else what was started."""
+        self._starting.cancel()
+        await asyncio.wait([self._starting])
+        if not self._starting.cancelled():
+            started = self._starting.result()
+            if not isinstance(started, Unavailable):
+                await started.close()
+
+    async def _executor(self) -> Executor:
+        started = await asyncio.shield(self._starting)
+        if isinstance(started, Unavailable):
+            reasons = " ".join(started.status.reasons)
+            raise Unsupported(f"this server executes no actions: {reasons}")
+        return started
+
+    async def _start(self, start: Callable[[], Awaitable[Started]]) -> Started:
+        try:
+            return await start()
+        except Exception as error:
+            _log.exception("execution could not be set up")
+            return Unavailable(ExecutionStatus(reasons=(f"Setting it up failed: {error}.",)))

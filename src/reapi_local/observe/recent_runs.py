@@ -1,0 +1,66 @@
+"""The latest invocations of clients, with their hits and misses."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from cachetools import LRUCache
+
+from reapi_contract.admin_api import RunSummary
+from reapi_local.clock import Clock
+from reapi_local.context import SELF_CHECK
+from reapi_local.events import EventStream, LookedUp, Source
+from reapi_local.protocol.lookup import Hit
+
+_MAX_RUNS: Final = 1000
+
+
+@dataclass
+class _Run:
+    tool: str
+    started_at: float
+    last_call_at: float
+    hits: int = 0
+    misses: int = 0
+
+
+class RecentRuns:
+    """Remembers the thousand invocations that looked something up last."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._runs: LRUCache[tuple[str, str], _Run] = LRUCache(_MAX_RUNS)
+
+    def subscribe_to(self, events: EventStream) -> None:
+        events.subscribe(LookedUp, self._looked_up)
+
+    def newest(self, instance: str | None, limit: int) -> list[RunSummary]:
+        """At most ``limit`` of one instance, or of all, the one that began last first."""
+        chosen = [
+            RunSummary(invocation, run.tool, name, *_numbers(run))
+            for (name, invocation), run in self._runs.items()
+            if instance is None or name == instance
+        ]
+        chosen.sort(key=lambda run: run.started_at, reverse=True)
+        return chosen[:limit]
+
+    def _looked_up(self, event: LookedUp) -> None:
+        metadata = event.context.metadata
+        if not metadata.invocation_id or event.source is not Source.CLIENT:
+            return
+        if metadata.tool_name == SELF_CHECK:
+            return
+        key, now = (event.context.instance, metadata.invocation_id), self._clock.now()
+        run = self._runs.get(key)
+        if run is None:
+            run = self._runs[key] = _Run(metadata.tool, now, now)
+        run.last_call_at = now
+        if isinstance(event.outcome, Hit):
+            run.hits += 1
+        else:
+            run.misses += 1
+
+
+def _numbers(run: _Run) -> tuple[float, float, int, int]:
+    return run.started_at, run.last_call_at, run.hits, run.misses

@@ -1,0 +1,38 @@
+"""Names of operations: which instance an execution belongs to.
+
+Forms: ``[{instance}/]operations/{id}`` for one, ``[{instance}/]operations`` for all of an instance.
+Source: google.longrunning, as REAPI v2 uses it; REAPI reserves the word ``operations``.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from reapi_local.errors import InvalidRequest
+
+_COLLECTION: Final = "operations"
+
+
+def operation_name(instance: str, identifier: str) -> str:
+    """The name of an operation."""
+    return "/".join(filter(None, (instance, _COLLECTION, identifier)))
+
+
+def instance_of_operation(name: str) -> str:
+    """The instance in an operation's name; "" for a name that no operation can have."""
+    *instance, collection, _ = ("", *name.split("/")) if "/" not in name else name.split("/")
+    return "/".join(instance) if collection == _COLLECTION else ""
+
+
+def instance_of_collection(name: str) -> str | None:
+    """The instance whose operations are to be listed; None = those of all, for the name "".
+
+    Raises:
+        InvalidRequest: it isn't the name of such a list.
+    """
+    if not name:
+        return None
+    *instance, collection = name.split("/")
+    if collection != _COLLECTION:
+        raise InvalidRequest(f"{name[:300]!r} isn't a list of operations; ask for …/operations")
+    return "/".join(instance)
