@@ -13,6 +13,7 @@ from typing import Any
 
 import grpc
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
 from reapi_local.proto.remote_execution_pb2 import (
     ActionResult,
@@ -26,6 +27,7 @@ ROUTES = [
     ("GET", "/v1/health"),
     ("GET", "/v1/status"),
     ("GET", "/v1/runs"),
+    ("GET", "/metrics"),
     ("POST", "/v1/check"),
     ("POST", "/v1/stop"),
 ]
@@ -243,6 +245,67 @@ async def test_a_server_that_works_proves_it_and_does_not_count_itself(
     assert status["action_cache"] == {}
 
 
+async def test_prometheus_reads_what_clients_did(server: Server) -> None:
+    data = b"x" * 1000
+    await server.client.upload(data)
+    await server.client.download(digest_of(data))
+    there, absent = digest_of(b"there"), digest_of(b"absent")
+    await server.client.UpdateActionResult(
+        UpdateActionResultRequest(
+            instance_name="i", action_digest=there, action_result=ActionResult()
+        )
+    )
+    for action in (there, there, absent):
+        with contextlib.suppress(grpc.aio.AioRpcError):
+            await server.client.GetActionResult(
+                GetActionResultRequest(instance_name="i", action_digest=action)
+            )
+    await checked(server)
+    families = await scraped(server)
+    lookups = {"instance": "i", "source": "client"}
+    assert families["reapi_action_cache_lookups_total", {**lookups, "outcome": "hit"}] == 2
+    assert families["reapi_action_cache_lookups_total", {**lookups, "outcome": "absent"}] == 1
+    assert families["reapi_action_cache_writes_total", lookups] == 1
+    get = {"method": "ActionCache/GetActionResult"}
+    assert families["reapi_call_seconds_count", {**get, "code": "OK"}] == 2
+    assert families["reapi_call_seconds_count", {**get, "code": "NOT_FOUND"}] == 1
+    for direction in ("in", "out"):
+        assert families["reapi_blobs_total", {"direction": direction}] == 1
+        assert families["reapi_blob_bytes_total", {"direction": direction}] == 1000
+    status = (await server.app.status())["store"]
+    assert families["reapi_store_max_bytes", {}] == status["max_bytes"]
+    assert families["reapi_store_generations", {}] == status["generations"]
+
+
+class Samples:
+    """Values by name and labels, as they were scraped."""
+
+    def __init__(self, text: str) -> None:
+        self._samples = [
+            sample for family in text_string_to_metric_families(text) for sample in family.samples
+        ]
+
+    def __getitem__(self, key: tuple[str, dict[str, str]]) -> float:
+        (value,) = (s.value for s in self._samples if (s.name, s.labels) == key)
+        return value
+
+
+async def scraped(server: Server) -> Samples:
+    def request() -> Samples:
+        connection = http.client.HTTPConnection("127.0.0.1", server.app.admin_port, timeout=30)
+        headers = {"Authorization": f"Bearer {server.token}"}
+        try:
+            connection.request("GET", "/metrics", headers=headers)
+            response = connection.getresponse()
+            assert response.status == 200
+            assert (response.headers["Content-Type"] or "").startswith("text/plain")
+            return Samples(response.read().decode())
+        finally:
+            connection.close()
+
+    return await asyncio.to_thread(request)
+
+
 async def test_a_proxy_in_the_environment_is_not_asked(
     server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -279,12 +342,12 @@ async def test_a_full_store_is_told_with_a_remedy(tmp_path: Path, transport: str
 
 async def test_a_broken_store_is_told_with_a_remedy(tmp_path: Path, transport: str) -> None:
     async with serving(tmp_path, transport) as server:
-        blobs = server.app._blobs
+        blobs = server.app._storage.blobs
 
         async def broken(*args: object) -> None:
             raise RuntimeError("the disk went away")
 
-        blobs.write_many = broken  # type: ignore[assignment,method-assign]
+        blobs.write_many = broken  # type: ignore[method-assign]
         proof = (await checked(server))["blob"]
         assert not proof["ok"]
         assert "INTERNAL" in proof["detail"]

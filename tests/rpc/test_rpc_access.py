@@ -152,11 +152,11 @@ async def test_look_ups_are_counted_for_the_run_that_makes_them(
             get = GetActionResultRequest(instance_name=instance, action_digest=action)
             await _whether_found(client.GetActionResult(get))
     newest, older = server.app.runs(None, 10)
-    assert (newest["instance"], older["instance"]) == ("b/c", "a")
+    assert (newest.instance, older.instance) == ("b/c", "a")
     for run in (newest, older):
-        assert (run["run"], run["tool"]) == ("run-1", "pants 2.17.1")
-        assert (run["hits"], run["misses"]) == (2, 1)
-        assert run["started_at"] <= run["last_call_at"]
+        assert (run.run, run.tool) == ("run-1", "pants 2.17.1")
+        assert (run.hits, run.misses) == (2, 1)
+        assert run.started_at <= run.last_call_at
 
 
 @pytest.mark.parametrize(

@@ -329,6 +329,21 @@ class TestOperations:
         request = GetOperationRequest(name=name)
         await refusal(client.GetOperation(request), grpc.StatusCode.NOT_FOUND)
 
+    async def test_an_operation_is_one_of_its_instance_alone(self, client: Client) -> None:
+        action = await shell(client, "echo mine", instance="mine")
+        name = (await execute(client, action, instance_name="mine")).name
+        other = name.replace("mine/", "theirs/")
+        for call in (
+            client.GetOperation(GetOperationRequest(name=other)),
+            client.CancelOperation(CancelOperationRequest(name=other)),
+            client.DeleteOperation(DeleteOperationRequest(name=other)),
+            client.WaitExecution(WaitExecutionRequest(name=other)),
+        ):
+            await refusal(call, grpc.StatusCode.NOT_FOUND, other)
+        listed = await client.ListOperations(ListOperationsRequest(name="theirs/operations"))
+        assert not listed.operations
+        assert (await client.GetOperation(GetOperationRequest(name=name))).done
+
     async def test_a_long_list_comes_in_pages(self, client: Client) -> None:
         names = []
         for number in range(5):
@@ -398,7 +413,7 @@ async def test_where_slots_work_nothing_less_is_used(worker: Server, tmp_path: P
     finally:
         await alone.close()
     status = await worker.app.status()
-    assert (status["execution"]["sandbox"], status["execution"]["reasons"]) == ("slots", [])
+    assert (status["execution"]["sandbox"], status["execution"]["reasons"]) == ("slots", ())
 
 
 async def test_an_action_that_nobody_waits_for_is_ended(tmp_path: Path, gate: Gate) -> None:

@@ -266,7 +266,7 @@ async def test_a_stopping_server_says_so_and_finishes_what_is_in_flight(
     stopped = stopping.begin()
     assert (await watch.read()).status == health_pb2.HealthCheckResponse.NOT_SERVING
     watch.cancel()
-    assert stopping.server.app.health()["status"] == "stopping"
+    assert stopping.server.app.health().status == "stopping"
     late = stopping.server.connect()
     for refused in (client, late):
         await refusal(refused.GetCapabilities(GetCapabilitiesRequest()), UNAVAILABLE)

@@ -24,6 +24,7 @@ from reapi_contract.proof import Proof
 from reapi_local.access.control import AccessControl
 from reapi_local.access.principal import Verb
 from reapi_local.errors import Code, ReapiError, Unauthenticated
+from reapi_local.protocol.instance import check_instance_name
 
 _PRINCIPAL: Final = "reapi_local.principal"
 _METRICS_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
@@ -65,7 +66,7 @@ def make_app(admin: Admin, access: AccessControl) -> ASGIApp:
         _Route(admin_api.STATUS, "GET", Verb.READ, _all_instances, handlers.status),
         _Route(admin_api.METRICS, "GET", Verb.READ, _all_instances, handlers.metrics),
         _Route(admin_api.RUNS, "GET", Verb.READ, _queried_instance, handlers.runs),
-        _Route(admin_api.CHECK, "POST", Verb.WRITE, _instance_in_body, handlers.check),
+        _Route(admin_api.CHECK, "POST", Verb.WRITE, _all_instances, handlers.check),
         _Route(admin_api.STOP, "POST", Verb.ADMIN, _all_instances, handlers.stop),
     )
     app = Starlette(
@@ -115,7 +116,8 @@ class _Handlers:
         return JSONResponse({"runs": [asdict(run) for run in runs]})
 
     async def check(self, request: Request) -> Response:
-        proofs = await self._admin.check(await _instance_in_body(request))
+        # It may be one that the server doesn't have: the calls of the check tell that.
+        proofs = await self._admin.check(check_instance_name(await _instance_in(request)))
         return JSONResponse({"proofs": [asdict(proof) for proof in proofs]})
 
     async def stop(self, request: Request) -> Response:
@@ -131,7 +133,7 @@ async def _queried_instance(request: Request) -> str | None:
     return request.query_params.get("instance")
 
 
-async def _instance_in_body(request: Request) -> str:
+async def _instance_in(request: Request) -> str:
     try:
         instance = (await request.json())["instance"]
     except (ValueError, KeyError, TypeError, RecursionError):
