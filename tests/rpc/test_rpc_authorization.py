@@ -112,9 +112,7 @@ def calls(client: Client, instance: str) -> dict[str, Any]:
         "ContentAddressableStorage/GetTree": lambda: client.GetTree(
             GetTreeRequest(root_digest=DIGEST, **where)
         ),
-        "Execution/Execute": lambda: client.Execute(
-            ExecuteMessage(action_digest=DIGEST, **where)
-        ),
+        "Execution/Execute": lambda: client.Execute(ExecuteMessage(action_digest=DIGEST, **where)),
         "Execution/WaitExecution": lambda: client.WaitExecution(
             WaitExecutionRequest(name=operation)
         ),

@@ -55,7 +55,7 @@ class GrpcServer:
     def __init__(
         self, interceptor: Interceptor, services: Mapping[str, object], transport: Transport
     ) -> None:
-        self._border = interceptor
+        self._interceptor = interceptor
         self._server = _new_server(transport)
         for full_name, descriptor in _descriptors().items():
             implementation = services[descriptor.name]
@@ -90,7 +90,7 @@ class GrpcServer:
 
     async def stop(self, grace_seconds: float) -> None:
         """Refuse new calls, give those in flight so long to finish."""
-        self._border.drain()
+        self._interceptor.drain()
         await self._health.enter_graceful_shutdown()
         await self._server.stop(grace_seconds)
 

@@ -115,7 +115,7 @@ class Capacity:
             await self._generations.start_generation()
 
     async def evict_oldest(self) -> None:
-        """Retire the oldest generation now, whatever the sizes; the newest always stays."""
+        """Evict the oldest generation now, whatever the sizes; the newest always stays."""
         async with self._lock:
             if len(self._generations.newest_first) > 1:
                 with self._urgently():
@@ -200,7 +200,7 @@ class Capacity:
             self._back_off()
 
     async def _free_some(self) -> bool:
-        """Retire a generation, the oldest that is worth it, and the newest as a last resort.
+        """Evict the oldest generation that is worth it, and the newest as a last resort.
 
         False: none is, or all were tried a moment ago.
         """
