@@ -71,7 +71,7 @@ class Context:
 
 def is_self_check(raw: bytes) -> bool:
     """Whether a metadata header is that of a call that the server makes to check itself."""
-    return decode_metadata(raw).tool_name == SELF_CHECK
+    return raw != b"" and decode_metadata(raw).tool_name == SELF_CHECK
 
 
 def raw_metadata(headers: Iterable[tuple[str, str | bytes]]) -> bytes:

@@ -224,7 +224,9 @@ async def test_the_context_of_a_call_has_principal_instance_and_metadata(served:
 METADATA = [
     (
         "build.bazel.remote.execution.v2.requestmetadata-bin",
-        b"\n\x0c\n\x05bazel\x12\x037.1\x12\tan action\x1a\ran invocation\x22\na pipeline"
-        b"\x2a\nCppCompile\x32\x05//a:b\x3a\x0fa configuration",
+        (
+            b"\n\x0c\n\x05bazel\x12\x037.1\x12\tan action\x1a\ran invocation\x22\na pipeline"
+            b"\x2a\nCppCompile\x32\x05//a:b\x3a\x0fa configuration"
+        ),
     )
 ]

@@ -1,15 +1,16 @@
-"""Counters of what happens since the start, for Prometheus and for the status.
+"""Counts of what happens since the start, for Prometheus and for the status.
 
-What is counted by method, instance or outcome is a series of its own; each is looked up once and
-then kept, because looking one up costs more than counting.
+They are plain numbers while calls are served, which costs a fraction of a microsecond an event; a
+collector turns them into Prometheus' series at each scrape.
 """
 
 from __future__ import annotations
 
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from typing import Final
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
@@ -29,71 +30,34 @@ from reapi_local.events import (
     ResultWritten,
     Source,
 )
+from reapi_local.observe.series import Durations, Labels, counter_family, histogram_family
 from reapi_local.protocol.lookup import Hit
 
 OTHER_INSTANCES: Final = "(others)"
 """Where instances beyond the first thousand are counted together: clients make up their names."""
 
 _MAX_INSTANCES: Final = 1000
-_SECONDS: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.05, 0.25, 1.0, 5.0, 30.0)
 _HIT: Final = "hit"
+_IN, _OUT = "in", "out"
 _LOOKUP_METHOD: Final = "ActionCache/GetActionResult"
-_CODES: Final[dict[int, str]] = {int(code): code.name for code in Code}
 
 
 class Metrics:
     """Counts events. A check that the server makes of itself is nobody's call."""
 
     def __init__(self, describe_store: Callable[[], StoreStatus]) -> None:
-        self._registry = registry = CollectorRegistry()
-        registry.register(_StoreCollector(describe_store))
-        self._calls = Histogram(
-            "reapi_call_seconds",
-            "gRPC calls by method and status, and how long they took",
-            ("method", "code"),
-            buckets=_SECONDS,
-            registry=registry,
-        )
-        self._lookups = Counter(
-            "reapi_action_cache_lookups",
-            "look-ups by outcome: hit, or why it was a miss; by clients, or to execute",
-            ("instance", "outcome", "source"),
-            registry=registry,
-        )
-        self._writes = Counter(
-            "reapi_action_cache_writes",
-            "action results written, by clients or by executions",
-            ("instance", "source"),
-            registry=registry,
-        )
-        self._removed = Counter(
-            "reapi_action_cache_entries_removed",
-            "entries that could not be answered with, by reason",
-            ("instance", "reason"),
-            registry=registry,
-        )
-        self._blobs = Counter(
-            "reapi_blobs", "blobs taken in and handed out", ("direction",), registry=registry
-        )
-        self._blob_bytes = Counter(
-            "reapi_blob_bytes", "bytes of those blobs", ("direction",), registry=registry
-        )
-        self._actions = Histogram(
-            "reapi_action_seconds",
-            "actions executed by status, and how long they had a slot",
-            ("instance", "code"),
-            buckets=_SECONDS,
-            registry=registry,
-        )
-        self._executing = Gauge(
-            "reapi_actions_executing", "actions that have a slot now", registry=registry
-        )
-        self._evictions = Counter(
-            "reapi_store_generations_evicted", "generations evicted", registry=registry
-        )
+        self._describe_store = describe_store
+        self._calls: defaultdict[tuple[str, int], Durations] = defaultdict(Durations)
+        self._lookups: Counter[Labels] = Counter()
+        self._writes: Counter[Labels] = Counter()
+        self._removed: Counter[Labels] = Counter()
+        self._blobs: Counter[Labels] = Counter()
+        self._blob_bytes: Counter[Labels] = Counter()
+        self._actions: defaultdict[tuple[str, int], Durations] = defaultdict(Durations)
+        self._executing = self._evictions = 0
         self._instances: set[str] = set()
-        self._call_series: dict[tuple[str, int], Histogram] = {}
-        self._lookup_series: dict[tuple[str, str, str], Counter] = {}
+        self._registry = CollectorRegistry()
+        self._registry.register(_AtScrape(self._families))
 
     def subscribe_to(self, events: EventStream) -> None:
         """Begin to count."""
@@ -112,101 +76,75 @@ class Metrics:
         return generate_latest(self._registry)
 
     def calls(self) -> dict[str, CallCount]:
-        """Calls by method. A miss is an answer, and a client that goes away is no error."""
-        counts: dict[str, list[int]] = {}
-        for labels, value in self._samples("reapi_call_seconds_count"):
-            method, code = labels["method"], labels["code"]
-            is_good = code in ("OK", "CANCELLED") or (
-                method == _LOOKUP_METHOD and code == "NOT_FOUND"
-            )
-            count = counts.setdefault(method, [0, 0])
-            count[0] += value
-            count[1] += 0 if is_good else value
+        """Calls by method."""
+        counts: defaultdict[str, list[int]] = defaultdict(lambda: [0, 0])
+        for (method, code), durations in self._calls.items():
+            counts[method][0] += durations.count
+            counts[method][1] += 0 if _is_good(method, code) else durations.count
         return {method: CallCount(*count) for method, count in counts.items()}
 
     def caches(self) -> dict[str, CacheCount]:
         """Look-ups and writes of clients by instance."""
-        counts: dict[str, dict[str, int]] = {}
-        for labels, value in self._samples("reapi_action_cache_lookups_total"):
-            if labels["source"] == Source.CLIENT:
-                count = counts.setdefault(labels["instance"], {})
-                name = "hits" if labels["outcome"] == _HIT else "misses"
-                count[name] = count.get(name, 0) + value
-        for labels, value in self._samples("reapi_action_cache_writes_total"):
-            if labels["source"] == Source.CLIENT:
-                counts.setdefault(labels["instance"], {})["writes"] = value
+        counts: defaultdict[str, Counter[str]] = defaultdict(Counter)
+        for (instance, outcome, source), number in self._lookups.items():
+            if source == Source.CLIENT:
+                counts[instance]["hits" if outcome == _HIT else "misses"] += number
+        for (instance, source), number in self._writes.items():
+            if source == Source.CLIENT:
+                counts[instance]["writes"] += number
         return {instance: CacheCount(**count) for instance, count in counts.items()}
 
     def executions(self) -> dict[str, ExecutionCount]:
         """Actions that were to be executed, by instance."""
-        counts: dict[str, dict[str, int]] = {}
-        for labels, value in self._samples("reapi_action_seconds_count"):
-            name = "executed" if labels["code"] == "OK" else "failed"
-            count = counts.setdefault(labels["instance"], {})
-            count[name] = count.get(name, 0) + value
-        for labels, value in self._samples("reapi_action_cache_lookups_total"):
-            if labels["source"] == Source.EXECUTION and labels["outcome"] == _HIT:
-                counts.setdefault(labels["instance"], {})["cached"] = value
+        counts: defaultdict[str, Counter[str]] = defaultdict(Counter)
+        for (instance, code), durations in self._actions.items():
+            counts[instance]["executed" if code == Code.OK else "failed"] += durations.count
+        for (instance, outcome, source), number in self._lookups.items():
+            if source == Source.EXECUTION and outcome == _HIT:
+                counts[instance]["cached"] += number
         return {instance: ExecutionCount(**count) for instance, count in counts.items()}
 
-    def _samples(self, name: str) -> Iterator[tuple[dict[str, str], int]]:
-        for metric in self._registry.collect():
-            for sample in metric.samples:
-                if sample.name == name:
-                    yield sample.labels, int(sample.value)
-
     def _call_ended(self, event: CallEnded) -> None:
-        if event.raw_metadata and is_self_check(event.raw_metadata):
-            return
-        key = event.method, event.code
-        series = self._call_series.get(key)
-        if series is None:
-            code = _CODES.get(event.code, str(event.code))
-            series = self._call_series[key] = self._calls.labels(event.method, code)
-        series.observe(event.seconds)
+        method, code, seconds, raw_metadata, _ = event
+        if not (raw_metadata and is_self_check(raw_metadata)):
+            self._calls[method, code].add(seconds)
 
     def _looked_up(self, event: LookedUp) -> None:
-        context, outcome = event.context, event.outcome
-        if is_self_check(context.raw_metadata):
-            return
-        what = _HIT if isinstance(outcome, Hit) else outcome.reason
-        key = self._instance_label(context), what, event.source
-        series = self._lookup_series.get(key)
-        if series is None:
-            series = self._lookup_series[key] = self._lookups.labels(*key)
-        series.inc()
+        context, _, outcome, source = event
+        if not is_self_check(context.raw_metadata):
+            what = _HIT if isinstance(outcome, Hit) else outcome.reason
+            self._lookups[self._instance(context), what, source] += 1
 
     def _result_written(self, event: ResultWritten) -> None:
         if not is_self_check(event.context.raw_metadata):
-            self._writes.labels(self._instance_label(event.context), event.source).inc()
+            self._writes[self._instance(event.context), event.source] += 1
 
     def _entry_removed(self, event: EntryRemoved) -> None:
-        self._removed.labels(self._instance_label(event.context), event.reason).inc()
+        self._removed[self._instance(event.context), event.reason] += 1
 
     def _blobs_read(self, event: BlobsRead) -> None:
-        self._count_blobs("out", event)
+        self._count_blobs(_OUT, *event)
 
     def _blobs_written(self, event: BlobsWritten) -> None:
-        self._count_blobs("in", event)
+        self._count_blobs(_IN, *event)
 
-    def _count_blobs(self, direction: str, event: BlobsRead | BlobsWritten) -> None:
-        if not is_self_check(event.context.raw_metadata):
-            self._blobs.labels(direction).inc(event.blobs)
-            self._blob_bytes.labels(direction).inc(event.size_bytes)
+    def _count_blobs(self, direction: str, context: Context, blobs: int, size_bytes: int) -> None:
+        if not is_self_check(context.raw_metadata):
+            self._blobs[direction,] += blobs
+            self._blob_bytes[direction,] += size_bytes
 
     def _action_started(self, event: ActionStarted) -> None:
-        self._executing.inc()
+        self._executing += 1
 
     def _action_ended(self, event: ActionEnded) -> None:
-        self._executing.dec()
+        self._executing -= 1
         if not is_self_check(event.context.raw_metadata):
-            code = _CODES.get(event.code, str(event.code))
-            self._actions.labels(self._instance_label(event.context), code).observe(event.seconds)
+            self._actions[self._instance(event.context), event.code].add(event.seconds)
 
     def _generation_evicted(self, event: GenerationEvicted) -> None:
-        self._evictions.inc()
+        self._evictions += 1
 
-    def _instance_label(self, context: Context) -> str:
+    def _instance(self, context: Context) -> str:
         instance = context.instance
         if instance not in self._instances:
             if len(self._instances) >= _MAX_INSTANCES:
@@ -214,19 +152,77 @@ class Metrics:
             self._instances.add(instance)
         return instance
 
+    def _families(self) -> Iterator[Metric]:
+        yield histogram_family(
+            "reapi_call_seconds",
+            "gRPC calls by method and status, and how long they took",
+            ("method", "code"),
+            {(method, _name(code)): each for (method, code), each in self._calls.items()},
+        )
+        yield counter_family(
+            "reapi_action_cache_lookups",
+            "look-ups by outcome: hit, or why it was a miss; of clients, or of executions",
+            ("instance", "outcome", "source"),
+            self._lookups,
+        )
+        yield counter_family(
+            "reapi_action_cache_writes",
+            "action results written, by clients or by executions",
+            ("instance", "source"),
+            self._writes,
+        )
+        yield counter_family(
+            "reapi_action_cache_entries_removed",
+            "entries that could not be answered with, by reason",
+            ("instance", "reason"),
+            self._removed,
+        )
+        yield counter_family("reapi_blobs", "blobs in and out", ("direction",), self._blobs)
+        yield counter_family(
+            "reapi_blob_bytes", "bytes of those blobs", ("direction",), self._blob_bytes
+        )
+        yield histogram_family(
+            "reapi_action_seconds",
+            "actions executed by status, and how long they had a slot",
+            ("instance", "code"),
+            {(instance, _name(code)): each for (instance, code), each in self._actions.items()},
+        )
+        yield GaugeMetricFamily(
+            "reapi_actions_executing", "actions that have a slot now", self._executing
+        )
+        yield counter_family(
+            "reapi_store_generations_evicted", "generations evicted", (), {(): self._evictions}
+        )
+        yield from _store_families(self._describe_store())
 
-class _StoreCollector(Collector):
-    """Asks the store at each scrape, so that nothing has to be kept up to date."""
 
-    def __init__(self, describe: Callable[[], StoreStatus]) -> None:
-        self._describe = describe
+class _AtScrape(Collector):
+    def __init__(self, families: Callable[[], Iterator[Metric]]) -> None:
+        self._families = families
 
     def collect(self) -> Iterator[Metric]:
-        status = self._describe()
-        for name, text, value in (
-            ("max_bytes", "what the store may take on disk", status.max_bytes),
-            ("disk_bytes", "what it takes now", status.disk_bytes),
-            ("free_disk_bytes", "free on its file system", status.free_disk_bytes),
-            ("generations", "generations that it has", status.generations),
-        ):
-            yield GaugeMetricFamily(f"reapi_store_{name}", text, value=value)
+        return self._families()
+
+
+def _store_families(status: StoreStatus) -> Iterator[Metric]:
+    for name, text, value in (
+        ("max_bytes", "what the store may take on disk", status.max_bytes),
+        ("disk_bytes", "what it takes now", status.disk_bytes),
+        ("free_disk_bytes", "free on its file system", status.free_disk_bytes),
+        ("generations", "generations that it has", status.generations),
+    ):
+        yield GaugeMetricFamily(f"reapi_store_{name}", text, value=value)
+
+
+def _is_good(method: str, code: int) -> bool:
+    """A miss is an answer, and a client that goes away is no error."""
+    if method == _LOOKUP_METHOD and code == Code.NOT_FOUND:
+        return True
+    return code in (Code.OK, Code.CANCELLED)
+
+
+def _name(code: int) -> str:
+    try:
+        return Code(code).name
+    except ValueError:
+        return str(code)

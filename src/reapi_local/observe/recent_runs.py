@@ -9,7 +9,7 @@ from cachetools import LRUCache
 
 from reapi_contract.admin_api import RunSummary
 from reapi_local.clock import Clock
-from reapi_local.context import SELF_CHECK
+from reapi_local.context import SELF_CHECK, Metadata
 from reapi_local.events import EventStream, LookedUp, Source
 from reapi_local.protocol.lookup import Hit
 
@@ -31,6 +31,8 @@ class RecentRuns:
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._runs: LRUCache[tuple[str, str], _Run] = LRUCache(_MAX_RUNS)
+        # Most look-ups are of the run that made the last one: that costs no look-up here.
+        self._last: tuple[tuple[str, str], _Run] | None = None
 
     def subscribe_to(self, events: EventStream) -> None:
         events.subscribe(LookedUp, self._looked_up)
@@ -46,20 +48,29 @@ class RecentRuns:
         return chosen[:limit]
 
     def _looked_up(self, event: LookedUp) -> None:
-        metadata = event.context.metadata
-        if not metadata.invocation_id or event.source is not Source.CLIENT:
+        context, _, outcome, source = event
+        metadata = context.metadata
+        if not metadata.invocation_id or source is not Source.CLIENT:
             return
         if metadata.tool_name == SELF_CHECK:
             return
-        key, now = (event.context.instance, metadata.invocation_id), self._clock.now()
-        run = self._runs.get(key)
-        if run is None:
-            run = self._runs[key] = _Run(metadata.tool, now, now)
-        run.last_call_at = now
-        if isinstance(event.outcome, Hit):
+        run = self._run(context.instance, metadata)
+        run.last_call_at = self._clock.now()
+        if isinstance(outcome, Hit):
             run.hits += 1
         else:
             run.misses += 1
+
+    def _run(self, instance: str, metadata: Metadata) -> _Run:
+        key = instance, metadata.invocation_id
+        if self._last is not None and self._last[0] == key:
+            return self._last[1]
+        run = self._runs.get(key)
+        if run is None:
+            now = self._clock.now()
+            run = self._runs[key] = _Run(metadata.tool, now, now)
+        self._last = key, run
+        return run
 
 
 def _numbers(run: _Run) -> tuple[float, float, int, int]:

@@ -21,7 +21,7 @@ from reapi_local.access.principal import Principal
 from reapi_local.clock import Clock
 from reapi_local.context import Context, raw_metadata
 from reapi_local.errors import Code, Draining, InvalidRequest, ReapiError
-from reapi_local.events import CallBegan, CallEnded, EventStream
+from reapi_local.events import CallEnded, EventStream
 from reapi_local.rpc.methods import Method
 
 _log = logging.getLogger(__name__)
@@ -126,7 +126,7 @@ class _Call:
         self._principal: Principal | None = None
         self._context: Context | None = None
         self.code: int = Code.CANCELLED
-        interceptor.events.emit(CallBegan(method.name))
+        interceptor.events.emit(method.began)
 
     def authenticate(self) -> Principal:
         """Who makes the call.

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Final
 
 from reapi_local.access.principal import Verb
+from reapi_local.events import CallBegan
 from reapi_local.protocol.operation_name import instance_of_collection, instance_of_operation
 from reapi_local.protocol.resource_name import instance_of_resource
 
@@ -25,6 +27,11 @@ class Method:
     name: str
     verb: Verb
     instance_of: Callable[[Any], str | None]
+
+    @cached_property
+    def began(self) -> CallBegan:
+        """The event of a call that comes in: the same for all of them."""
+        return CallBegan(self.name)
 
 
 def _field(request: Any) -> str | None:
