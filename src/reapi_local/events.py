@@ -19,7 +19,7 @@ _E = TypeVar("_E", bound=tuple[Any, ...])
 Handler = Callable[[_E], object]
 
 
-class Source(StrEnum):
+class CacheUser(StrEnum):
     """Who uses the action cache: a client by its own call, or the execution of an action."""
 
     CLIENT = "client"
@@ -53,7 +53,7 @@ class LookedUp(NamedTuple):
     context: Context
     action: Digest
     outcome: Lookup
-    source: Source
+    user: CacheUser
 
 
 class ResultWritten(NamedTuple):
@@ -62,7 +62,7 @@ class ResultWritten(NamedTuple):
     context: Context
     action: Digest
     stored: StoredResult
-    source: Source
+    user: CacheUser
 
 
 class EntryRemoved(NamedTuple):

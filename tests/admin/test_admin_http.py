@@ -262,7 +262,7 @@ async def test_prometheus_reads_what_clients_did(server: Server) -> None:
             )
     await checked(server)
     families = await scraped(server)
-    lookups = {"instance": "i", "source": "client"}
+    lookups = {"instance": "i", "user": "client"}
     assert families["reapi_action_cache_lookups_total", {**lookups, "outcome": "hit"}] == 2
     assert families["reapi_action_cache_lookups_total", {**lookups, "outcome": "absent"}] == 1
     assert families["reapi_action_cache_writes_total", lookups] == 1

@@ -37,10 +37,10 @@ from reapi_local.rpc.byte_stream_service import ByteStreamService
 from reapi_local.rpc.capabilities_service import CapabilitiesService
 from reapi_local.rpc.cas_service import CasService
 from reapi_local.rpc.execution_service import ExecutionService
+from reapi_local.rpc.grpc_server import GrpcServer
 from reapi_local.rpc.interceptor import Interceptor
 from reapi_local.rpc.methods import METHODS
 from reapi_local.rpc.operations_service import OperationsService
-from reapi_local.rpc.server import GrpcServer
 from reapi_local.store.memory import MemoryActionCache, MemoryStore
 from rpc.helpers import TRANSPORTS, Client, blob_name, consume, digest_of, pieces, upload_name
 

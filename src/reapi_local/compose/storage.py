@@ -6,7 +6,7 @@ import os
 
 from reapi_local.clock import Clock
 from reapi_local.config.schema import Config
-from reapi_local.events import EventStream, Source
+from reapi_local.events import CacheUser, EventStream
 from reapi_local.store.action_cache import ActionCache
 from reapi_local.store.blob_store import BlobStore
 from reapi_local.store.completeness import CompleteActionCache
@@ -42,8 +42,10 @@ class Storage:
         )
         self.blobs: BlobStore = self._local
         self.client_blobs: BlobStore = ObservedBlobStore(self._local, events)
-        self.client_results: ActionCache = ObservedActionCache(results, events, Source.CLIENT)
-        self.execution_results: ActionCache = ObservedActionCache(results, events, Source.EXECUTION)
+        self.client_results: ActionCache = ObservedActionCache(results, events, CacheUser.CLIENT)
+        self.execution_results: ActionCache = ObservedActionCache(
+            results, events, CacheUser.EXECUTION
+        )
 
     async def close(self) -> None:
         await self._local.close()

@@ -22,13 +22,13 @@ from reapi_local.events import (
     ActionStarted,
     BlobsRead,
     BlobsWritten,
+    CacheUser,
     CallEnded,
     EntryRemoved,
     EventStream,
     GenerationEvicted,
     LookedUp,
     ResultWritten,
-    Source,
 )
 from reapi_local.observe.series import Durations, Labels, counter_family, histogram_family
 from reapi_local.protocol.lookup import Hit
@@ -86,11 +86,11 @@ class Metrics:
     def caches(self) -> dict[str, CacheCount]:
         """Look-ups and writes of clients by instance."""
         counts: defaultdict[str, Counter[str]] = defaultdict(Counter)
-        for (instance, outcome, source), number in self._lookups.items():
-            if source == Source.CLIENT:
+        for (instance, outcome, user), number in self._lookups.items():
+            if user == CacheUser.CLIENT:
                 counts[instance]["hits" if outcome == _HIT else "misses"] += number
-        for (instance, source), number in self._writes.items():
-            if source == Source.CLIENT:
+        for (instance, user), number in self._writes.items():
+            if user == CacheUser.CLIENT:
                 counts[instance]["writes"] += number
         return {instance: CacheCount(**count) for instance, count in counts.items()}
 
@@ -99,8 +99,8 @@ class Metrics:
         counts: defaultdict[str, Counter[str]] = defaultdict(Counter)
         for (instance, code), durations in self._actions.items():
             counts[instance]["executed" if code == Code.OK else "failed"] += durations.count
-        for (instance, outcome, source), number in self._lookups.items():
-            if source == Source.EXECUTION and outcome == _HIT:
+        for (instance, outcome, user), number in self._lookups.items():
+            if user == CacheUser.EXECUTION and outcome == _HIT:
                 counts[instance]["cached"] += number
         return {instance: ExecutionCount(**count) for instance, count in counts.items()}
 
@@ -110,14 +110,14 @@ class Metrics:
             self._calls[method, code].add(seconds)
 
     def _looked_up(self, event: LookedUp) -> None:
-        context, _, outcome, source = event
+        context, _, outcome, user = event
         if not is_self_check(context.raw_metadata):
             what = _HIT if isinstance(outcome, Hit) else outcome.reason
-            self._lookups[self._instance(context), what, source] += 1
+            self._lookups[self._instance(context), what, user] += 1
 
     def _result_written(self, event: ResultWritten) -> None:
         if not is_self_check(event.context.raw_metadata):
-            self._writes[self._instance(event.context), event.source] += 1
+            self._writes[self._instance(event.context), event.user] += 1
 
     def _entry_removed(self, event: EntryRemoved) -> None:
         self._removed[self._instance(event.context), event.reason] += 1
@@ -162,13 +162,13 @@ class Metrics:
         yield counter_family(
             "reapi_action_cache_lookups",
             "look-ups by outcome: hit, or why it was a miss; of clients, or of executions",
-            ("instance", "outcome", "source"),
+            ("instance", "outcome", "user"),
             self._lookups,
         )
         yield counter_family(
             "reapi_action_cache_writes",
             "action results written, by clients or by executions",
-            ("instance", "source"),
+            ("instance", "user"),
             self._writes,
         )
         yield counter_family(

@@ -10,7 +10,7 @@ from cachetools import LRUCache
 from reapi_contract.admin_api import RunSummary
 from reapi_local.clock import Clock
 from reapi_local.context import SELF_CHECK, Metadata
-from reapi_local.events import EventStream, LookedUp, Source
+from reapi_local.events import CacheUser, EventStream, LookedUp
 from reapi_local.protocol.lookup import Hit
 
 _MAX_RUNS: Final = 1000
@@ -48,9 +48,9 @@ class RecentRuns:
         return chosen[:limit]
 
     def _looked_up(self, event: LookedUp) -> None:
-        context, _, outcome, source = event
+        context, _, outcome, user = event
         metadata = context.metadata
-        if not metadata.invocation_id or source is not Source.CLIENT:
+        if not metadata.invocation_id or user is not CacheUser.CLIENT:
             return
         if metadata.tool_name == SELF_CHECK:
             return

@@ -31,7 +31,7 @@ _MAX_DETAILS: Final = 600
 
 Request = TypeVar("Request")
 Response = TypeVar("Response")
-Transport = grpc.aio.ServicerContext[Any, Any]
+GrpcCall = grpc.aio.ServicerContext[Any, Any]
 """What gRPC calls the context of a call: its headers, and how to end it."""
 
 Headers = Iterable[tuple[str, str | bytes]]
@@ -53,11 +53,11 @@ class Interceptor:
 
     def unary(
         self, method: Method, handler: Unary[Request, Response], parse: Parse[Request]
-    ) -> Callable[[bytes, Transport], Awaitable[Response]]:
+    ) -> Callable[[bytes, GrpcCall], Awaitable[Response]]:
         """For methods with one request and one response."""
 
-        async def serve(raw: bytes, transport: Transport) -> Response:
-            call = _Call(self, method, transport)
+        async def serve(raw: bytes, grpc_call: GrpcCall) -> Response:
+            call = _Call(self, method, grpc_call)
             try:
                 response = await handler(*call.admit(parse, raw))
                 call.code = Code.OK
@@ -74,11 +74,11 @@ class Interceptor:
         method: Method,
         handler: Unary[AsyncIterator[Request], Response],
         parse: Parse[Request],
-    ) -> Callable[[AsyncIterator[bytes], Transport], Awaitable[Response]]:
+    ) -> Callable[[AsyncIterator[bytes], GrpcCall], Awaitable[Response]]:
         """For methods with a stream of requests: the first one names the instance."""
 
-        async def serve(raw: AsyncIterator[bytes], transport: Transport) -> Response:
-            call = _Call(self, method, transport)
+        async def serve(raw: AsyncIterator[bytes], grpc_call: GrpcCall) -> Response:
+            call = _Call(self, method, grpc_call)
             try:
                 call.authenticate()
                 first = await anext(aiter(raw), None)
@@ -97,11 +97,11 @@ class Interceptor:
 
     def server_streaming(
         self, method: Method, handler: Streaming[Request, Response], parse: Parse[Request]
-    ) -> Callable[[bytes, Transport], AsyncGenerator[Response, None]]:
+    ) -> Callable[[bytes, GrpcCall], AsyncGenerator[Response, None]]:
         """For methods with a stream of responses."""
 
-        async def serve(raw: bytes, transport: Transport) -> AsyncGenerator[Response, None]:
-            call = _Call(self, method, transport)
+        async def serve(raw: bytes, grpc_call: GrpcCall) -> AsyncGenerator[Response, None]:
+            call = _Call(self, method, grpc_call)
             try:
                 async with aclosing(handler(*call.admit(parse, raw))) as responses:
                     async for response in responses:
@@ -118,9 +118,9 @@ class Interceptor:
 class _Call:
     """One call, from its headers to its status: cancelled, unless it comes to another end."""
 
-    def __init__(self, interceptor: Interceptor, method: Method, transport: Transport) -> None:
-        self._interceptor, self._method, self._transport = interceptor, method, transport
-        self._headers = transport.invocation_metadata() or ()
+    def __init__(self, interceptor: Interceptor, method: Method, grpc_call: GrpcCall) -> None:
+        self._interceptor, self._method, self._grpc_call = interceptor, method, grpc_call
+        self._headers = grpc_call.invocation_metadata() or ()
         self._raw_metadata = raw_metadata(self._headers)
         self._began = interceptor.clock.monotonic()
         self._principal: Principal | None = None
@@ -156,13 +156,13 @@ class _Call:
         """Answer with the status that fits; only here do errors become statuses."""
         if isinstance(error, ReapiError):
             self.code = error.code
-            await self._transport.abort(_STATUS[error.code], _shortened(str(error)))
+            await self._grpc_call.abort(_STATUS[error.code], _shortened(str(error)))
         if isinstance(error, grpc.aio.AbortError):
             raise error
         self.code = Code.INTERNAL
         reference = secrets.token_hex(4)
         _log.error("%s failed (%s)", self._method.name, reference, exc_info=error)
-        await self._transport.abort(
+        await self._grpc_call.abort(
             grpc.StatusCode.INTERNAL,
             f"the server failed unexpectedly; its log says why under {reference}",
         )

@@ -11,10 +11,10 @@ from reapi_local.errors import ReapiError
 from reapi_local.events import (
     BlobsRead,
     BlobsWritten,
+    CacheUser,
     EventStream,
     LookedUp,
     ResultWritten,
-    Source,
 )
 from reapi_local.protocol.digest import Digest
 from reapi_local.protocol.lookup import Lookup, StoredResult
@@ -23,19 +23,19 @@ from reapi_local.store.blob_store import Blob, BlobReader, BlobStore, BlobWriter
 
 
 class ObservedActionCache:
-    """An action cache that emits each look-up and each write; ``source`` says whose they are."""
+    """An action cache that emits each look-up and each write; ``user`` says whose they are."""
 
-    def __init__(self, results: ActionCache, events: EventStream, source: Source) -> None:
-        self._results, self._events, self._source = results, events, source
+    def __init__(self, results: ActionCache, events: EventStream, user: CacheUser) -> None:
+        self._results, self._events, self._user = results, events, user
 
     async def get(self, context: Context, action: Digest) -> Lookup:
         outcome = await self._results.get(context, action)
-        self._events.emit(LookedUp(context, action, outcome, self._source))
+        self._events.emit(LookedUp(context, action, outcome, self._user))
         return outcome
 
     async def put(self, context: Context, action: Digest, stored: StoredResult) -> None:
         await self._results.put(context, action, stored)
-        self._events.emit(ResultWritten(context, action, stored, self._source))
+        self._events.emit(ResultWritten(context, action, stored, self._user))
 
     async def remove(self, context: Context, action: Digest, stored: StoredResult) -> bool:
         return await self._results.remove(context, action, stored)
