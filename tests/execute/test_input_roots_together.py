@@ -21,6 +21,7 @@ from execute.trees import (
     put,
     union,
 )
+from contexts import context
 from reapi_local.errors import MissingInputs
 from reapi_local.execute.local.inputs.input_roots import InputRoots
 from reapi_local.protocol.digest import Digest, digest_of
@@ -46,7 +47,7 @@ class GatedStore(MemoryStore):
 
 
 async def held(roots: InputRoots, root: Digest) -> dict[str, object]:
-    async with roots.hold(root) as layers:
+    async with roots.hold(context(), root) as layers:
         return dict(union(layers))
 
 
@@ -131,8 +132,8 @@ async def test_roots_that_share_directories_share_layers(store: GatedStore, tmp_
     first, second = project(400, 10), {**project(400, 10), "more": {"x": File(b"x")}}
     async with (
         input_roots(store, tmp_path) as roots,
-        roots.hold(put(store, first)) as one,
-        roots.hold(put(store, second)) as other,
+        roots.hold(context(), put(store, first)) as one,
+        roots.hold(context(), put(store, second)) as other,
     ):
         assert len(set(one) & set(other)) >= len(one) - 2
         assert union(other) == described(second)

@@ -21,7 +21,7 @@ from reapi_local.proto import remote_execution_pb2 as re_pb2
 from reapi_local.protocol.command import Output, OutputKind
 from reapi_local.protocol.digest import Digest, DigestFunction, digest_of, make_digest
 from reapi_local.store.memory import MemoryStore
-from reapi_local.store.types import ActionKey
+from reapi_local.protocol.lookup import ActionKey
 
 MIB = 1024 * 1024
 BAZEL, PANTS = "bazel 7.0", "pants 2.17.1"

@@ -25,8 +25,9 @@ from reapi_local.execute.sandbox.interface import ProcessResult, ProcessSpec
 from reapi_local.proto import remote_execution_pb2 as re_pb2
 from reapi_local.protocol.command import Output, ParsedAction
 from reapi_local.protocol.digest import Digest, digest_of
-from reapi_local.store.memory import MemoryResults, MemoryStore
-from reapi_local.store.types import ActionKey, BlobWriter
+from reapi_local.store.memory import MemoryActionCache, MemoryStore
+from reapi_local.protocol.lookup import ActionKey
+from reapi_local.store.blob_store import BlobWriter
 
 
 @pytest.mark.parametrize("stop_after", [1, 2, 3])
@@ -122,7 +123,7 @@ def begin_run(directory: Path, store: MemoryStore) -> asyncio.Task[re_pb2.Execut
         size_bytes=0,
     )
     inputs = cast("InputRoots", NoInputs())
-    runner = Runner(Ended(directory), inputs, store, MemoryResults(), SystemClock())
+    runner = Runner(Ended(directory), inputs, store, MemoryActionCache(), SystemClock())
     return asyncio.create_task(runner.run(job, 0.0, Stop(), lambda: None, lambda: None))
 
 

@@ -12,7 +12,7 @@ from reapi_local.execute.queue.operation_table import Operation, Reason, Stage, 
 from reapi_local.execute.queue.scheduler import Effect, Kill, Notify, Scheduler, Start
 from reapi_local.proto import remote_execution_pb2 as re_pb2
 from reapi_local.protocol.digest import digest_of
-from reapi_local.store.types import ActionKey
+from reapi_local.protocol.lookup import ActionKey
 
 GRACE, KEEP = 10.0, 600.0
 

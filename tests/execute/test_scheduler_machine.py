@@ -25,7 +25,7 @@ from reapi_local.errors import Draining, OperationNotFound, QueueFull
 from reapi_local.execute.queue.operation_table import Reason, Stage, Task
 from reapi_local.execute.queue.scheduler import Effect, Kill, Notify, Scheduler, Start
 from reapi_local.protocol.digest import digest_of
-from reapi_local.store.types import ActionKey
+from reapi_local.protocol.lookup import ActionKey
 
 GRACE, KEEP = 10.0, 60.0
 MAX_QUEUED, MAX_JOB_BYTES, MAX_KEPT = 12, 60, 5
