@@ -10,8 +10,8 @@ import os
 import sys
 from itertools import count
 
-from execute.trees import MIB, Directory, File, Link, input_roots, project, put
 from contexts import context
+from execute.trees import MIB, Directory, File, Link, input_roots, project, put
 from reapi_local.store.memory import MemoryStore
 
 MAX_BYTES = 4 * MIB

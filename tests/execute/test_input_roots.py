@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from contexts import context
 from execute.trees import (
     KIB,
     MIB,
@@ -27,7 +28,6 @@ from execute.trees import (
     put,
     union,
 )
-from contexts import context
 from reapi_local.errors import MissingInputs
 from reapi_local.execute.local.inputs.parsed_directory import HEAVY_BYTES
 from reapi_local.protocol.digest import digest_of
@@ -104,7 +104,10 @@ async def test_directories_that_differ_in_mode_alone_are_not_confused(
 
 
 async def test_an_empty_root_takes_no_layer(store: MemoryStore, tmp_path: Path) -> None:
-    async with input_roots(store, tmp_path) as roots, roots.hold(context(), put(store, {})) as layers:
+    async with (
+        input_roots(store, tmp_path) as roots,
+        roots.hold(context(), put(store, {})) as layers,
+    ):
         assert layers == ()
 
 
@@ -112,7 +115,10 @@ async def test_files_belong_to_whom_the_actions_run_as(store: MemoryStore, tmp_p
     if os.geteuid() != 0:
         pytest.skip("only root can give files away")
     root = put(store, {**EVERY_KIND, "closed": ParsedDirectory({"x": File(b"1")}, mode=0o500)})
-    async with input_roots(store, tmp_path, owner=64321) as roots, roots.hold(context(), root) as layers:
+    async with (
+        input_roots(store, tmp_path, owner=64321) as roots,
+        roots.hold(context(), root) as layers,
+    ):
         for layer in layers:
             for path in (".", *contents(layer)):
                 status = os.lstat(os.path.join(layer, path))
@@ -125,7 +131,10 @@ async def test_large_files_come_whole_from_a_real_store(tmp_path: Path) -> None:
     root, blobs = blobs_of(tree)
     async with generation_store(tmp_path / "store") as store:
         assert await store.write_many(context(), list(blobs.items())) == {}
-        async with input_roots(store, tmp_path / "roots") as roots, roots.hold(context(), root) as layers:
+        async with (
+            input_roots(store, tmp_path / "roots") as roots,
+            roots.hold(context(), root) as layers,
+        ):
             assert union(layers) == described(tree)
 
 

@@ -8,10 +8,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+from contexts import context
 from execute import killed_maker
 from execute.killed_maker import MAX_BYTES, tree_of
 from execute.trees import described, disk_bytes, input_roots, layers_on_disk, put, union
-from contexts import context
 from reapi_local.store.memory import MemoryStore
 
 ROUNDS = 6

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from contexts import context
 from execute.trees import (
     KIB,
     Directory,
@@ -25,7 +26,6 @@ from execute.trees import (
     put,
     union,
 )
-from contexts import context
 from reapi_local.execute.local.inputs.input_roots import InputRoots
 from reapi_local.store.memory import MemoryStore
 
@@ -69,7 +69,10 @@ def test_the_union_of_the_layers_is_the_tree(tree: Directory) -> None:
                 async with roots.hold(context(), root) as layers:
                     assert union(layers) == described(tree)
                 assert disk_bytes(directory) <= roots.layers.used_bytes
-            async with input_roots(store, directory) as roots, roots.hold(context(), root) as layers:
+            async with (
+                input_roots(store, directory) as roots,
+                roots.hold(context(), root) as layers,
+            ):
                 assert union(layers) == described(tree)
 
     asyncio.run(check())

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from contexts import context
 from execute.trees import (
     MIB,
     Directory,
@@ -24,7 +25,7 @@ from execute.trees import (
     put_directory,
     union,
 )
-from contexts import context
+from reapi_local.context import Context
 from reapi_local.errors import Code, InvalidRequest, MissingInputs, StorageFull
 from reapi_local.proto import remote_execution_pb2 as re_pb2
 from reapi_local.protocol.digest import Digest, digest_of
@@ -36,9 +37,11 @@ class CountingStore(MemoryStore):
 
     asked = 0
 
-    async def read_many(self, digests: Sequence[Digest], run: str = "") -> Mapping[Digest, bytes]:
+    async def read_many(
+        self, context: Context, digests: Sequence[Digest]
+    ) -> Mapping[Digest, bytes]:
         self.asked += len(digests)
-        return await super().read_many(digests, run)
+        return await super().read_many(context, digests)
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from contexts import context
 from execute.trees import (
     Directory,
     File,
@@ -21,7 +22,7 @@ from execute.trees import (
     put,
     union,
 )
-from contexts import context
+from reapi_local.context import Context
 from reapi_local.errors import MissingInputs
 from reapi_local.execute.local.inputs.input_roots import InputRoots
 from reapi_local.protocol.digest import Digest, digest_of
@@ -37,11 +38,13 @@ class GatedStore(MemoryStore):
         self.gate, self.reached = asyncio.Event(), asyncio.Event()
         self.handed_out = Counter[Digest]()
 
-    async def read_many(self, digests: Sequence[Digest], run: str = "") -> Mapping[Digest, bytes]:
+    async def read_many(
+        self, context: Context, digests: Sequence[Digest]
+    ) -> Mapping[Digest, bytes]:
         if self.behind_gate.intersection(digests):
             self.reached.set()
             await self.gate.wait()
-        found = await super().read_many(digests, run)
+        found = await super().read_many(context, digests)
         self.handed_out.update(found.keys())
         return found
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from contexts import context
 from execute.trees import (
     KIB,
     MIB,
@@ -31,14 +32,14 @@ from execute.trees import (
     union,
 )
 from file_systems import small_file_system
-from contexts import context
+from reapi_local.context import Context
 from reapi_local.errors import MissingInputs, StorageFull
 from reapi_local.execute.local.inputs import layers as layers_module
 from reapi_local.execute.local.inputs.input_roots import InputRoots
 from reapi_local.proto import remote_execution_pb2 as re_pb2
 from reapi_local.protocol.digest import Digest, digest_of
-from reapi_local.store.memory import MemoryStore
 from reapi_local.store.blob_store import BlobReader
+from reapi_local.store.memory import MemoryStore
 
 WARNINGS = "reapi_local.execute.local.inputs.layers"
 
@@ -97,7 +98,9 @@ async def test_what_is_held_never_goes_and_the_log_says_that_the_limit_is_passed
     async with input_roots(store, tmp_path, max_bytes=300 * KIB) as roots:
         async with AsyncExitStack() as held:
             for number in range(6):
-                layers = await held.enter_async_context(roots.hold(context(), put(store, tree(number))))
+                layers = await held.enter_async_context(
+                    roots.hold(context(), put(store, tree(number)))
+                )
                 assert union(layers) == described(tree(number))
             assert files_on_disk(tmp_path) == 6
             assert roots.layers.used_bytes > 300 * KIB
@@ -259,18 +262,20 @@ class CrowdedStore(MemoryStore):
         super().__init__()
         self._disk, self._trigger, self.crowds = disk, trigger, True
 
-    async def read_many(self, digests: Sequence[Digest], run: str = "") -> Mapping[Digest, bytes]:
+    async def read_many(
+        self, context: Context, digests: Sequence[Digest]
+    ) -> Mapping[Digest, bytes]:
         if self.crowds and self._trigger in digests:
             fill(self._disk)
-        return await super().read_many(digests, run)
+        return await super().read_many(context, digests)
 
     @asynccontextmanager
     async def open_read(
-        self, digest: Digest, run: str = "", offset: int = 0, limit: int = 0
+        self, context: Context, digest: Digest, offset: int = 0, limit: int = 0
     ) -> AsyncIterator[BlobReader]:
         if self.crowds and digest == self._trigger:
             fill(self._disk)
-        async with super().open_read(digest, run, offset, limit) as reader:
+        async with super().open_read(context, digest, offset, limit) as reader:
             yield reader
 
 
