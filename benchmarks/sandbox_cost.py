@@ -15,18 +15,23 @@ from statistics import median, quantiles
 from input_root import InputRoot, Inputs
 from report import Result
 
+from reapi_local.access.principal import OWNER
+from reapi_local.clock import SystemClock
+from reapi_local.context import Context
+from reapi_local.events import EventStream
 from reapi_local.execute.local.inputs.input_roots import InputRoots
 from reapi_local.execute.sandbox.host.identity import ACTION_USER
 from reapi_local.execute.sandbox.interface import ActionLimits, ProcessSpec, SandboxConfig
 from reapi_local.execute.sandbox.slot.slot_sandbox import SlotSandbox
 from reapi_local.protocol.digest import digest_of, parse_digest
 from reapi_local.store.local.generation_store import GenerationStore
-from reapi_local.store.local.rotation import ActionLimits as StoreLimits
+from reapi_local.store.local.rotation import StoreLimits
 
 _PROGRAM = "/bin/true"
 _SPAWNS = 200
 _WARM_UP = 20
 _PLENTY = 1 << 36
+_CONTEXT = Context(OWNER, "", b"")
 
 
 def overhead(scratch: Path, rounds: int) -> list[Result]:
@@ -90,7 +95,7 @@ class _Workshop:
         return pairs
 
     async def _keep(self, root: InputRoot) -> None:
-        await self._store.write_many([(digest_of(data), data) for data in root.content])
+        await self._store.write_many(_CONTEXT, [(digest_of(data), data) for data in root.content])
 
     def _plain(self) -> float:
         with (self._tree / "output").open("w+b") as output:
@@ -109,7 +114,7 @@ class _Workshop:
 
     async def _sandboxed(self) -> float:
         began = time.perf_counter()
-        async with self._roots.hold(parse_digest(self._root.digest)) as layers:
+        async with self._roots.hold(_CONTEXT, parse_digest(self._root.digest)) as layers:
             spec = ProcessSpec((_PROGRAM,), {}, layers=layers)
             async with self._sandbox.run(spec, asyncio.Event()) as outcome:
                 seconds = time.perf_counter() - began
@@ -123,7 +128,9 @@ async def _workshop(scratch: Path) -> AsyncIterator[_Workshop]:
     places = {name: scratch / name for name in ("store", "work", "layers", "caches", "tree")}
     for place in places.values():
         place.mkdir(parents=True)
-    store = GenerationStore(str(places["store"]), StoreLimits(_PLENTY))
+    store = GenerationStore(
+        str(places["store"]), StoreLimits(_PLENTY), SystemClock(), EventStream(), durable=True
+    )
     owner = ACTION_USER if os.getuid() == 0 else None
     roots = InputRoots(store, str(places["layers"]), _PLENTY, owner)
     config = SandboxConfig(

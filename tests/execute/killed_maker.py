@@ -10,6 +10,7 @@ import os
 import sys
 from itertools import count
 
+from contexts import context
 from execute.trees import MIB, Directory, File, Link, input_roots, project, put
 from reapi_local.store.memory import MemoryStore
 
@@ -26,7 +27,7 @@ async def main(directory: str, first: str) -> None:
     store = MemoryStore()
     async with input_roots(store, directory, max_bytes=MAX_BYTES) as roots:
         for number in count(int(first)):
-            async with roots.hold(put(store, tree_of(number))):
+            async with roots.hold(context(), put(store, tree_of(number))):
                 os.write(1, b"%d\n" % number)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from contexts import context
 from reapi_local.execute.inline import Inline
 from reapi_local.proto import remote_execution_pb2 as re_pb2
 from reapi_local.protocol.digest import DigestFunction, digest_of
@@ -37,7 +38,7 @@ class Results:
         )
 
     async def filled(self, result: re_pb2.ActionResult, inline: Inline) -> re_pb2.ActionResult:
-        return await inline.fill(result, self.store, self.function, "run")
+        return await inline.fill(context("run"), result, self.store, self.function)
 
 
 @pytest.mark.parametrize("function", DigestFunction)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from contexts import context
 from execute.trees import (
     KIB,
     MIB,
@@ -63,7 +64,7 @@ async def test_every_kind_of_entry_is_there(
     store: MemoryStore, tmp_path: Path, umask: None
 ) -> None:
     root = put(store, EVERY_KIND)
-    async with input_roots(store, tmp_path) as roots, roots.hold(root) as layers:
+    async with input_roots(store, tmp_path) as roots, roots.hold(context(), root) as layers:
         assert union(layers) == described(EVERY_KIND)
         for layer in layers:
             assert os.stat(layer).st_mode & 0o777 == 0o755
@@ -79,13 +80,13 @@ async def test_node_properties_count_where_given(store: MemoryStore, tmp_path: P
         "private": ParsedDirectory(mode=0o700),
     }
     root = put(store, tree)
-    async with input_roots(store, tmp_path) as roots, roots.hold(root) as layers:
+    async with input_roots(store, tmp_path) as roots, roots.hold(context(), root) as layers:
         assert union(layers) == described(tree)
 
 
 async def test_nobody_gets_anothers_rights(store: MemoryStore, tmp_path: Path) -> None:
     root = put(store, {"su": File(b"#!", mode=0o6755), "tmp": ParsedDirectory(mode=0o1777)})
-    async with input_roots(store, tmp_path) as roots, roots.hold(root) as layers:
+    async with input_roots(store, tmp_path) as roots, roots.hold(context(), root) as layers:
         seen = union(layers)
     assert (seen["su"][1], seen["tmp"][1]) == (0o755, 0o777)
 
@@ -98,12 +99,15 @@ async def test_directories_that_differ_in_mode_alone_are_not_confused(
     )
     async with input_roots(store, tmp_path) as roots:
         for tree in (open_tree, closed_tree, open_tree):
-            async with roots.hold(put(store, tree)) as layers:
+            async with roots.hold(context(), put(store, tree)) as layers:
                 assert union(layers) == described(tree)
 
 
 async def test_an_empty_root_takes_no_layer(store: MemoryStore, tmp_path: Path) -> None:
-    async with input_roots(store, tmp_path) as roots, roots.hold(put(store, {})) as layers:
+    async with (
+        input_roots(store, tmp_path) as roots,
+        roots.hold(context(), put(store, {})) as layers,
+    ):
         assert layers == ()
 
 
@@ -111,7 +115,10 @@ async def test_files_belong_to_whom_the_actions_run_as(store: MemoryStore, tmp_p
     if os.geteuid() != 0:
         pytest.skip("only root can give files away")
     root = put(store, {**EVERY_KIND, "closed": ParsedDirectory({"x": File(b"1")}, mode=0o500)})
-    async with input_roots(store, tmp_path, owner=64321) as roots, roots.hold(root) as layers:
+    async with (
+        input_roots(store, tmp_path, owner=64321) as roots,
+        roots.hold(context(), root) as layers,
+    ):
         for layer in layers:
             for path in (".", *contents(layer)):
                 status = os.lstat(os.path.join(layer, path))
@@ -123,8 +130,11 @@ async def test_large_files_come_whole_from_a_real_store(tmp_path: Path) -> None:
     tree = {f"{size}": File(os.urandom(size), executable=True) for size in sizes}
     root, blobs = blobs_of(tree)
     async with generation_store(tmp_path / "store") as store:
-        assert await store.write_many(list(blobs.items())) == {}
-        async with input_roots(store, tmp_path / "roots") as roots, roots.hold(root) as layers:
+        assert await store.write_many(context(), list(blobs.items())) == {}
+        async with (
+            input_roots(store, tmp_path / "roots") as roots,
+            roots.hold(context(), root) as layers,
+        ):
             assert union(layers) == described(tree)
 
 
@@ -133,10 +143,10 @@ async def test_a_root_met_before_needs_nothing_from_the_store(
 ) -> None:
     root = put(store, EVERY_KIND)
     async with input_roots(store, tmp_path) as roots:
-        async with roots.hold(root) as first:
+        async with roots.hold(context(), root) as first:
             pass
         store.blobs.clear()
-        async with roots.hold(root) as again:
+        async with roots.hold(context(), root) as again:
             assert again == first
             assert union(again) == described(EVERY_KIND)
 
@@ -146,13 +156,13 @@ async def test_after_a_restart_only_directories_are_read(
 ) -> None:
     tree = project(300, 10)
     root = put(store, tree)
-    async with input_roots(store, tmp_path) as roots, roots.hold(root) as first:
+    async with input_roots(store, tmp_path) as roots, roots.hold(context(), root) as first:
         used = roots.layers.used_bytes
     for digest in file_blobs(tree):
         del store.blobs[digest]
     async with input_roots(store, tmp_path) as roots:
         assert roots.layers.used_bytes == used
-        async with roots.hold(root) as again:
+        async with roots.hold(context(), root) as again:
             assert set(again) == set(first)
             assert union(again) == described(tree)
 
@@ -162,11 +172,11 @@ async def test_one_new_file_among_a_thousand_writes_few_again(
 ) -> None:
     tree = project(1000, 20)
     async with input_roots(store, tmp_path) as roots:
-        async with roots.hold(put(store, tree)) as layers:
+        async with roots.hold(context(), put(store, tree)) as layers:
             assert union(layers) == described(tree)
         for number in range(20):
             changed = project(1000, 20, also=f"pkg_{number:03}/module_new.py")
-            async with roots.hold(put(store, changed)) as layers:
+            async with roots.hold(context(), put(store, changed)) as layers:
                 assert union(layers) == described(changed)
         assert files_on_disk(tmp_path) - 1000 <= 20 * 50
 
@@ -176,7 +186,7 @@ async def test_a_heavy_file_takes_its_space_once(store: MemoryStore, tmp_path: P
     async with input_roots(store, tmp_path) as roots:
         for number in range(10):
             tree = {"bin": {"tool": heavy}, "src": {"a.py": File(b"%d" % number)}}
-            async with roots.hold(put(store, tree)) as layers:
+            async with roots.hold(context(), put(store, tree)) as layers:
                 assert union(layers) == described(tree)
         assert 5 * MIB <= disk_bytes(tmp_path) <= roots.layers.used_bytes <= 6 * MIB
 
@@ -185,18 +195,18 @@ async def test_what_is_counted_covers_what_the_disk_holds(
     store: MemoryStore, tmp_path: Path
 ) -> None:
     root = put(store, project(500, 100, size=9 * KIB))
-    async with input_roots(store, tmp_path) as roots, roots.hold(root):
+    async with input_roots(store, tmp_path) as roots, roots.hold(context(), root):
         assert disk_bytes(tmp_path) <= roots.layers.used_bytes <= 500 * 16 * KIB
 
 
 async def test_a_file_is_read_by_its_path(store: MemoryStore, tmp_path: Path) -> None:
     root = put(store, {**EVERY_KIND, "huge": File(bytes(MIB + 1))})
     async with input_roots(store, tmp_path) as roots:
-        assert await roots.read_file(root, "run.sh") == b"#!/bin/sh\n"
-        assert await roots.read_file(root, "./deep/er//and/deeper/file") == b"deep"
-        assert await roots.read_file(root, "empty") == b""
+        assert await roots.read_file(context(), root, "run.sh") == b"#!/bin/sh\n"
+        assert await roots.read_file(context(), root, "./deep/er//and/deeper/file") == b"deep"
+        assert await roots.read_file(context(), root, "empty") == b""
         for path in ("", ".", "no", "no/such", "deep", "deep/er", "to-anywhere", "../x", "huge"):
-            assert await roots.read_file(root, path) is None
+            assert await roots.read_file(context(), root, path) is None
         assert layers_on_disk(tmp_path) == set()
 
 
@@ -207,6 +217,6 @@ async def test_a_file_that_is_read_may_be_missing(store: MemoryStore, tmp_path: 
         for digest in file_blobs(tree):
             del store.blobs[digest]
         with pytest.raises(MissingInputs):
-            await roots.read_file(root, "bin/run")
+            await roots.read_file(context(), root, "bin/run")
         with pytest.raises(MissingInputs):
-            await roots.read_file(digest_of(b"never uploaded"), "bin/run")
+            await roots.read_file(context(), digest_of(b"never uploaded"), "bin/run")

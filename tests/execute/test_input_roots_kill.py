@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from contexts import context
 from execute import killed_maker
 from execute.killed_maker import MAX_BYTES, tree_of
 from execute.trees import described, disk_bytes, input_roots, layers_on_disk, put, union
@@ -40,5 +41,5 @@ async def test_a_killed_process_leaves_nothing_half_done(tmp_path: Path) -> None
             assert {record.partition("-")[0] for record in records} == numbers
             assert disk_bytes(tmp_path) <= roots.layers.used_bytes <= MAX_BYTES
             for made in range(first + roots_made - 1, first + roots_made + 2):
-                async with roots.hold(put(store, tree_of(made))) as layers:
+                async with roots.hold(context(), put(store, tree_of(made))) as layers:
                     assert union(layers) == described(tree_of(made))

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from contexts import context
 from execute.trees import (
     KIB,
     Directory,
@@ -65,10 +66,13 @@ def test_the_union_of_the_layers_is_the_tree(tree: Directory) -> None:
         root = put(store, tree)
         with tempfile.TemporaryDirectory(dir=ANYWHERE) as directory:
             async with input_roots(store, directory) as roots:
-                async with roots.hold(root) as layers:
+                async with roots.hold(context(), root) as layers:
                     assert union(layers) == described(tree)
                 assert disk_bytes(directory) <= roots.layers.used_bytes
-            async with input_roots(store, directory) as roots, roots.hold(root) as layers:
+            async with (
+                input_roots(store, directory) as roots,
+                roots.hold(context(), root) as layers,
+            ):
                 assert union(layers) == described(tree)
 
     asyncio.run(check())
@@ -141,4 +145,4 @@ async def enter(
 ) -> tuple[AsyncExitStack, Directory, tuple[str, ...]]:
     """Hold a root until the stack is closed."""
     stack = AsyncExitStack()
-    return stack, tree, await stack.enter_async_context(roots.hold(put(store, tree)))
+    return stack, tree, await stack.enter_async_context(roots.hold(context(), put(store, tree)))

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from contexts import context
 from execute.trees import (
     MIB,
     Directory,
@@ -24,6 +25,7 @@ from execute.trees import (
     put_directory,
     union,
 )
+from reapi_local.context import Context
 from reapi_local.errors import Code, InvalidRequest, MissingInputs, StorageFull
 from reapi_local.proto import remote_execution_pb2 as re_pb2
 from reapi_local.protocol.digest import Digest, digest_of
@@ -35,9 +37,11 @@ class CountingStore(MemoryStore):
 
     asked = 0
 
-    async def read_many(self, digests: Sequence[Digest], run: str = "") -> Mapping[Digest, bytes]:
+    async def read_many(
+        self, context: Context, digests: Sequence[Digest]
+    ) -> Mapping[Digest, bytes]:
         self.asked += len(digests)
-        return await super().read_many(digests, run)
+        return await super().read_many(context, digests)
 
 
 @pytest.fixture
@@ -48,7 +52,7 @@ def store() -> CountingStore:
 async def refused(store: MemoryStore, root: Digest, directory: Path) -> InvalidRequest:
     async with input_roots(store, directory) as roots:
         with pytest.raises(InvalidRequest) as caught:
-            async with roots.hold(root):
+            async with roots.hold(context(), root):
                 pass
     assert layers_on_disk(directory) == set()
     return caught.value
@@ -62,7 +66,7 @@ async def test_all_missing_blobs_are_told_at_once(store: CountingStore, tmp_path
     store.blobs |= {digest: data for digest, data in blobs.items() if digest not in gone}
     async with input_roots(store, tmp_path) as roots:
         with pytest.raises(MissingInputs) as caught:
-            async with roots.hold(root):
+            async with roots.hold(context(), root):
                 pass
         assert set(caught.value.digests) == gone
         assert len(caught.value.digests) == len(gone)
@@ -70,7 +74,7 @@ async def test_all_missing_blobs_are_told_at_once(store: CountingStore, tmp_path
         assert f"and {len(gone) - 3} more" in str(caught.value)
         assert str(caught.value.digests[0]) in str(caught.value)
         store.blobs |= blobs
-        async with roots.hold(root) as layers:
+        async with roots.hold(context(), root) as layers:
             assert union(layers) == described(tree)
 
 
@@ -89,11 +93,11 @@ async def test_missing_directories_are_told_with_the_files_that_can_be_known(
     store.blobs |= {digest: data for digest, data in blobs.items() if digest not in lost}
     async with input_roots(store, tmp_path) as roots:
         with pytest.raises(MissingInputs) as caught:
-            async with roots.hold(root):
+            async with roots.hold(context(), root):
                 pass
         assert set(caught.value.digests) == lost
         with pytest.raises(MissingInputs) as caught:
-            async with roots.hold(digest_of(b"no root")):
+            async with roots.hold(context(), digest_of(b"no root")):
                 pass
         assert caught.value.digests == (digest_of(b"no root"),)
 
@@ -129,7 +133,7 @@ async def test_two_entries_of_one_name_are_refused(store: CountingStore, tmp_pat
 async def test_entries_in_any_order_are_taken(store: CountingStore, tmp_path: Path) -> None:
     tree = {name: File(name.encode()) for name in ("c", "a", "b")}
     root = put(store, tree)
-    async with input_roots(store, tmp_path) as roots, roots.hold(root) as layers:
+    async with input_roots(store, tmp_path) as roots, roots.hold(context(), root) as layers:
         assert union(layers) == described(tree)
 
 
@@ -194,7 +198,7 @@ async def test_paths_as_long_as_they_may_be_are_made(store: CountingStore, tmp_p
         message.directories.add(name="d" * 255, digest=as_message(root))
         root = put_directory(store, message)
     path = "/".join([*["d" * 255] * 14, "f" * 255])
-    async with input_roots(store, tmp_path) as roots, roots.hold(root) as (layer,):
+    async with input_roots(store, tmp_path) as roots, roots.hold(context(), root) as (layer,):
         layer_fd = os.open(layer, os.O_RDONLY)
         os.close(os.open(path, os.O_RDONLY, dir_fd=layer_fd))
         os.close(layer_fd)
@@ -212,7 +216,7 @@ async def test_one_file_at_more_places_than_the_disk_has_room_for_is_refused(
         root = put_directory(store, message)
     async with input_roots(store, tmp_path) as roots:
         with pytest.raises(StorageFull, match="are free"):
-            async with roots.hold(root):
+            async with roots.hold(context(), root):
                 pass
         assert layers_on_disk(tmp_path) == set()
         assert roots.layers.used_bytes == 0

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from contexts import context
 from execute.trees import (
     Directory,
     File,
@@ -21,6 +22,7 @@ from execute.trees import (
     put,
     union,
 )
+from reapi_local.context import Context
 from reapi_local.errors import MissingInputs
 from reapi_local.execute.local.inputs.input_roots import InputRoots
 from reapi_local.protocol.digest import Digest, digest_of
@@ -36,17 +38,19 @@ class GatedStore(MemoryStore):
         self.gate, self.reached = asyncio.Event(), asyncio.Event()
         self.handed_out = Counter[Digest]()
 
-    async def read_many(self, digests: Sequence[Digest], run: str = "") -> Mapping[Digest, bytes]:
+    async def read_many(
+        self, context: Context, digests: Sequence[Digest]
+    ) -> Mapping[Digest, bytes]:
         if self.behind_gate.intersection(digests):
             self.reached.set()
             await self.gate.wait()
-        found = await super().read_many(digests, run)
+        found = await super().read_many(context, digests)
         self.handed_out.update(found.keys())
         return found
 
 
 async def held(roots: InputRoots, root: Digest) -> dict[str, object]:
-    async with roots.hold(root) as layers:
+    async with roots.hold(context(), root) as layers:
         return dict(union(layers))
 
 
@@ -131,8 +135,8 @@ async def test_roots_that_share_directories_share_layers(store: GatedStore, tmp_
     first, second = project(400, 10), {**project(400, 10), "more": {"x": File(b"x")}}
     async with (
         input_roots(store, tmp_path) as roots,
-        roots.hold(put(store, first)) as one,
-        roots.hold(put(store, second)) as other,
+        roots.hold(context(), put(store, first)) as one,
+        roots.hold(context(), put(store, second)) as other,
     ):
         assert len(set(one) & set(other)) >= len(one) - 2
         assert union(other) == described(second)

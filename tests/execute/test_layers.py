@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from contexts import context
 from execute.trees import (
     KIB,
     MIB,
@@ -31,13 +32,14 @@ from execute.trees import (
     union,
 )
 from file_systems import small_file_system
+from reapi_local.context import Context
 from reapi_local.errors import MissingInputs, StorageFull
 from reapi_local.execute.local.inputs import layers as layers_module
 from reapi_local.execute.local.inputs.input_roots import InputRoots
 from reapi_local.proto import remote_execution_pb2 as re_pb2
 from reapi_local.protocol.digest import Digest, digest_of
+from reapi_local.store.blob_store import BlobReader
 from reapi_local.store.memory import MemoryStore
-from reapi_local.store.types import BlobReader
 
 WARNINGS = "reapi_local.execute.local.inputs.layers"
 
@@ -57,7 +59,7 @@ async def is_cached(roots: InputRoots, store: MemoryStore, wanted: Directory) ->
     for digest in file_blobs(wanted):
         del store.blobs[digest]
     try:
-        async with roots.hold(root) as layers:
+        async with roots.hold(context(), root) as layers:
             assert union(layers) == described(wanted)
         return True
     except MissingInputs:
@@ -66,7 +68,7 @@ async def is_cached(roots: InputRoots, store: MemoryStore, wanted: Directory) ->
 
 async def make(roots: InputRoots, store: MemoryStore, *numbers: int) -> None:
     for number in numbers:
-        async with roots.hold(put(store, tree(number))):
+        async with roots.hold(context(), put(store, tree(number))):
             pass
 
 
@@ -96,7 +98,9 @@ async def test_what_is_held_never_goes_and_the_log_says_that_the_limit_is_passed
     async with input_roots(store, tmp_path, max_bytes=300 * KIB) as roots:
         async with AsyncExitStack() as held:
             for number in range(6):
-                layers = await held.enter_async_context(roots.hold(put(store, tree(number))))
+                layers = await held.enter_async_context(
+                    roots.hold(context(), put(store, tree(number)))
+                )
                 assert union(layers) == described(tree(number))
             assert files_on_disk(tmp_path) == 6
             assert roots.layers.used_bytes > 300 * KIB
@@ -115,7 +119,7 @@ async def test_a_root_deeper_than_calls_may_nest_goes_like_any_other(
         above = re_pb2.Directory(directories=[{"name": "d", "digest": as_message(root)}])
         root = put_directory(store, above)
     async with input_roots(store, tmp_path, max_bytes=1) as roots:
-        async with roots.hold(root):
+        async with roots.hold(context(), root):
             assert layers_on_disk(tmp_path)
         await roots.layers.settle()
         assert not layers_on_disk(tmp_path)
@@ -179,7 +183,7 @@ async def test_a_layer_that_somebody_deleted_is_made_again(
         shutil.rmtree(layer)
     async with input_roots(store, tmp_path) as roots:
         assert roots.layers.used_bytes == 0
-        async with roots.hold(put(store, tree(1))) as layers:
+        async with roots.hold(context(), put(store, tree(1))) as layers:
             assert union(layers) == described(tree(1))
 
 
@@ -214,7 +218,7 @@ async def test_an_ordinary_user_gets_rid_of_directories_that_forbid_it(
         "secret": ParsedDirectory({"deep": {"file": File(b"2")}}, 0o000),
     }
     async with input_roots(store, ordinary_user, max_bytes=1) as roots:
-        async with roots.hold(put(store, closed)) as layers:
+        async with roots.hold(context(), put(store, closed)) as layers:
             assert layers
         await roots.layers.settle()
         assert layers_on_disk(ordinary_user) == set()
@@ -232,11 +236,11 @@ async def assert_refused_without_a_trace(store: MemoryStore, disk: Path, wanted:
         await make(roots, store, 1)
         used, on_disk = roots.layers.used_bytes, disk_bytes(disk / "roots")
         with pytest.raises(StorageFull):
-            async with roots.hold(put(store, wanted)):
+            async with roots.hold(context(), put(store, wanted)):
                 pass
         await roots.layers.settle()
         assert (roots.layers.used_bytes, disk_bytes(disk / "roots")) == (used, on_disk)
-        async with roots.hold(put(store, tree(2))) as layers:
+        async with roots.hold(context(), put(store, tree(2))) as layers:
             assert union(layers) == described(tree(2))
     async with input_roots(store, disk / "roots") as roots:
         assert await is_cached(roots, store, tree(1))
@@ -258,18 +262,20 @@ class CrowdedStore(MemoryStore):
         super().__init__()
         self._disk, self._trigger, self.crowds = disk, trigger, True
 
-    async def read_many(self, digests: Sequence[Digest], run: str = "") -> Mapping[Digest, bytes]:
+    async def read_many(
+        self, context: Context, digests: Sequence[Digest]
+    ) -> Mapping[Digest, bytes]:
         if self.crowds and self._trigger in digests:
             fill(self._disk)
-        return await super().read_many(digests, run)
+        return await super().read_many(context, digests)
 
     @asynccontextmanager
     async def open_read(
-        self, digest: Digest, run: str = "", offset: int = 0, limit: int = 0
+        self, context: Context, digest: Digest, offset: int = 0, limit: int = 0
     ) -> AsyncIterator[BlobReader]:
         if self.crowds and digest == self._trigger:
             fill(self._disk)
-        async with super().open_read(digest, run, offset, limit) as reader:
+        async with super().open_read(context, digest, offset, limit) as reader:
             yield reader
 
 
@@ -286,12 +292,12 @@ async def test_a_disk_that_fills_up_meanwhile_leaves_no_half_layer(disk: Path, s
     root = put(store, wanted)
     async with input_roots(store, disk / "roots") as roots:
         with pytest.raises(StorageFull):
-            async with roots.hold(root):
+            async with roots.hold(context(), root):
                 pass
         await roots.layers.settle()
         assert layers_on_disk(disk / "roots") == set()
         assert roots.layers.used_bytes == 0
         store.crowds = False
         (disk / "others").unlink()
-        async with roots.hold(root) as layers:
+        async with roots.hold(context(), root) as layers:
             assert union(layers) == described(wanted)

@@ -15,18 +15,23 @@ from typing import cast
 
 import pytest
 
+from contexts import context
 from execute.collected import ANY, SHA256, File, fill, noise, open_files, opened, parsed
 from reapi_local.clock import SystemClock
+from reapi_local.context import Context
+from reapi_local.execute.clients.profile import DEFAULT
+from reapi_local.execute.job import Job
 from reapi_local.execute.local.inputs.input_roots import InputRoots
-from reapi_local.execute.local.job import Caller, Job
 from reapi_local.execute.local.outputs import IN_MEMORY_BYTES, LargeFile, Outputs
+from reapi_local.execute.local.policy import Policy
+from reapi_local.execute.local.process_environment import ProcessEnvironment
 from reapi_local.execute.local.runner import Runner, Stop
 from reapi_local.execute.sandbox.interface import ProcessResult, ProcessSpec
 from reapi_local.proto import remote_execution_pb2 as re_pb2
 from reapi_local.protocol.command import Output, ParsedAction
 from reapi_local.protocol.digest import Digest, digest_of
-from reapi_local.store.memory import MemoryResults, MemoryStore
-from reapi_local.store.types import ActionKey, BlobWriter
+from reapi_local.store.blob_store import BlobWriter
+from reapi_local.store.memory import MemoryActionCache, MemoryStore
 
 
 @pytest.mark.parametrize("stop_after", [1, 2, 3])
@@ -88,7 +93,7 @@ class Ended:
 
 class NoInputs:
     @asynccontextmanager
-    async def hold(self, root: Digest, run: str) -> AsyncIterator[tuple[str, ...]]:
+    async def hold(self, context: Context, root: Digest) -> AsyncIterator[tuple[str, ...]]:
         yield ()
 
 
@@ -101,7 +106,7 @@ class StuckStore(MemoryStore):
     def __post_init__(self) -> None:
         super().__init__()
 
-    async def open_write(self, digest: Digest, run: str = "") -> BlobWriter:
+    async def open_write(self, context: Context, digest: Digest) -> BlobWriter:
         self.writing.set()
         await asyncio.Event().wait()
         raise AssertionError
@@ -111,19 +116,24 @@ def begin_run(directory: Path, store: MemoryStore) -> asyncio.Task[re_pb2.Execut
     """Begin to run a job that leaves an output named "d"."""
     digest = digest_of(b"")
     job = Job(
-        key=ActionKey("", digest),
+        context=context(),
+        digest=digest,
         action=ParsedAction(digest, digest, None, False, re_pb2.Platform()),
         command=parsed([Output("d", ANY)]),
-        spec=ProcessSpec(("true",), {}),
+        profile=DEFAULT,
         output_directory="",
+        directories=(),
         timeout=1.0,
-        follow_links=False,
-        caller=Caller("", "", ""),
         size_bytes=0,
+        queued_at=0.0,
     )
     inputs = cast("InputRoots", NoInputs())
-    runner = Runner(Ended(directory), inputs, store, MemoryResults(), SystemClock())
-    return asyncio.create_task(runner.run(job, 0.0, Stop(), lambda: None, lambda: None))
+    policy = Policy(default_timeout=1.0, max_timeout=1.0, hermetic=False, shares_host=False)
+    environment = ProcessEnvironment(policy, str(directory / "caches"), owner=None)
+    runner = Runner(
+        Ended(directory), environment, inputs, store, MemoryActionCache(), SystemClock()
+    )
+    return asyncio.create_task(runner.run(job, Stop(), lambda: None, lambda: None))
 
 
 async def cancelled(running: asyncio.Task[re_pb2.ExecuteResponse]) -> None:

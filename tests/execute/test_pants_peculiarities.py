@@ -9,15 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from reapi_local.errors import Code
-from reapi_local.execute.clients.pants import (
-    WRAPPER,
-    ExecuteAgain,
-    is_pants,
-    uses_wrapper,
-    with_input_root,
-    wrapped_directory,
-)
+from reapi_local.context import Metadata
+from reapi_local.errors import Code, OperationNotFound
+from reapi_local.execute.clients.pants import PANTS, WRAPPER, ExecuteAgain
+from reapi_local.execute.clients.profile import DEFAULT
+from reapi_local.execute.clients.selection import profile_of
 from reapi_local.protocol.command import ParsedCommand
 
 
@@ -106,7 +102,7 @@ def test_the_working_directory_is_the_one_the_script_goes_into(
 ) -> None:
     (tmp_path / directory).mkdir(parents=True)
     text = script(directory)
-    assert wrapped_directory(text.encode()) == directory
+    assert PANTS.wrapped_directory(text.encode()) == directory
     assert where_it_goes(tmp_path, text) == str(tmp_path / directory)
 
 
@@ -122,14 +118,14 @@ def test_the_working_directory_is_the_one_the_script_goes_into(
 def test_every_way_of_quoting_is_understood(tmp_path: Path, quoted: str, directory: str) -> None:
     (tmp_path / directory).mkdir()
     text = newer_script("dir").replace("cd dir\n", f"cd {quoted}\n")
-    assert wrapped_directory(text.encode()) == directory
+    assert PANTS.wrapped_directory(text.encode()) == directory
     assert where_it_goes(tmp_path, text) == str(tmp_path / directory)
 
 
 @SCRIPTS
 def test_a_script_that_goes_nowhere_stays_at_the_input_root(tmp_path: Path, script: Script) -> None:
     text = script(None)
-    assert wrapped_directory(text.encode()) == ""
+    assert PANTS.wrapped_directory(text.encode()) == ""
     assert where_it_goes(tmp_path, text) == str(tmp_path)
 
 
@@ -139,13 +135,13 @@ def test_a_script_that_goes_nowhere_stays_at_the_input_root(tmp_path: Path, scri
     ["x\ncd evil\n", "cd evil", "x\ncd evil\nif true\n", 'x\ncd e\nif [ "$?" != 0 ]; then\n'],
 )
 def test_a_cache_with_the_name_of_a_command_fools_nobody(script: Script, name: str) -> None:
-    assert wrapped_directory(script("right", cache=name).encode()) == "right"
-    assert wrapped_directory(script("right", base=name).encode()) == "right"
+    assert PANTS.wrapped_directory(script("right", cache=name).encode()) == "right"
+    assert PANTS.wrapped_directory(script("right", base=name).encode()) == "right"
 
 
 @pytest.mark.parametrize("name", ["x\ncd evil\n", "cd evil", "x\ncd evil\nif true\n"])
 def test_it_fools_nobody_either_where_there_is_no_directory(name: str) -> None:
-    assert wrapped_directory(newer_script(None, cache=name).encode()) == ""
+    assert PANTS.wrapped_directory(newer_script(None, cache=name).encode()) == ""
 
 
 @SCRIPTS
@@ -153,7 +149,7 @@ def test_it_fools_nobody_either_where_there_is_no_directory(name: str) -> None:
 def test_a_directory_that_is_not_below_the_input_root_is_none(
     script: Script, directory: str
 ) -> None:
-    assert wrapped_directory(script(directory).encode()) == ""
+    assert PANTS.wrapped_directory(script(directory).encode()) == ""
 
 
 @pytest.mark.parametrize(
@@ -170,13 +166,13 @@ def test_a_directory_that_is_not_below_the_input_root_is_none(
     ids=range(7),
 )
 def test_a_script_of_another_making_is_not_read(script: bytes) -> None:
-    assert wrapped_directory(script) == ""
+    assert PANTS.wrapped_directory(script) == ""
 
 
 def test_the_wrapper_counts_only_where_no_working_directory_is_given() -> None:
-    assert uses_wrapper(command(f"./{WRAPPER}", "python"))
-    assert not uses_wrapper(command(f"./{WRAPPER}", "python", working_directory="src"))
-    assert not uses_wrapper(command("python", f"./{WRAPPER}"))
+    assert PANTS.wrapper(command(f"./{WRAPPER}", "python")) == WRAPPER
+    assert PANTS.wrapper(command(f"./{WRAPPER}", "python", working_directory="src")) is None
+    assert PANTS.wrapper(command("python", f"./{WRAPPER}")) is None
 
 
 def test_the_mark_for_the_input_root_is_replaced_wherever_it_stands() -> None:
@@ -186,7 +182,7 @@ def test_the_mark_for_the_input_root_is_replaced_wherever_it_stands() -> None:
         "{chroot",
         environment={"PATH": "{chroot}/bin:/bin", "{chroot}": "x"},
     )
-    got = with_input_root(sent, "/reapi/root")
+    got = PANTS.with_input_root(sent, "/reapi/root")
     assert got.arguments == (
         "/reapi/root/bin/x",
         "--path=/reapi/root/a:/reapi/root/b",
@@ -197,18 +193,33 @@ def test_the_mark_for_the_input_root_is_replaced_wherever_it_stands() -> None:
 
 
 @pytest.mark.parametrize(
-    ("tool", "expected"),
+    ("metadata", "is_pants"),
     [
-        ("pants", True),
-        ("pants 2.17.1", True),
-        ("", False),
-        ("bazel 7.0", False),
-        ("pantsless 1", False),
+        (Metadata("pants"), True),
+        (Metadata("pants", "2.17.1"), True),
+        (Metadata(), False),
+        (Metadata("bazel", "7.0"), False),
+        (Metadata("bazel", "pants"), False),
+        (Metadata("pantsless", "1"), False),
     ],
 )
-def test_pants_is_known_by_the_name_it_gives(tool: str, *, expected: bool) -> None:
-    assert is_pants(tool) is expected
+def test_pants_is_known_by_the_name_it_gives(metadata: Metadata, *, is_pants: bool) -> None:
+    assert profile_of(metadata) is (PANTS if is_pants else DEFAULT)
 
 
 def test_an_operation_that_pants_asks_for_in_vain_is_aborted() -> None:
-    assert ExecuteAgain.code is Code.ABORTED
+    error = PANTS.lost_operation(OperationNotFound("there is no operation x"))
+    assert isinstance(error, ExecuteAgain)
+    assert error.code is Code.ABORTED
+    assert str(error) == "there is no operation x"
+
+
+def test_a_client_that_keeps_to_reapi_has_nothing_done_for_it() -> None:
+    sent = command(f"./{WRAPPER}", "{chroot}/x", environment={"A": "{chroot}"})
+    assert DEFAULT.with_input_root(sent, "/reapi/root") is sent
+    assert DEFAULT.wrapper(sent) is None
+    assert DEFAULT.wrapped_directory(newer_script("src").encode()) == ""
+    assert not DEFAULT.uses_host
+    assert not DEFAULT.follows_links
+    error = OperationNotFound("there is none")
+    assert DEFAULT.lost_operation(error) is error

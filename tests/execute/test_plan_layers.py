@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from contexts import context
 from execute.trees import MIB, Directory, Entry, File, blobs_of, project, put
 from reapi_local.execute.local.inputs.input_tree import InputTreeReader
 from reapi_local.execute.local.inputs.layer_plan import MAX_LAYERS, LayerPlan, plan_layers
@@ -13,7 +14,7 @@ from reapi_local.store.memory import MemoryStore
 
 
 async def planned(store: MemoryStore, root: Digest) -> list[LayerPlan]:
-    return plan_layers(await InputTreeReader(store).fetch(root, ""))
+    return plan_layers(await InputTreeReader(store).fetch(context(), root))
 
 
 async def layers_of(tree: Directory) -> list[LayerPlan]:

@@ -2,19 +2,23 @@ from __future__ import annotations
 
 from collections import Counter
 from math import inf
+from typing import cast
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reapi_local.errors import Code, Draining, OperationNotFound, QueueFull
+from reapi_local.execute.job import Job
 from reapi_local.execute.queue.operation_table import Operation, Reason, Stage, Task
 from reapi_local.execute.queue.scheduler import Effect, Kill, Notify, Scheduler, Start
 from reapi_local.proto import remote_execution_pb2 as re_pb2
 from reapi_local.protocol.digest import digest_of
-from reapi_local.store.types import ActionKey
+from reapi_local.protocol.lookup import ActionKey
 
 GRACE, KEEP = 10.0, 600.0
+HOW = cast("Job", "how")
+"""The scheduler doesn't look into jobs."""
 
 
 def key(action: str, instance: str = "") -> ActionKey:
@@ -92,11 +96,11 @@ def order_of_starts(scheduler: Scheduler, first: Task) -> list[Task]:
 
 def test_an_action_starts_at_once_when_a_slot_is_free() -> None:
     machine = scheduler()
-    effects = machine.submit("a", key("a"), 5.0, run="r", priority=3, timeout=7.0, job="how")
+    effects = machine.submit("a", key("a"), 5.0, run="r", priority=3, timeout=7.0, job=HOW)
     task = machine.lookup("a").task
     operation = Operation("a", task, "r", 3, 5.0, Stage.EXECUTING, 5.0)
     assert effects == [Start(task), Notify(operation)]
-    assert (task.key, task.timeout, task.job) == (key("a"), 7.0, "how")
+    assert (task.key, task.timeout, task.job) == (key("a"), 7.0, HOW)
     assert machine.lookup("a") == operation
     assert operation.key == key("a")
 
@@ -543,8 +547,8 @@ def test_the_oldest_are_forgotten_when_outcomes_are_large() -> None:
 
 def test_what_an_operation_needed_to_be_carried_out_isn_t_remembered() -> None:
     machine = scheduler()
-    effects = machine.submit("a", key("a"), 0.0, job="how")
-    machine.submit("b", key("b"), 0.0, job="how")
+    effects = machine.submit("a", key("a"), 0.0, job=HOW)
+    machine.submit("b", key("b"), 0.0, job=HOW)
     machine.cancel("b", 1.0)
     (task,) = started(effects)
     machine.finished(task, "done", 1.0)

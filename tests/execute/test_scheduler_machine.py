@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 from itertools import count
+from typing import cast
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -22,10 +23,11 @@ from hypothesis.stateful import (
 )
 
 from reapi_local.errors import Draining, OperationNotFound, QueueFull
+from reapi_local.execute.job import Job
 from reapi_local.execute.queue.operation_table import Reason, Stage, Task
 from reapi_local.execute.queue.scheduler import Effect, Kill, Notify, Scheduler, Start
 from reapi_local.protocol.digest import digest_of
-from reapi_local.store.types import ActionKey
+from reapi_local.protocol.lookup import ActionKey
 
 GRACE, KEEP = 10.0, 60.0
 MAX_QUEUED, MAX_JOB_BYTES, MAX_KEPT = 12, 60, 5
@@ -94,6 +96,11 @@ class Running:
     killed: Reason | None = None
 
 
+def ask_of(task: Task) -> Ask | None:
+    """What the task was submitted with in place of a job, which the scheduler doesn't look into."""
+    return cast("Ask | None", task.job)
+
+
 class Schedules(RuleBasedStateMachine):
     """Steps of clients, of processes, and of time. The driver is one that does as it is told."""
 
@@ -128,7 +135,7 @@ class Schedules(RuleBasedStateMachine):
 
     def job_bytes(self) -> int:
         tasks = {w.task for w in self.live()} | self.running.keys()
-        return sum(task.job.job_bytes for task in tasks if isinstance(task.job, Ask))
+        return sum(ask.job_bytes for task in tasks if (ask := ask_of(task)) is not None)
 
     def in_slots(self) -> list[Running]:
         return [running for running in self.running.values() if running.has_slot]
@@ -222,7 +229,7 @@ class Schedules(RuleBasedStateMachine):
                     priority=ask.priority,
                     timeout=ask.timeout,
                     mergeable=ask.mergeable,
-                    job=ask,
+                    job=cast("Job", ask),
                     job_bytes=ask.job_bytes,
                 )
             except Draining:
@@ -238,7 +245,7 @@ class Schedules(RuleBasedStateMachine):
     def accepted(self, name: str, ask: Ask, shared: Task | None, effects: list[Effect]) -> None:
         assert not self.draining
         task = self.scheduler.lookup(name).task
-        assert task is shared if shared else task.job is ask
+        assert task is shared if shared else ask_of(task) is ask
         wanted = Wanted(name, task, ask.run, ask.priority, self.submitted)
         wanted.abandoned_at = self.now + GRACE
         self.wanted[name] = wanted
@@ -253,8 +260,8 @@ class Schedules(RuleBasedStateMachine):
             w.task
             for w in self.live()
             if w.task.key == key
-            and isinstance(w.task.job, Ask)
-            and w.task.job.mergeable
+            and (ask := ask_of(w.task)) is not None
+            and ask.mergeable
             and (w.task not in self.running or self.running[w.task].killed is None)
         }
         assert len(tasks) <= 1, "an action is in flight twice"

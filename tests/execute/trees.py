@@ -13,8 +13,8 @@ from reapi_local.execute.local.inputs.input_roots import InputRoots
 from reapi_local.execute.local.inputs.parsed_directory import MTIME_NS
 from reapi_local.proto import remote_execution_pb2 as re_pb2
 from reapi_local.protocol.digest import Digest, digest_of
+from reapi_local.store.blob_store import BlobStore
 from reapi_local.store.memory import MemoryStore
-from reapi_local.store.types import BlobStore
 
 KIB = 1024
 MIB = 1024 * KIB

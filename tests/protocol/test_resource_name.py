@@ -10,8 +10,9 @@ from reapi_local.errors import InvalidRequest
 from reapi_local.protocol.digest import Digest, DigestFunction, digest_of
 from reapi_local.protocol.instance import MAX_NAME_BYTES, RESERVED_SEGMENTS, check_instance_name
 from reapi_local.protocol.resource_name import (
-    BlobName,
+    ReadName,
     UploadName,
+    instance_of_resource,
     parse_read_name,
     parse_write_name,
 )
@@ -42,7 +43,7 @@ BLOBS += [(f"blobs/{digest}", digest) for _, digest in BLOBS[:-1]]
 @pytest.mark.parametrize("slash", ["", "/"])
 def test_every_form_is_understood(blob: str, digest: Digest, instance: str, slash: str) -> None:
     read = slash + prefixed(instance, blob)
-    assert parse_read_name(read) == BlobName(instance, digest)
+    assert parse_read_name(read) == ReadName(instance, digest)
     for rest in REST:
         write = slash + prefixed(instance, f"uploads/1234-abcd/{blob}{rest}")
         assert parse_write_name(write) == UploadName(instance, "1234-abcd", digest)
@@ -54,6 +55,21 @@ def test_any_instance_and_upload_name_come_back(instance: str, upload: str) -> N
     assert parse_read_name(prefixed(instance, f"blobs/{digest}")).instance == instance
     name = parse_write_name(prefixed(instance, f"uploads/{upload}/blobs/{digest}"))
     assert (name.instance, name.upload) == (instance, upload)
+
+
+@pytest.mark.parametrize("slash", ["", "/"])
+@given(instance=instances, upload=segments)
+def test_the_instance_is_known_before_the_rest_is_looked_at(
+    slash: str, instance: str, upload: str
+) -> None:
+    for rest in ("blobs/not a digest", f"uploads/{upload}", "compressed-blobs/zstd"):
+        assert instance_of_resource(slash + prefixed(instance, rest)) == instance
+
+
+@pytest.mark.parametrize("name", ["", "main", "blob/x", "/a/b"])
+def test_a_name_of_no_resource_has_no_instance(name: str) -> None:
+    with pytest.raises(InvalidRequest, match="neither blobs/ nor uploads/"):
+        instance_of_resource(name)
 
 
 @pytest.mark.parametrize(

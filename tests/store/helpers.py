@@ -8,13 +8,17 @@ import random
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 
-from reapi_local.clock import Clock
+from contexts import context
+from reapi_local.clock import Clock, SystemClock
+from reapi_local.events import EventStream
 from reapi_local.protocol.digest import Digest, DigestFunction, digest_of
+from reapi_local.store.blob_store import Blob, BlobStore
+from reapi_local.store.completeness import CompleteActionCache
+from reapi_local.store.local.generation_results import GenerationActionCache
 from reapi_local.store.local.generation_store import GenerationStore
 from reapi_local.store.local.large_files import INLINE_MAX_BYTES
 from reapi_local.store.local.rotation import StoreLimits
 from reapi_local.store.memory import MemoryStore
-from reapi_local.store.types import Blob, BlobStore
 
 KIB = 1024
 MIB = 1024 * KIB
@@ -37,15 +41,23 @@ async def generation_store(
     max_bytes: int = 1024 * MIB,
     lease_seconds: float = 3600.0,
     clock: Clock | None = None,
+    events: EventStream | None = None,
     durable: bool = False,
 ) -> AsyncIterator[GenerationStore]:
     """A store on disk for the length of a block."""
     limits = StoreLimits(max_bytes, lease_seconds=lease_seconds)
-    store = GenerationStore(str(root), limits, clock, durable=durable)
+    store = GenerationStore(
+        str(root), limits, clock or SystemClock(), events or EventStream(), durable=durable
+    )
     try:
         yield store
     finally:
         await store.close()
+
+
+def complete_cache(store: GenerationStore, events: EventStream) -> CompleteActionCache:
+    """The action cache of a store on disk, as the server has it."""
+    return CompleteActionCache(GenerationActionCache(store, events), store, events)
 
 
 @asynccontextmanager
@@ -60,7 +72,7 @@ async def store_of_kind(kind: str, root: object) -> AsyncIterator[BlobStore]:
 
 async def read(store: BlobStore, digest: Digest, run: str = "") -> bytes:
     """All of a blob, in pieces of an odd size; raises as ``open_read``."""
-    async with store.open_read(digest, run) as reader:
+    async with store.open_read(context(run), digest) as reader:
         pieces = []
         while piece := await reader.read(10_007):
             pieces.append(piece)
@@ -69,13 +81,13 @@ async def read(store: BlobStore, digest: Digest, run: str = "") -> bytes:
 
 async def write(store: BlobStore, data: Blob, run: str = "") -> None:
     """Store one blob; raises what kept it from being stored."""
-    for error in (await store.write_many([data], run)).values():
+    for error in (await store.write_many(context(run), [data])).values():
         raise error
 
 
 async def stream(store: BlobStore, data: Blob, run: str = "", chunk_bytes: int = 50_000) -> None:
     """Store one blob through a writer."""
-    writer = await store.open_write(data[0], run)
+    writer = await store.open_write(context(run), data[0])
     try:
         for start in range(0, len(data[1]), chunk_bytes):
             await writer.write(data[1][start : start + chunk_bytes])

@@ -13,40 +13,44 @@ import random
 import sys
 from itertools import count
 
+from contexts import context
+from reapi_local.clock import SystemClock
 from reapi_local.errors import StorageFull
-from reapi_local.store.local.generation_results import GenerationResults
+from reapi_local.events import EventStream
+from reapi_local.protocol.lookup import StoredResult
+from reapi_local.store.local.generation_results import GenerationActionCache
 from reapi_local.store.local.generation_store import GenerationStore
 from reapi_local.store.local.rotation import StoreLimits
-from reapi_local.store.types import ActionKey, StoredResult
 from store.helpers import KIB, LARGE, blob
 
 SIZES = (20, 700, 5 * KIB, 60 * KIB, LARGE, 300 * KIB)
 
 
 async def main(root: str, max_bytes: str, lease: str, first: str, how: str) -> None:
-    store = GenerationStore(root, StoreLimits(int(max_bytes), lease_seconds=float(lease)))
+    limits = StoreLimits(int(max_bytes), lease_seconds=float(lease))
+    store = GenerationStore(root, limits, SystemClock(), EventStream(), durable=True)
     seeds = count(int(first))
     rotating = rotate(store) if how == "rotate" else grow(store)
     await asyncio.gather(*(client(store, seeds) for _ in range(4)), rotating)
 
 
 async def client(store: GenerationStore, seeds: count[int]) -> None:
-    results = GenerationResults(store)
+    results = GenerationActionCache(store, EventStream())
     for seed in seeds:
         size = random.Random(seed).choice(SIZES)
         data = blob(seed, size)
         try:
             if seed % 3:
-                for error in (await store.write_many([data], "run")).values():
+                for error in (await store.write_many(context("run"), [data])).values():
                     raise error
             else:
-                writer = await store.open_write(data[0], "run")
+                writer = await store.open_write(context("run"), data[0])
                 await writer.write(data[1][: size // 2])
                 await writer.write(data[1][size // 2 :])
                 await writer.commit()
             tell("blob", seed, size)
             result = StoredResult(b"%d" % seed, 0.0, "owner", "run")
-            await results.put(ActionKey("", data[0]), result)
+            await results.put(context("run"), data[0], result)
             tell("result", seed, size)
         except StorageFull:
             continue

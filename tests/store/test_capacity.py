@@ -9,8 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from contexts import context
 from reapi_local.clock import ManualClock
 from reapi_local.errors import StorageFull
+from reapi_local.events import EventStream
 from reapi_local.store.local.capacity import Capacity
 from reapi_local.store.local.generation_store import GenerationStore
 from reapi_local.store.local.rotation import (
@@ -35,7 +37,7 @@ async def test_a_stream_of_blobs_never_exceeds_the_limit(tmp_path: Path) -> None
         for number in range(120):
             size = (300, 3 * KIB, 60 * KIB, 200 * KIB)[number % 4]
             batch = [blob(1000 * number + n, size) for n in range(max(1, 100 * KIB // size))]
-            assert await store.write_many(batch, f"run {number}") == {}
+            assert await store.write_many(context(f"run {number}"), batch) == {}
             await store.capacity.settle()  # what goes on in the background belongs to this moment
             clock.advance(LEASE / 2)
             assert store.capacity.used_bytes <= MAX + WHILE_RETIRING
@@ -62,7 +64,7 @@ async def test_leases_alone_fill_the_limit_and_no_promise_is_broken(tmp_path: Pa
     clock, told = ManualClock(), []
     async with generation_store(tmp_path, max_bytes=MAX, clock=clock, lease_seconds=LEASE) as store:
         data = blob(0, 50 * KIB)
-        while not (failures := await store.write_many([data], "run")):
+        while not (failures := await store.write_many(context("run"), [data])):
             told.append(data)
             data = blob(len(told), 50 * KIB)
         assert isinstance(failures[data[0]], StorageFull)
@@ -83,18 +85,18 @@ async def test_an_unleased_newest_generation_makes_room_too(tmp_path: Path) -> N
     clock = ManualClock()
     async with generation_store(tmp_path, max_bytes=MAX, clock=clock, lease_seconds=LEASE) as store:
         kept = [blob(n, 60 * KIB) for n in range(40)]
-        assert await store.write_many(kept, "kept") == {}
+        assert await store.write_many(context("kept"), kept) == {}
         await store.capacity.start_generation()
         for number in range(10):
             await write(store, blob(100 + number, 60 * KIB), "forgotten")
             clock.advance(LEASE / 4)
-            assert await store.find_missing([digest for digest, _ in kept], "kept") == []
+            assert await store.find_missing(context("kept"), [digest for digest, _ in kept]) == []
         clock.advance(LEASE * 0.9)
-        assert await store.find_missing([digest for digest, _ in kept], "kept") == []
+        assert await store.find_missing(context("kept"), [digest for digest, _ in kept]) == []
         clock.advance(LEASE * 0.2)
         store.leases.take_recent()
         await stream(store, blob(200, 1200 * KIB), "kept")
-        assert await store.read_many([digest for digest, _ in kept]) == dict(kept)
+        assert await store.read_many(context(), [digest for digest, _ in kept]) == dict(kept)
 
 
 async def test_blobs_used_lately_don_t_keep_a_writer_from_its_room(tmp_path: Path) -> None:
@@ -111,14 +113,16 @@ async def test_blobs_used_lately_don_t_keep_a_writer_from_its_room(tmp_path: Pat
 def with_free_bytes(store: GenerationStore, limits: StoreLimits, clock: ManualClock) -> list[int]:
     """Let a list's only item say how much the file system has left."""
     free = [1024 * MIB]
-    store.capacity = Capacity(store.generations, store.leases, limits, clock, lambda: free[0])
+    store.capacity = Capacity(
+        store.generations, store.leases, limits, clock, EventStream(), lambda: free[0]
+    )
     return free
 
 
 @pytest.mark.timeout(60)
 async def test_a_disk_others_filled_refuses_writes_and_goes_on_reading(tmp_path: Path) -> None:
     clock, limits = ManualClock(), StoreLimits(MAX, min_free_bytes=MIB, lease_seconds=LEASE)
-    store = GenerationStore(str(tmp_path), limits, clock, durable=False)
+    store = GenerationStore(str(tmp_path), limits, clock, EventStream(), durable=False)
     free = with_free_bytes(store, limits, clock)
     promised, forgotten = blob(1, 50 * KIB), blob(2, 50 * KIB)
     await write(store, forgotten, "old run")
@@ -141,9 +145,9 @@ async def test_a_disk_others_filled_refuses_writes_and_goes_on_reading(tmp_path:
 @pytest.mark.timeout(60)
 async def test_maintenance_of_a_crowded_disk_comes_to_an_end(tmp_path: Path) -> None:
     clock, limits = ManualClock(), StoreLimits(MAX, min_free_bytes=MIB, lease_seconds=LEASE)
-    store = GenerationStore(str(tmp_path), limits, clock, durable=False)
+    store = GenerationStore(str(tmp_path), limits, clock, EventStream(), durable=False)
     free = with_free_bytes(store, limits, clock)
-    writer = await store.open_write(blob(1, 100 * KIB)[0])
+    writer = await store.open_write(context(), blob(1, 100 * KIB)[0])
     free[0] = 0
     await writer.discard()
     await store.capacity.settle()

@@ -10,16 +10,19 @@ from pathlib import Path
 import lmdb
 import pytest
 
+from contexts import context
 from reapi_local.errors import BlobNotFound
-from reapi_local.store.completeness import CompleteResults
-from reapi_local.store.local.generation_results import GenerationResults
+from reapi_local.events import EventStream
+from reapi_local.protocol.lookup import Hit, Miss, MissReason, StoredResult
+from reapi_local.store.blob_store import Blob
+from reapi_local.store.local.generation_results import GenerationActionCache
 from reapi_local.store.local.generation_store import GenerationStore
 from reapi_local.store.local.index import Batch, Table
-from reapi_local.store.types import ActionKey, Blob, StoredResult
 from store.helpers import (
     LARGE,
     MIB,
     blob,
+    complete_cache,
     generation_store,
     large_files,
     open_files_below,
@@ -27,7 +30,7 @@ from store.helpers import (
     write,
 )
 
-KEY = ActionKey("", blob(0, 10)[0])
+ACTION = blob(0, 10)[0]
 
 
 def flip(path: str) -> None:
@@ -50,6 +53,10 @@ def place(path: str, data: bytes) -> None:
     os.makedirs(os.path.dirname(path))
     with open(path, "wb") as file:
         file.write(data)
+
+
+def plain_cache(store: GenerationStore) -> GenerationActionCache:
+    return GenerationActionCache(store, EventStream())
 
 
 DAMAGES = [flip, truncate, make_empty, os.unlink]
@@ -81,15 +88,15 @@ async def test_a_damaged_file_is_not_served_and_can_be_uploaded_again(
         async with generation_store(root) as store:
             await write(store, other)
             await check(root, store, data)
-    kept = os.listdir(root / "damaged")
+    kept = os.listdir(root / "quarantine")
     assert len(kept) == (damage is not os.unlink), "it is kept for inspection"
 
 
 async def check(root: Path, store: GenerationStore, data: Blob) -> None:
     with pytest.raises(BlobNotFound):
         await read(store, data[0])
-    assert await store.find_missing([data[0]]) == [data[0]]
-    assert await store.read_many([data[0]]) == {}
+    assert await store.find_missing(context(), [data[0]]) == [data[0]]
+    assert await store.read_many(context(), [data[0]]) == {}
     assert open_files_below(root) == []
     await write(store, data)
     assert await read(store, data[0]) == data[1]
@@ -100,13 +107,13 @@ async def test_a_damaged_small_blob_is_not_served_and_can_be_uploaded_again(
 ) -> None:
     blobs = dict(blob(n, 10 + 700 * n) for n in range(20))
     async with generation_store(tmp_path) as store:
-        assert await store.write_many(list(blobs.items())) == {}
+        assert await store.write_many(context(), list(blobs.items())) == {}
     edit(tmp_path, Table.BLOBS, lambda value: value[:-1] + bytes((value[-1] ^ 1,)))
     async with generation_store(tmp_path) as store:
-        assert await store.read_many(list(blobs)) == {}
-        assert await store.find_missing(list(blobs)) == list(blobs)
-        assert await store.write_many(list(blobs.items())) == {}
-        assert await store.read_many(list(blobs)) == blobs
+        assert await store.read_many(context(), list(blobs)) == {}
+        assert await store.find_missing(context(), list(blobs)) == list(blobs)
+        assert await store.write_many(context(), list(blobs.items())) == {}
+        assert await store.read_many(context(), list(blobs)) == blobs
 
 
 async def test_an_older_sound_copy_is_found_behind_a_damaged_one(tmp_path: Path) -> None:
@@ -134,7 +141,7 @@ async def test_damage_is_not_carried_over_a_good_upload(tmp_path: Path) -> None:
         await store.generations.commit(old, Batch(puts=[(Table.BLOBS, data[0], b"x" * 500)]))
         await store.capacity.start_generation()
         await store.capacity.evict_oldest()
-        assert await store.find_missing([data[0]]) == [data[0]]
+        assert await store.find_missing(context(), [data[0]]) == [data[0]]
         await write(store, data)
         assert await read(store, data[0]) == data[1]
 
@@ -147,13 +154,15 @@ async def test_a_damaged_result_is_a_miss_and_can_be_put_again(
 ) -> None:
     result = StoredResult(b"\x20\x05" + b"\x2a\x10" + b"o" * 16, 0.0, "owner", "run")
     async with generation_store(tmp_path) as store:
-        await GenerationResults(store).put(KEY, result)
+        await plain_cache(store).put(context(), ACTION, result)
     edit(tmp_path, Table.RESULTS, change)
     async with generation_store(tmp_path) as store:
-        for cache in (CompleteResults(GenerationResults(store), store), GenerationResults(store)):
-            assert await cache.get(KEY) is None
-        await GenerationResults(store).put(KEY, result)
-        assert await GenerationResults(store).get(KEY) == result
+        complete = complete_cache(store, EventStream())
+        assert await complete.get(context(), ACTION) == Miss(MissReason.CORRUPT)
+        for cache in (complete, plain_cache(store)):
+            assert await cache.get(context(), ACTION) == Miss(MissReason.ABSENT)
+        await plain_cache(store).put(context(), ACTION, result)
+        assert await plain_cache(store).get(context(), ACTION) == Hit(result)
 
 
 @pytest.mark.parametrize("steps", range(0, 40, 2))
@@ -167,12 +176,12 @@ async def test_a_blob_uploaded_again_is_not_taken_for_the_damaged_one(
         damage(large_files(tmp_path)[0])
         readers = []
         for _ in range(4):
-            readers.append(asyncio.create_task(store.read_many([data[0]])))
+            readers.append(asyncio.create_task(store.read_many(context(), [data[0]])))
             for _ in range(steps):
                 await asyncio.sleep(0)
         for found in await asyncio.gather(readers[0]):
             assert found in ({}, dict([data]))
-        while await store.find_missing([data[0]]):
+        while await store.find_missing(context(), [data[0]]):
             await write(store, data)
         await asyncio.gather(*readers)
         assert await read(store, data[0]) == data[1]
@@ -188,10 +197,10 @@ async def test_damage_found_while_its_generation_goes_does_no_harm(
         flip(large_files(tmp_path)[0])
         await store.capacity.start_generation()
         await write(store, kept)
-        reader = asyncio.create_task(store.read_many([data[0]]))
+        reader = asyncio.create_task(store.read_many(context(), [data[0]]))
         for _ in range(steps):
             await asyncio.sleep(0)
         await asyncio.gather(store.capacity.evict_oldest(), store.capacity.evict_oldest())
         assert await reader == {}
-        assert await store.read_many([data[0], kept[0]]) == dict([kept])
+        assert await store.read_many(context(), [data[0], kept[0]]) == dict([kept])
         assert open_files_below(tmp_path) == []

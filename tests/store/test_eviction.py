@@ -8,12 +8,14 @@ from pathlib import Path
 
 import pytest
 
+from contexts import context
 from reapi_local.clock import ManualClock
 from reapi_local.errors import BlobNotFound, Draining
-from reapi_local.store.local.generation_results import GenerationResults
+from reapi_local.events import EventStream
+from reapi_local.protocol.lookup import Hit, Miss, MissReason, StoredResult
+from reapi_local.store.local.generation_results import GenerationActionCache
 from reapi_local.store.local.generation_store import GenerationStore
 from reapi_local.store.local.index import Batch, Table
-from reapi_local.store.types import ActionKey, StoredResult
 from store.helpers import (
     KIB,
     LARGE,
@@ -30,7 +32,7 @@ from store.helpers import (
     write,
 )
 
-KEY = ActionKey("", blob(0, 10)[0])
+ACTION = blob(0, 10)[0]
 LEASE = 100.0
 
 
@@ -59,7 +61,7 @@ async def test_a_written_blob_survives_while_leased_and_goes_after(
         clock.advance(2 * LEASE)
         await rotate(store)  # lately used: may stay once more
         await rotate(store)
-        assert await store.find_missing([data[0]]) == [data[0]]
+        assert await store.find_missing(context(), [data[0]]) == [data[0]]
         with pytest.raises(BlobNotFound):
             await read(store, data[0])
 
@@ -68,9 +70,9 @@ async def test_a_written_blob_survives_while_leased_and_goes_after(
 async def test_being_found_or_read_leases(tmp_path: Path, size: int) -> None:
     clock, found, was_read, neither = ManualClock(), *(blob(n, size) for n in range(3))
     async with generation_store(tmp_path, clock=clock, lease_seconds=LEASE) as store:
-        assert await store.write_many([found, was_read, neither], "writer") == {}
+        assert await store.write_many(context("writer"), [found, was_read, neither]) == {}
         clock.advance(LEASE)
-        await store.find_missing([found[0]], "asker")
+        await store.find_missing(context("asker"), [found[0]])
         await read(store, was_read[0], "reader")
         store.leases.take_recent()
         await rotate(store)
@@ -85,13 +87,13 @@ async def test_any_call_of_a_run_renews_all_it_was_promised(tmp_path: Path, call
         for _ in range(4):
             clock.advance(LEASE * 0.9)
             if call == "found":
-                await store.find_missing([data[0]], "run")
+                await store.find_missing(context("run"), [data[0]])
             elif call == "missing":
-                await store.find_missing([absent], "run")
+                await store.find_missing(context("run"), [absent])
             elif call == "no result":
-                await GenerationResults(store).get(KEY, "run")
+                await GenerationActionCache(store, EventStream()).get(context("run"), ACTION)
             else:
-                await store.read_many([absent], "run")
+                await store.read_many(context("run"), [absent])
         store.leases.take_recent()
         await rotate(store)
         assert await read(store, data[0]) == data[1]
@@ -101,12 +103,12 @@ async def test_a_reader_goes_on_after_its_generation_was_deleted(tmp_path: Path)
     clock, data = ManualClock(), blob(1, MIB)
     async with generation_store(tmp_path, clock=clock, lease_seconds=LEASE) as store:
         await stream(store, data)
-        async with store.open_read(data[0]) as reader:
+        async with store.open_read(context(), data[0]) as reader:
             head = await reader.read(100_000)
             clock.advance(2 * LEASE)
             await rotate(store)
             await rotate(store)
-            assert await store.find_missing([data[0]]) == [data[0]]
+            assert await store.find_missing(context(), [data[0]]) == [data[0]]
             assert not large_files(tmp_path)
             rest = b""
             while piece := await reader.read(100_000):
@@ -167,51 +169,51 @@ async def test_two_retirements_at_once_follow_each_other(tmp_path: Path) -> None
             await store.capacity.start_generation()
         await asyncio.gather(*(store.capacity.evict_oldest() for _ in range(12)))
         assert len(store.generations.newest_first) == 1
-        assert await store.read_many([digest for digest, _ in blobs]) == dict(blobs)
+        assert await store.read_many(context(), [digest for digest, _ in blobs]) == dict(blobs)
 
 
 @pytest.mark.parametrize("steps", range(0, 80, 4))
 async def test_a_cancelled_rotation_leaves_a_store_that_rotates(tmp_path: Path, steps: int) -> None:
     blobs = [blob(n, size) for n, size in enumerate([500, LARGE] * 3)]
     async with generation_store(tmp_path) as store:
-        assert await store.write_many(blobs, "run") == {}
+        assert await store.write_many(context("run"), blobs) == {}
         task = asyncio.create_task(rotate(store))
         for _ in range(steps):
             await asyncio.sleep(0)
         task.cancel()
         await asyncio.wait([task])
-        assert await store.find_missing([digest for digest, _ in blobs]) == []
+        assert await store.find_missing(context(), [digest for digest, _ in blobs]) == []
         await rotate(store)
-        assert await store.read_many([digest for digest, _ in blobs]) == dict(blobs)
+        assert await store.read_many(context(), [digest for digest, _ in blobs]) == dict(blobs)
         assert len([name for name in os.listdir(tmp_path) if name.startswith("gen-")]) == 1
 
 
 async def test_a_replaced_result_does_not_come_back(tmp_path: Path) -> None:
     clock = ManualClock()
     async with generation_store(tmp_path, clock=clock, lease_seconds=LEASE) as store:
-        results = GenerationResults(store)
-        await results.put(KEY, result(1))
+        results = GenerationActionCache(store, EventStream())
+        await results.put(context(), ACTION, result(1))
         await store.capacity.start_generation()
-        await results.put(KEY, result(2))
+        await results.put(context(), ACTION, result(2))
         await store.capacity.start_generation()
         clock.advance(2 * LEASE)
         store.leases.leased()
         store.leases.take_recent()
         middle = store.generations.newest_first[1]
         await store.capacity._evict(middle)
-        assert await results.get(KEY) is None
+        assert await results.get(context(), ACTION) == Miss(MissReason.ABSENT)
 
 
 async def test_a_leased_result_is_carried_and_a_newer_one_kept(tmp_path: Path) -> None:
     async with generation_store(tmp_path) as store:
-        results = GenerationResults(store)
-        await results.put(KEY, result(1))
+        results = GenerationActionCache(store, EventStream())
+        await results.put(context(), ACTION, result(1))
         await rotate(store)
-        assert await results.get(KEY) == result(1)
+        assert await results.get(context(), ACTION) == Hit(result(1))
         await store.capacity.start_generation()
-        await results.put(KEY, result(2))
+        await results.put(context(), ACTION, result(2))
         await rotate(store)
-        assert await results.get(KEY) == result(2)
+        assert await results.get(context(), ACTION) == Hit(result(2))
 
 
 async def test_of_what_was_used_lately_only_a_part_is_carried(tmp_path: Path) -> None:
@@ -220,7 +222,7 @@ async def test_of_what_was_used_lately_only_a_part_is_carried(tmp_path: Path) ->
     async with generation_store(
         tmp_path, clock=clock, lease_seconds=LEASE, max_bytes=1024 * MIB
     ) as store:
-        assert await store.write_many(blobs, "run") == {}
+        assert await store.write_many(context("run"), blobs) == {}
         before = store.generations.disk_bytes
         clock.advance(2 * LEASE)
         await rotate(store)
@@ -234,7 +236,7 @@ async def test_what_is_counted_is_what_the_disk_holds(tmp_path: Path) -> None:
     async with generation_store(tmp_path, clock=clock, lease_seconds=LEASE) as store:
         for round_number in range(4):
             blobs = [blob(100 * round_number + n, n * 7 * KIB) for n in range(30)]
-            assert await store.write_many(blobs, "run") == {}
+            assert await store.write_many(context("run"), blobs) == {}
             await rotate(store)
             clock.advance(LEASE * 0.7)
         assert abs(store.capacity.used_bytes - bytes_on_disk(tmp_path)) <= 16 * KIB
@@ -253,7 +255,7 @@ async def test_a_store_closes_while_writers_wait_for_room(tmp_path: Path, steps:
     assert all(outcome is None or isinstance(outcome, Exception) for outcome in outcomes)
     async with generation_store(tmp_path, max_bytes=2 * MIB, lease_seconds=1e-9) as store:
         for digest, data in (blob(n, 300 * KIB) for n in range(30)):
-            assert await store.read_many([digest]) in ({}, {digest: data})
+            assert await store.read_many(context(), [digest]) in ({}, {digest: data})
 
 
 async def test_a_closed_store_refuses_writes(tmp_path: Path) -> None:

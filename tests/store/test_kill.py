@@ -11,11 +11,13 @@ from pathlib import Path
 
 import pytest
 
+from contexts import context
+from reapi_local.events import EventStream
 from reapi_local.protocol.digest import Digest
-from reapi_local.store.local.generation_results import GenerationResults
+from reapi_local.protocol.lookup import Hit
+from reapi_local.store.local.generation_results import GenerationActionCache
 from reapi_local.store.local.generation_store import GenerationStore
 from reapi_local.store.local.index import Table
-from reapi_local.store.types import ActionKey
 from store import killed_writer
 from store.helpers import KIB, MIB, blob, bytes_on_disk, generation_store
 
@@ -51,20 +53,20 @@ async def assert_nothing_is_torn(store: GenerationStore, root: Path) -> None:
     assert [name for name in os.listdir(root) if name.endswith(".dead")] == []
     visible = {Digest(k) for g in store.generations.newest_first for k in g.index.keys(Table.BLOBS)}
     for digest in sorted(visible):
-        assert digest in await store.read_many([digest])
-    assert os.listdir(store.generations.damaged) == []
+        assert digest in await store.read_many(context(), [digest])
+    assert os.listdir(store.generations.quarantine) == []
 
 
 async def assert_all_there(store: GenerationStore, told: list[Told]) -> None:
-    results = GenerationResults(store)
+    results = GenerationActionCache(store, EventStream())
     for entry in told:
         digest, data = blob(entry.seed, entry.size)
         if entry.kind == "blob":
-            assert await store.read_many([digest]) == {digest: data}
+            assert await store.read_many(context(), [digest]) == {digest: data}
         else:
-            stored = await results.get(ActionKey("", digest))
-            assert stored is not None
-            assert stored.result == b"%d" % entry.seed
+            found = await results.get(context(), digest)
+            assert isinstance(found, Hit)
+            assert found.stored.result == b"%d" % entry.seed
 
 
 @pytest.mark.parametrize("how", ["grow", "rotate"])
@@ -88,6 +90,6 @@ async def test_a_small_store_that_rotates_all_the_time_stays_whole(tmp_path: Pat
         killed_after(moments.randrange(20, 150), tmp_path, max_bytes, 0.01, seed, "grow")
         async with generation_store(tmp_path, max_bytes=max_bytes, durable=True) as store:
             await assert_nothing_is_torn(store, tmp_path)
-            await store.write_many([blob(seed + 999_999, 700)])
+            await store.write_many(context(), [blob(seed + 999_999, 700)])
             await store.capacity.settle()
             assert bytes_on_disk(tmp_path) <= max_bytes + 512 * KIB

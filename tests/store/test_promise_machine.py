@@ -24,16 +24,17 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
+from contexts import context
 from reapi_local.clock import ManualClock
 from reapi_local.errors import BlobNotFound, StorageFull
+from reapi_local.events import EventStream
 from reapi_local.proto import remote_execution_pb2 as re_pb2
 from reapi_local.protocol.digest import Digest
-from reapi_local.store.completeness import CompleteResults
-from reapi_local.store.local.generation_results import GenerationResults
+from reapi_local.protocol.lookup import ActionKey, Miss, StoredResult
+from reapi_local.store.blob_store import BlobReader
 from reapi_local.store.local.generation_store import GenerationStore
 from reapi_local.store.local.index import Table
 from reapi_local.store.local.rotation import StoreLimits, cost_bytes
-from reapi_local.store.types import ActionKey, BlobReader, StoredResult
 from store.helpers import (
     FILE_MAPS,
     KIB,
@@ -41,6 +42,7 @@ from store.helpers import (
     MIB,
     blob,
     bytes_on_disk,
+    complete_cache,
     large_files,
     open_files_below,
 )
@@ -82,20 +84,22 @@ class Promises(RuleBasedStateMachine):
 
     def _open(self) -> None:
         async def opened() -> GenerationStore:
-            store = GenerationStore(self.root, LIMITS, self.clock, durable=self.durable)
+            store = GenerationStore(
+                self.root, LIMITS, self.clock, EventStream(), durable=self.durable
+            )
             make_simulated(store, self.loop)
             return store
 
         self.store = self.wait(opened())
-        self.cache = CompleteResults(GenerationResults(self.store), self.store)
+        self.cache = complete_cache(self.store, EventStream())
 
     def wait(self, work: Coroutine[Any, Any, T]) -> T:
         return self.loop.run_until_complete(work)
 
     def teardown(self) -> None:
         if hasattr(self, "loop"):
-            for context, *_ in self.readers:
-                self.wait(context.__aexit__(None, None, None))
+            for opened, *_ in self.readers:
+                self.wait(opened.__aexit__(None, None, None))
             self.wait(self.store.close())
             assert open_files_below(self.root) == []
             self.loop.run_until_complete(self.loop.shutdown_default_executor())
@@ -131,7 +135,7 @@ class Promises(RuleBasedStateMachine):
     @rule(run=runs, digests=some)
     def find_missing(self, run: str, digests: list[Digest]) -> None:
         self.heard(run)
-        missing = self.wait(self.store.find_missing(digests, run))
+        missing = self.wait(self.store.find_missing(context(run), digests))
         assert not self.promised() & set(missing)
         assert missing == [digest for digest in digests if digest in set(missing)]
         self.tell(run, *(digest for digest in digests if digest not in missing))
@@ -139,7 +143,7 @@ class Promises(RuleBasedStateMachine):
     @rule(run=runs, digests=some)
     def write_many(self, run: str, digests: list[Digest]) -> None:
         self.heard(run)
-        failures = self.wait(self.store.write_many([(d, BLOBS[d]) for d in digests], run))
+        failures = self.wait(self.store.write_many(context(run), [(d, BLOBS[d]) for d in digests]))
         for error in failures.values():
             assert isinstance(error, StorageFull)
             self.assert_leases_fill_the_store(sum(cost_bytes(d.size_bytes) for d in digests))
@@ -149,7 +153,7 @@ class Promises(RuleBasedStateMachine):
     def upload(self, run: str, digest: Digest, chunk: int, whole: bool) -> None:
         self.heard(run)
         try:
-            writer = self.wait(self.store.open_write(digest, run))
+            writer = self.wait(self.store.open_write(context(run), digest))
         except StorageFull:
             self.assert_leases_fill_the_store(digest.size_bytes)
             return
@@ -167,7 +171,7 @@ class Promises(RuleBasedStateMachine):
     @rule(run=runs, digests=some)
     def read_many(self, run: str, digests: list[Digest]) -> None:
         self.heard(run)
-        found = self.wait(self.store.read_many(digests, run))
+        found = self.wait(self.store.read_many(context(run), digests))
         assert all(data == BLOBS[digest] for digest, data in found.items())
         assert self.promised() & set(digests) <= set(found)
         self.tell(run, *found)
@@ -175,22 +179,22 @@ class Promises(RuleBasedStateMachine):
     @rule(run=runs, digest=one)
     def open_a_reader(self, run: str, digest: Digest) -> None:
         self.heard(run)
-        context = self.store.open_read(digest, run)
+        opened = self.store.open_read(context(run), digest)
         try:
-            reader = self.wait(context.__aenter__())
+            reader = self.wait(opened.__aenter__())
         except BlobNotFound:
             assert digest not in self.promised()
             return
         self.tell(run, digest)
-        self.readers.append((context, reader, digest, self.wait(reader.read(1000))))
+        self.readers.append((opened, reader, digest, self.wait(reader.read(1000))))
 
     @precondition(lambda self: self.readers)
     @rule()
     def read_on_to_the_end(self) -> None:
-        context, reader, digest, data = self.readers.pop(0)
+        opened, reader, digest, data = self.readers.pop(0)
         while piece := self.wait(reader.read(70_000)):
             data += piece
-        self.wait(context.__aexit__(None, None, None))
+        self.wait(opened.__aexit__(None, None, None))
         assert data == BLOBS[digest]
 
     @rule(run=runs, key=st.sampled_from(KEYS), outputs=some, known=st.booleans())
@@ -210,7 +214,8 @@ class Promises(RuleBasedStateMachine):
             ]
         ).SerializeToString()
         try:
-            self.wait(self.cache.put(key, StoredResult(message, 1.0, "owner", run)))
+            stored = StoredResult(message, 1.0, "owner", run)
+            self.wait(self.cache.put(context(run, key.instance), key.action, stored))
         except StorageFull:
             self.assert_leases_fill_the_store(4 * KIB)
             self.results.setdefault(key, set()).add(message)
@@ -220,14 +225,14 @@ class Promises(RuleBasedStateMachine):
     @rule(run=runs, key=st.sampled_from(KEYS))
     def get_result(self, run: str, key: ActionKey) -> None:
         self.heard(run)
-        stored = self.wait(self.cache.get(key, run))
+        found = self.wait(self.cache.get(context(run, key.instance), key.action))
         held = {e[1] for e in self.told if isinstance(e[1], ActionKey) and self._is_held(e)}
-        if stored is None:
+        if isinstance(found, Miss):
             self.results.pop(key, None)
             assert key not in held, "a hit was promised"
             return
-        assert stored.result in self.results[key]
-        outputs = re_pb2.ActionResult.FromString(stored.result).output_files
+        assert found.stored.result in self.results[key]
+        outputs = found.result.output_files
         reached = [d for d in DIGESTS if any(d.hash_hex == o.digest.hash for o in outputs)]
         self.tell(run, key, *reached)
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from contexts import context
 from reapi_local.protocol.digest import digest_of
 from store.helpers import generation_store
 
@@ -28,6 +29,6 @@ async def test_a_large_blob_of_which_little_is_cached_is_read_whole(
         return preadv(fd, [memoryview(buffers[0])[:FEW]], offset, flags)
 
     async with generation_store(tmp_path) as store:
-        assert await store.write_many([(digest, data)]) == {}
+        assert await store.write_many(context(), [(digest, data)]) == {}
         monkeypatch.setattr(os, "preadv", short)
-        assert (await store.read_many([digest]))[digest] == data
+        assert (await store.read_many(context(), [digest]))[digest] == data

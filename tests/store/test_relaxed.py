@@ -8,6 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from contexts import context
+from reapi_local.clock import SystemClock
+from reapi_local.events import EventStream
 from reapi_local.protocol.digest import Digest
 from reapi_local.store.local.generation_store import GenerationStore
 from reapi_local.store.local.rotation import StoreLimits
@@ -19,19 +22,19 @@ SMALL, BIG = blob(1, 500), blob(2, LARGE)
 async def left_open(source: Path, crashed: Path, *, durable: bool) -> None:
     """Write to the store and copy it as a crash would leave it."""
     async with generation_store(source, durable=durable) as store:
-        assert await store.write_many([SMALL, BIG]) == {}
+        assert await store.write_many(context(), [SMALL, BIG]) == {}
         shutil.copytree(source, crashed)
 
 
 async def found(root: Path, *, durable: bool) -> dict[Digest, bytes]:
     async with generation_store(root, durable=durable) as store:
-        return dict(await store.read_many([SMALL[0], BIG[0]]))
+        return dict(await store.read_many(context(), [SMALL[0], BIG[0]]))
 
 
 @pytest.mark.parametrize("then", [True, False])
 async def test_a_relaxed_store_that_was_closed_is_kept(tmp_path: Path, then: bool) -> None:
     async with generation_store(tmp_path, durable=False) as store:
-        assert await store.write_many([SMALL, BIG]) == {}
+        assert await store.write_many(context(), [SMALL, BIG]) == {}
     for _ in range(2):
         assert await found(tmp_path, durable=then) == dict([SMALL, BIG])
 
@@ -69,7 +72,9 @@ def test_opening_cleans_what_a_crash_left(tmp_path: Path) -> None:
     (tmp_path / "incoming" / "torn").write_bytes(b"half a blo")
     (tmp_path / "gen-00000007.dead" / "large" / "ab" / "x").write_bytes(b"x")
     (tmp_path / "gen-00000003").mkdir()  # made, and the process ended
-    store = GenerationStore(str(tmp_path), StoreLimits(1 << 30))
-    assert sorted(os.listdir(tmp_path)) == ["damaged", "gen-00000003", "incoming"]
+    store = GenerationStore(
+        str(tmp_path), StoreLimits(1 << 30), SystemClock(), EventStream(), durable=True
+    )
+    assert sorted(os.listdir(tmp_path)) == ["gen-00000003", "incoming", "quarantine"]
     assert os.listdir(tmp_path / "incoming") == []
     store.generations.close()

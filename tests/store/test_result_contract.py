@@ -4,21 +4,26 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
 
+from contexts import context
+from reapi_local.events import EventStream
 from reapi_local.proto import remote_execution_pb2 as re_pb2
 from reapi_local.protocol.digest import Digest, DigestFunction, digest_of
-from reapi_local.store.completeness import CompleteResults
-from reapi_local.store.local.generation_results import GenerationResults
+from reapi_local.protocol.lookup import Hit, Miss, MissReason, StoredResult
+from reapi_local.store.action_cache import ActionCache
+from reapi_local.store.blob_store import BlobStore
+from reapi_local.store.completeness import CompleteActionCache
+from reapi_local.store.local.generation_results import GenerationActionCache
 from reapi_local.store.local.generation_store import GenerationStore
-from reapi_local.store.memory import MemoryResults
-from reapi_local.store.types import ActionCache, ActionKey, BlobStore, StoredResult
+from reapi_local.store.memory import MemoryActionCache
 from store.helpers import LARGE, STORES, blob, store_of_kind, write
 
-KEY = ActionKey("", blob(0, 10)[0])
+ACTION = blob(0, 10)[0]
+ABSENT = Miss(MissReason.ABSENT)
 
 
 @dataclass
@@ -27,17 +32,17 @@ class Caches:
     plain: ActionCache
 
     @property
-    def complete(self) -> CompleteResults:
-        return CompleteResults(self.plain, self.blobs)
+    def complete(self) -> CompleteActionCache:
+        return CompleteActionCache(self.plain, self.blobs, EventStream())
 
 
 @pytest.fixture(params=STORES)
 async def caches(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Caches]:
     async with store_of_kind(request.param, tmp_path / "store") as blobs:
         if isinstance(blobs, GenerationStore):
-            yield Caches(blobs, GenerationResults(blobs))
+            yield Caches(blobs, GenerationActionCache(blobs, EventStream()))
         else:
-            yield Caches(blobs, MemoryResults())
+            yield Caches(blobs, MemoryActionCache())
 
 
 @pytest.fixture(params=["plain", "complete"])
@@ -58,42 +63,57 @@ def message(digest: Digest) -> re_pb2.Digest:
 
 
 async def test_a_result_comes_back_with_its_origin(cache: ActionCache) -> None:
-    assert await cache.get(KEY, "run") is None
+    assert await cache.get(context("run"), ACTION) == ABSENT
     result = stored(re_pb2.ActionResult(exit_code=3, stdout_raw=b"\0\xff" * 500), "run 1")
-    await cache.put(KEY, result)
-    assert await cache.get(KEY, "another run") == result
+    await cache.put(context(), ACTION, result)
+    assert await cache.get(context("another run"), ACTION) == Hit(result)
 
 
 async def test_instances_and_functions_have_results_of_their_own(cache: ActionCache) -> None:
     keys = [
-        ActionKey(instance, blob(0, 10, function)[0])
+        (context(instance=instance), blob(0, 10, function)[0])
         for instance in ("", "a", "a/b", "ä" * 127)
         for function in DigestFunction
     ]
     for number, key in enumerate(keys):
-        await cache.put(key, exit_code(number))
+        await cache.put(*key, exit_code(number))
     for number, key in enumerate(keys):
-        assert await cache.get(key) == exit_code(number)
+        assert await cache.get(*key) == Hit(exit_code(number))
 
 
 async def test_the_latest_result_wins(cache: ActionCache) -> None:
     for number in range(3):
-        await cache.put(KEY, exit_code(number))
-        assert await cache.get(KEY) == exit_code(number)
+        await cache.put(context(), ACTION, exit_code(number))
+        assert await cache.get(context(), ACTION) == Hit(exit_code(number))
 
 
 async def test_a_removed_result_is_a_miss(cache: ActionCache) -> None:
-    await cache.remove(KEY)
-    await cache.put(KEY, exit_code(1))
-    await cache.remove(KEY)
-    assert await cache.get(KEY) is None
+    assert not await cache.remove(context(), ACTION, exit_code(1))
+    await cache.put(context(), ACTION, exit_code(1))
+    assert await cache.remove(context(), ACTION, exit_code(1))
+    assert await cache.get(context(), ACTION) == ABSENT
+    assert not await cache.remove(context(), ACTION, exit_code(1))
+
+
+@pytest.mark.parametrize(
+    "other", [exit_code(2), replace(exit_code(1), written_at=0.5), replace(exit_code(1), run="r")]
+)
+async def test_a_result_is_removed_only_if_it_still_is_the_one_that_was_seen(
+    cache: ActionCache, other: StoredResult
+) -> None:
+    await cache.put(context(), ACTION, exit_code(1))
+    assert not await cache.remove(context(), ACTION, other)
+    assert not await cache.remove(context(instance="other"), ACTION, exit_code(1))
+    assert await cache.get(context(), ACTION) == Hit(exit_code(1))
 
 
 async def test_many_results_are_put_at_the_same_time(cache: ActionCache) -> None:
-    keys = [ActionKey("", blob(n, 10)[0]) for n in range(200)]
-    await asyncio.gather(*(cache.put(key, exit_code(n)) for n, key in enumerate(keys)))
-    found = await asyncio.gather(*(cache.get(key) for key in keys))
-    assert found == [exit_code(n) for n in range(200)]
+    actions = [blob(n, 10)[0] for n in range(200)]
+    await asyncio.gather(
+        *(cache.put(context(), action, exit_code(n)) for n, action in enumerate(actions))
+    )
+    found = await asyncio.gather(*(cache.get(context(), action) for action in actions))
+    assert found == [Hit(exit_code(n)) for n in range(200)]
 
 
 def reaching(function: DigestFunction) -> tuple[re_pb2.ActionResult, dict[Digest, bytes]]:
@@ -142,11 +162,11 @@ async def test_a_result_is_a_hit_when_all_it_reaches_is_there(
     caches: Caches, function: DigestFunction
 ) -> None:
     result, blobs = reaching(function)
-    key = ActionKey("", blob(0, 10, function)[0])
+    action = blob(0, 10, function)[0]
     for item in blobs.items():
         await write(caches.blobs, item)
-    await caches.complete.put(key, stored(result))
-    assert await caches.complete.get(key) == stored(result)
+    await caches.complete.put(context(), action, stored(result))
+    assert await caches.complete.get(context(), action) == Hit(stored(result))
 
 
 @pytest.mark.parametrize("gap", range(9))
@@ -156,9 +176,9 @@ async def test_each_gap_alone_is_a_miss(caches: Caches, gap: int) -> None:
     for item in blobs.items():
         if item[0] != absent:
             await write(caches.blobs, item)
-    await caches.complete.put(KEY, stored(result))
-    assert await caches.complete.get(KEY) is None
-    assert await caches.plain.get(KEY) is None, "an entry with a gap is removed"
+    await caches.complete.put(context(), ACTION, stored(result))
+    assert await caches.complete.get(context(), ACTION) == Miss(MissReason.INCOMPLETE, (absent,))
+    assert await caches.plain.get(context(), ACTION) == ABSENT, "an entry with a gap is removed"
 
 
 async def test_what_is_inline_needs_no_blob(caches: Caches) -> None:
@@ -170,13 +190,16 @@ async def test_what_is_inline_needs_no_blob(caches: Caches) -> None:
         stderr_raw=b"abc",
         stderr_digest=absent,
     )
-    await caches.complete.put(KEY, stored(result))
-    assert await caches.complete.get(KEY) == stored(result)
+    await caches.complete.put(context(), ACTION, stored(result))
+    assert await caches.complete.get(context(), ACTION) == Hit(stored(result))
 
 
 async def test_a_tree_that_is_no_tree_is_a_miss(caches: Caches) -> None:
     no_tree = blob(5, 100)
     await write(caches.blobs, no_tree)
     directory = re_pb2.OutputDirectory(path="d", tree_digest=message(no_tree[0]))
-    await caches.complete.put(KEY, stored(re_pb2.ActionResult(output_directories=[directory])))
-    assert await caches.complete.get(KEY) is None
+    await caches.complete.put(
+        context(), ACTION, stored(re_pb2.ActionResult(output_directories=[directory]))
+    )
+    assert await caches.complete.get(context(), ACTION) == Miss(MissReason.CORRUPT)
+    assert await caches.plain.get(context(), ACTION) == ABSENT

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from contexts import context
 from reapi_local.errors import StorageFull
 from reapi_local.store.local.generation_store import GenerationStore
 from reapi_local.threads import to_the_end
@@ -49,7 +50,7 @@ async def test_a_write_cancelled_at_any_step_is_whole_or_absent(
         task.cancel()
         await asyncio.wait([task])
         assert_nothing_left(store, tmp_path)
-        if not await store.find_missing([digest]):
+        if not await store.find_missing(context(), [digest]):
             assert await read(store, digest) == data
         await stream(store, (digest, data))
         assert await read(store, digest) == data
@@ -109,7 +110,7 @@ async def test_a_writer_that_is_refused_a_file_gives_its_room_back(tmp_path: Pat
     large = blob(1, LARGE)
     async with generation_store(tmp_path) as store:
         with no_more_files(), pytest.raises(OSError, match="Too many open files") as refused:
-            await store.open_write(large[0])
+            await store.open_write(context(), large[0])
         assert refused.value.errno == errno.EMFILE
         assert_nothing_left(store, tmp_path)
         await stream(store, large)
@@ -140,15 +141,15 @@ def no_more_files() -> Iterator[None]:
 async def test_an_upload_larger_than_the_store_is_refused_at_once(tmp_path: Path) -> None:
     async with generation_store(tmp_path, max_bytes=4 * MIB) as store:
         with pytest.raises(StorageFull, match="max-size"):
-            await store.open_write(blob(1, 4 * MIB + 1)[0])
+            await store.open_write(context(), blob(1, 4 * MIB + 1)[0])
         assert_nothing_left(store, tmp_path)
 
 
 async def test_room_held_by_an_upload_under_way_is_not_given_to_another(tmp_path: Path) -> None:
     async with generation_store(tmp_path, max_bytes=4 * MIB) as store:
         first, second = blob(1, 3 * MIB), blob(2, 2 * MIB)
-        writer = await store.open_write(first[0])
+        writer = await store.open_write(context(), first[0])
         with pytest.raises(StorageFull):
-            await store.open_write(second[0])
+            await store.open_write(context(), second[0])
         await writer.discard()
         assert_nothing_left(store, tmp_path)

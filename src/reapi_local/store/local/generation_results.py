@@ -58,6 +58,8 @@ class GenerationActionCache:
         """Delete the entry wherever it has exactly this value; whether one was deleted."""
         removed = False
         for generation in self._generations.newest_first[:]:
+            if generation not in self._generations.newest_first:
+                continue  # evicted, and closed, while another was written to
             if generation.index.get(Table.RESULTS, key) == value:
                 # Compared again in the commit's own transaction: a put may come in between.
                 batch = Batch(deletes_if=[(Table.RESULTS, key, value)])
