@@ -34,7 +34,7 @@ MAY_IMPORT = {
         *(*_BASE, "config", "access"),
         *("store", "observe", "execute", "rpc", "admin", "probe"),
     ),
-    "cli": ("config", "compose", "probe"),
+    "cli": ("config", "compose", "probe", "observe"),
     "__main__": ("cli",),
 }
 BELONGS_TO = {
