@@ -49,7 +49,7 @@ class Execution:
     def __init__(
         self, config: Config, blobs: BlobStore, results: ActionCache, clock: Clock, tally: Tally
     ) -> None:
-        self._config, self._settings = config, config.execution
+        self._config, self._settings = config, config.execute
         self._blobs, self._results, self._clock = blobs, results, clock
         self._tally = tally
         self.slots = self._settings.slots or _cores()
@@ -59,7 +59,7 @@ class Execution:
 
     def begin(self) -> None:
         """Try sandboxes in the background; who asks meanwhile waits."""
-        wanted, is_local = self._settings.execution, is_loopback(self._config.host)
+        wanted, is_local = self._settings.execution, is_loopback(self._config.listen.host)
         if wanted == "on" or (wanted == "auto" and is_local):
             self._trying = asyncio.create_task(self._try())
         elif wanted == "auto":
@@ -151,7 +151,7 @@ class Execution:
             default_timeout=settings.action_timeout,
             longest_timeout=settings.max_action_timeout,
             hermetic=settings.hermetic,
-            shares_host=is_loopback(self._config.host),
+            shares_host=is_loopback(self._config.listen.host),
         )
         preparation = ActionResolver(
             self._blobs, roots, sandbox, policy, self._directory("caches"), owner

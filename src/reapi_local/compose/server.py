@@ -60,10 +60,15 @@ class App:
         self._boot_id = secrets.token_hex(16)
         self._started_at = clock.now()
         self._tally = Tally(clock)
-        self._instances = Instances(config.instances)
-        limits = StoreLimits(config.max_size, config.min_free, config.lease or 1e-9)
+        self._instances = Instances(config.access.instances)
+        limits = StoreLimits(
+            config.store.max_size, config.store.min_free, config.store.lease or 1e-9
+        )
         self._blobs = GenerationStore(
-            os.path.join(config.data_dir, "store"), limits, clock, durable=config.sync == "full"
+            os.path.join(config.data_dir, "store"),
+            limits,
+            clock,
+            durable=config.store.sync == "full",
         )
         self._results = CompleteResults(GenerationResults(self._blobs), self._blobs)
         self._execution = Execution(config, self._blobs, self._results, clock, self._tally)
@@ -78,15 +83,15 @@ class App:
         """
         config, known = self._config, self._remembered
         self._execution.begin()
-        if config.execution.execution == "on":
+        if config.execute.execution == "on":
             await self._must_execute()
-        wanted = (config.port,) if config.port else (known.grpc_port, _DEFAULT_PORT)
-        port = free_port(config.host, wanted)
-        if config.port and port != config.port:
+        wanted = (config.listen.port,) if config.listen.port else (known.grpc_port, _DEFAULT_PORT)
+        port = free_port(config.listen.host, wanted)
+        if config.listen.port and port != config.listen.port:
             raise CannotStart(
                 "port-in-use",
-                f"port {config.port} on {config.host} is in use by another program; choose "
-                "another with --port, or leave it out to have a free one found",
+                f"port {config.listen.port} on {config.listen.host} is in use by another program; "
+                "choose another with --port, or leave it out to have a free one found",
             )
         interceptor = Interceptor({known.token: "owner"}, self._tally)
         self._grpc = GrpcServer(interceptor, self._services(), self._transport())
@@ -103,20 +108,20 @@ class App:
             raise CannotStart("no-sandbox", f"actions can't be executed here: {why}")
 
     def _bind(self, port: int) -> int:
-        host = _bracketed(self._config.host)
+        host = _bracketed(self._config.listen.host)
         try:
             return self._grpc.bind(f"{host}:{port}")
         except RuntimeError:
-            if self._config.port:
+            if self._config.listen.port:
                 raise
             # Another server that began just now was faster: two of them look for the same port.
             return self._grpc.bind(f"{host}:0")
 
     def _transport(self) -> Transport:
         """The native one reads a message whole before it looks at the token: not for strangers."""
-        if self._config.transport == "auto" and not is_loopback(self._config.host):
+        if self._config.listen.transport == "auto" and not is_loopback(self._config.listen.host):
             return "grpcio"
-        return self._config.transport
+        return self._config.listen.transport
 
     def _services(self) -> dict[str, object]:
         instances, execution = self._instances, self._execution
@@ -131,13 +136,13 @@ class App:
 
     async def until_stopped(self) -> None:
         """Wait for :meth:`request_stop`, or for the idle time to pass."""
-        if not self._config.idle_exit:
+        if not self._config.listen.idle_exit:
             await self._stop.wait()
             return
         while not self._stop.is_set():
-            rest = self._config.idle_exit - self._tally.idle_seconds
+            rest = self._config.listen.idle_exit - self._tally.idle_seconds
             if rest <= 0:
-                _log.info("no call for %g seconds: stopping", self._config.idle_exit)
+                _log.info("no call for %g seconds: stopping", self._config.listen.idle_exit)
                 return
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._stop.wait(), rest)
@@ -164,7 +169,7 @@ class App:
 
     def health(self) -> dict[str, Any]:
         """What a launcher asks to learn whether this is the server it means."""
-        host = _bracketed(_reachable(self._config.host))
+        host = _bracketed(_reachable(self._config.listen.host))
         return {
             "api": _ADMIN_API,
             "status": "stopping" if self._stop.is_set() else "serving",
@@ -199,7 +204,7 @@ class App:
 
     async def check(self, instance: str) -> list[dict[str, Any]]:
         """Round trips over a connection of its own."""
-        address = f"{_bracketed(_reachable(self._config.host))}:{self.grpc_port}"
+        address = f"{_bracketed(_reachable(self._config.listen.host))}:{self.grpc_port}"
         sandbox = (await self._execution.describe())["sandbox"]
         proofs = await Checker(Client(address, self._remembered.token), instance, sandbox).run()
         return [asdict(proof) for proof in proofs]
@@ -213,7 +218,7 @@ class App:
                 boot_id=self._boot_id,
                 started_at=self._started_at,
                 version=self._version,
-                host=self._config.host,
+                host=self._config.listen.host,
                 grpc_port=self.grpc_port,
                 admin_port=self.admin_port,
                 token=self._remembered.token,
@@ -257,7 +262,7 @@ async def _started(config: Config, version: str, clock: Clock) -> App:
         await app.abandon()
         raise CannotStart(
             "failed",
-            f"the server can't listen on {config.host}: {error}; choose an address of this "
+            f"the server can't listen on {config.listen.host}: {error}; choose an address of this "
             "machine with --host, and try again",
         ) from error
     return app
