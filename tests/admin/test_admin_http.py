@@ -129,7 +129,7 @@ async def test_status_has_the_numbers_of_what_a_client_did(server: Server) -> No
     assert answer["action_cache"] == {"a/b": {"hits": 0, "misses": 1, "writes": 0}}
     assert answer["instances"] == ["", "a/b"]
     store = answer["store"]
-    assert store["max_bytes"] == server.config.max_size
+    assert store["max_bytes"] == server.config.store.max_size
     assert 300_000 < store["disk_bytes"] < 1_000_000
     assert store["free_disk_bytes"] > 0
     assert store["generations"] == 1

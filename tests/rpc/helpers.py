@@ -7,7 +7,7 @@ import json
 import uuid
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,8 @@ from google.protobuf.message_factory import GetMessageClass
 
 from reapi_local.clock import Clock
 from reapi_local.compose.server import App, running
-from reapi_local.config.schema import Config, ExecutionConfig, LimitsConfig
+from reapi_local.config.schema import Config
+from reapi_local.config.settings import config_of
 from reapi_local.proto import bytestream_pb2, remote_execution_pb2
 from reapi_local.proto.bytestream_pb2 import ReadRequest, WriteRequest
 from reapi_local.proto.remote_execution_pb2 import Digest, DigestFunction, FindMissingBlobsRequest
@@ -210,11 +211,8 @@ async def serving(
     data_dir: Path, transport: str, clock: Clock | None = None, **settings: Any
 ) -> AsyncIterator[Server]:
     """A server for the duration of the block. Without syncs: power losses are another subject."""
-    settings = {"sync": "relaxed", "min_free": 0, "execution": "off", **settings}
-    for part, kind in (("execution", ExecutionConfig), ("limits", LimitsConfig)):
-        names = {field.name for field in fields(kind)} & settings.keys()
-        settings[part] = kind(**{name: settings.pop(name) for name in names})
-    config = Config(data_dir=str(data_dir), transport=transport, **settings)
+    defaults = {"sync": "relaxed", "min_free": 0, "execution": "off"}
+    config = config_of({"data_dir": str(data_dir), "transport": transport, **defaults, **settings})
     async with running(config, "1.2.3+test", clock) as app:
         server = Server(app, config)
         server.connect()

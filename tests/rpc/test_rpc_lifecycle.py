@@ -14,7 +14,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from reapi_local.clock import ManualClock
 from reapi_local.compose.server import running
-from reapi_local.config.schema import Config
+from reapi_local.config.settings import config_of
 from reapi_local.proto.bytestream_pb2 import QueryWriteStatusRequest, ReadRequest, WriteRequest
 from reapi_local.proto.remote_execution_pb2 import (
     ActionResult,
@@ -230,7 +230,9 @@ class Stopping:
     """A server that a test starts and stops itself, to look at it meanwhile."""
 
     def __init__(self, data_dir: Path, transport: str) -> None:
-        self.config = Config(data_dir=str(data_dir), transport=transport, sync="relaxed")
+        self.config = config_of(
+            {"data_dir": str(data_dir), "transport": transport, "sync": "relaxed"}
+        )
 
     async def start(self) -> Client:
         self._context = running(self.config, "test")

@@ -1,41 +1,33 @@
-"""Settings from flags, environment and file: which one counts, and what is wrong with them."""
+"""Settings of a server process: which source counts, and what is told of wrong ones."""
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from reapi_local.cli import main, make_parser
-from reapi_local.config.schema import (
-    SETTINGS,
-    Config,
-    ConfigError,
-    from_environment,
-    misspelt,
-    parse_config,
-    parse_size,
-)
-from server.process import Process, state_of
+from reapi_local.config.settings import SETTINGS
+from server.process import SOURCE, Process, quiet_port, state_of, stop
 
 MIB = 1024 * 1024
 
 
-def test_flags_count_before_environment_before_file_before_defaults(tmp_path: Path) -> None:
+def test_flags_count_before_environment_before_file(tmp_path: Path) -> None:
     file = tmp_path / "settings.toml"
-    file.write_text('max_size = "3MiB"\nlease = 30\nidle_exit = 0.01\ninstances = ["a", "b/c"]\n')
-    environment = {"REAPI_LOCAL_MAX_SIZE": "2MiB", "REAPI_LOCAL_LEASE": "20"}
+    file.write_text('[store]\nmax_size = "3MiB"\n[listen]\nport = 1\nidle_exit = 0.01\n')
+    port = quiet_port()
+    environment = {"REAPI_LOCAL_MAX_SIZE": "2MiB", "REAPI_LOCAL_PORT": str(port)}
     arguments = ("--config", str(file), "--max-size", "1MiB", "--data-dir", str(tmp_path / "data"))
     with Process(*arguments, env=environment) as process:
-        process.serving()
+        assert process.serving()["grpc_port"] == port
         assert process.end()[0] == 0  # by idle_exit, from the file
     assert state_of(tmp_path / "data")["max_size_bytes"] == MIB
-    config = parse_config(
-        ("flags", {"data_dir": "/d", "max_size": "1MiB"}),
-        ("environment", from_environment(environment)),
-        ("file", {"max_size": "3MiB", "lease": 30, "instances": ["a", "b/c"]}),
-    )
-    assert config == Config(data_dir="/d", max_size=MIB, lease=20.0, instances=("a", "b/c"))
 
 
 def test_the_data_dir_may_come_from_the_environment(tmp_path: Path) -> None:
@@ -47,7 +39,9 @@ def test_the_data_dir_may_come_from_the_environment(tmp_path: Path) -> None:
 
 def test_everything_wrong_is_told_at_once(tmp_path: Path) -> None:
     file = tmp_path / "settings.toml"
-    file.write_text('colour = "red"\nsync = "perhaps"\nport = 70000\nlease = "soon"\n')
+    file.write_text(
+        'colour = "red"\n[store]\nsync = "perhaps"\nlease = "soon"\n[listen]\nport = 70000\n'
+    )
     environment = {"REAPI_LOCAL_TRANSPORT": "pigeon", "REAPI_LOCAL_INSTANCES": "ok,a//b"}
     arguments = ("--config", str(file), "--max-size", "much", "--min-free", "-1")
     with Process("--data-dir", str(tmp_path / "data"), *arguments, env=environment) as process:
@@ -56,18 +50,19 @@ def test_everything_wrong_is_told_at_once(tmp_path: Path) -> None:
         status, errors = process.end()
     assert status == 2
     expected = [
-        ("command line", "max_size", "'much'"),
-        ("command line", "min_free", "'-1'"),
-        ("environment", "REAPI_LOCAL_TRANSPORT", "'pigeon'"),
-        ("environment", "REAPI_LOCAL_INSTANCES", "'a//b'"),
-        (str(file), "colour", "known:"),
-        (str(file), "sync", "'perhaps'"),
-        (str(file), "port", "70000"),
-        (str(file), "lease", "'soon'"),
+        ("--max-size: ", "'much'"),
+        ("--min-free: ", "'-1'"),
+        ("REAPI_LOCAL_TRANSPORT: ", "'pigeon'"),
+        ("REAPI_LOCAL_INSTANCES: ", "'a//b'"),
+        (f"{file}: store.sync: ", "'perhaps'"),
+        (f"{file}: store.lease: ", "'soon'"),
+        (f"{file}: listen.port: ", "70000"),
+        (f"{file}: colour ", "known here:"),
     ]
-    for source, name, why in expected:
-        [line] = [line for line in ready["message"].splitlines() if f": {name}" in line]
-        assert source in line
+    lines = ready["message"].splitlines()
+    assert len(lines) == len(expected)
+    for line, (where, why) in zip(lines, expected, strict=True):
+        assert line.startswith(where)
         assert why in line
     assert ready["message"] in errors
     assert not (tmp_path / "data").exists()
@@ -91,74 +86,30 @@ def test_without_a_data_dir_it_says_which_flag_is_missing(
     assert "--data-dir" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(
-    ("text", "size"),
-    [
-        ("1048576", MIB),
-        ("1MiB", MIB),
-        ("1M", 1_000_000),
-        ("1.5MB", 1_500_000),
-        (" 20 GiB ", 20 * 1024**3),
-        ("2tib", 2 * 1024**4),
-        ("4TiB", 4 * 1024**4),
-        ("0", 0),
-    ],
-)
-def test_sizes_are_read_as_people_write_them(text: str, size: int) -> None:
-    assert parse_size(text) == size
+def test_a_misspelt_variable_is_named_in_the_log(tmp_path: Path) -> None:
+    environment = {"REAPI_LOCAL_MAXSIZE": "1GiB"}
+    with Process("--data-dir", str(tmp_path), env=environment) as process:
+        process.serving()
+        assert "REAPI_LOCAL_MAX_SIZE is one" in process.logged("REAPI_LOCAL_MAXSIZE")
+        stop(process)
 
 
-@pytest.mark.parametrize(
-    "text", ["", "x", "-1", "1e9", "1XB", "1 2", "0x10", "5TiB", "9" * 400, "MiB", "1,5GB"]
-)
-def test_what_is_no_size_is_refused(text: str) -> None:
-    with pytest.raises(ValueError, match=r"isn't a size|too much"):
-        parse_size(text)
-
-
-@pytest.mark.parametrize(
-    ("name", "value"),
-    [
-        ("port", "-1"),
-        ("port", "65536"),
-        ("port", "²"),
-        ("port", True),
-        ("max_size", "1023KiB"),
-        ("max_size", 10),
-        ("max_size", "100000TiB"),
-        ("lease", "nan"),
-        ("lease", "-1"),
-        ("lease", "inf"),
-        ("lease", None),
-        ("idle_exit", "1e10"),
-        ("instances", "blobs"),
-        ("instances", 3),
-        ("instances", ["a", 3]),
-        ("sync", ""),
-        ("host", ""),
-        ("data_dir", ""),
-        ("transport", "GRPCIO"),
-    ],
-)
-def test_values_that_can_not_be_used_are_refused(name: str, value: object) -> None:
-    with pytest.raises(ConfigError, match=f"here: {name}: "):
-        parse_config(("here", {"data_dir": "/d", name: value}))
-
-
-def test_variables_that_are_not_settings_are_left_to_others() -> None:
-    assert from_environment({"REAPI_LOCAL_VENV": "x", "PORT": "1", "REAPI_LOCAL_PORT": "2"}) == {
-        "port": "2"
-    }
-
-
-def test_a_variable_that_is_nearly_a_setting_is_told() -> None:
-    given = dict.fromkeys(["REAPI_LOCAL_MAXSIZE", "REAPI_LOCAL_PORT", "REAPI_LOCAL_VENV", "X"], "1")
-    assert misspelt(given) == {"REAPI_LOCAL_MAXSIZE": "REAPI_LOCAL_MAX_SIZE"}
-
-
-def test_a_home_directory_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HOME", "/home/someone")
-    assert parse_config(("here", {"data_dir": "~/x"})).data_dir == "/home/someone/x"
+def test_the_log_can_be_json_and_loses_no_character(tmp_path: Path) -> None:
+    data = tmp_path / "dätä-数据"
+    arguments = ("--data-dir", str(data), "--log-format", "json")
+    plain = {"PYTHONIOENCODING": "ascii", "REAPI_LOCAL_MAXSIZE": "1GiB"}
+    with Process(*arguments, env=plain) as process:
+        process.serving()
+        serving = json.loads(process.logged("serving"))
+        process.popen.terminate()
+        _, errors = process.end()
+    for line in errors.splitlines():
+        json.loads(line)
+    assert serving.keys() == {"time", "level", "logger", "message"}
+    assert (serving["level"], serving["logger"]) == ("INFO", "reapi_local.cli")
+    assert serving["message"].endswith(f"from {data}")
+    age = datetime.now(UTC) - datetime.fromisoformat(serving["time"])
+    assert timedelta(0) <= age < timedelta(minutes=1)
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["serve", "--help"]])
@@ -172,6 +123,29 @@ def test_help_fits_80_columns_and_explains_every_flag(
     text = capsys.readouterr().out
     assert max(map(len, text.splitlines())) <= 80
     if "serve" in arguments:
-        for name in SETTINGS:
-            flag = "--instance" if name == "instances" else f"--{name.replace('_', '-')}"
-            assert f"{flag} " in text
+        for setting in SETTINGS.values():
+            assert f"{setting.flag} " in text
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["serve", "--help"], ["serve", "--no-such"], ["serve", "--port=x"]]
+)
+def test_help_and_wrong_options_are_answered_without_loading_the_server(
+    arguments: list[str],
+) -> None:
+    program = (
+        "import runpy, sys\n"
+        f"sys.argv[1:] = {arguments!r}\n"
+        "try:\n    runpy.run_module('reapi_local', run_name='__main__')\n"
+        "finally:\n    print(*sys.modules, file=sys.stderr)\n"
+    )
+    done: Any = subprocess.run(
+        [sys.executable, "-c", program],
+        env={"PYTHONPATH": str(SOURCE)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    loaded = set(done.stderr.split())
+    assert "reapi_local.config.settings" in loaded
+    assert not loaded & {"grpc", "asyncio", "lmdb", "google.protobuf", "starlette"}

@@ -38,10 +38,10 @@ _MAX_SCRATCH_BYTES: Final = 16 * 1024**3
 _MAX_STORING: Final = 2
 """Actions whose outputs are stored while others run in all slots."""
 
-_OFF: Final = "It is switched off by the setting execution; `execution = on` switches it on."
+_OFF: Final = "It is switched off by the setting execution; set it to `on` to execute actions."
 _NOT_FOR_STRANGERS: Final = (
-    "The server listens on more than this machine's loopback; `execution = on` allows all who have "
-    "its token to run programs here."
+    "The server listens on more than this machine's loopback. Setting execution to `on` allows all "
+    "who have its token to run programs here."
 )
 _SANDBOXES: Final[dict[str, Callable[[SandboxConfig], Sandbox]]] = {
     sandbox_levels.SLOTS: SlotSandbox,
@@ -59,7 +59,7 @@ def make_executor(
 
 class _Start:
     def __init__(self, config: Config, storage: Storage, clock: Clock, events: EventStream) -> None:
-        self._config, self._settings = config, config.execution
+        self._config, self._settings = config, config.execute
         self._storage, self._clock, self._events = storage, clock, events
         self._slots = self._settings.slots or _cores()
 
@@ -67,7 +67,7 @@ class _Start:
         wanted = self._settings.execution
         if wanted == "off":
             return self._unavailable(_OFF)
-        if wanted == "auto" and not is_loopback(self._config.host):
+        if wanted == "auto" and not is_loopback(self._config.listen.host):
             return self._unavailable(_NOT_FOR_STRANGERS)
         chosen = await self._choose()
         if chosen.sandbox is None:
@@ -103,7 +103,7 @@ class _Start:
             default_timeout=settings.action_timeout,
             max_timeout=settings.max_action_timeout,
             hermetic=settings.hermetic,
-            shares_host=is_loopback(self._config.host),
+            shares_host=is_loopback(self._config.listen.host),
         )
         input_roots = InputRoots(
             storage.blobs, self._directory("inputs"), settings.input_cache, owner

@@ -67,9 +67,9 @@ class App:
         self._boot_id = secrets.token_hex(16)
         self._started_at = clock.now()
         self._events = EventStream()
-        self._instances = Instances(config.instances)
+        self._instances = Instances(config.access.instances)
         self._access = AccessControl({self._remembered.token: OWNER}, self._instances)
-        self._storage = Storage(config, clock, self._events)
+        self._storage = _opened(config, clock, self._events)
         self._observe()
         self._executor = make_executor(config, self._storage, clock, self._events)
         self._byte_stream = ByteStreamService(self._storage.client_blobs, clock)
@@ -89,15 +89,15 @@ class App:
             CannotStart: the port asked for is taken, or no sandbox works and one has to.
         """
         config, known = self._config, self._remembered
-        if config.execution.execution == "on":
+        if config.execute.execution == "on":
             await self._must_execute()
-        wanted = (config.port,) if config.port else (known.grpc_port, _DEFAULT_PORT)
-        port = free_port(config.host, wanted)
-        if config.port and port != config.port:
+        wanted = (config.listen.port,) if config.listen.port else (known.grpc_port, _DEFAULT_PORT)
+        port = free_port(config.listen.host, wanted)
+        if config.listen.port and port != config.listen.port:
             raise CannotStart(
                 ready_line.PORT_IN_USE,
-                f"port {config.port} on {config.host} is in use by another program; choose "
-                "another with --port, or leave it out to have a free one found",
+                f"port {config.listen.port} on {config.listen.host} is in use by another program; "
+                "choose another with --port, or leave it out to have a free one found",
             )
         interceptor = Interceptor(self._access, self._events, self._clock)
         self._grpc = GrpcServer(interceptor, self._services(), self._transport())
@@ -116,20 +116,20 @@ class App:
             raise CannotStart(ready_line.NO_SANDBOX, f"actions can't be executed here: {why}")
 
     def _bind(self, port: int) -> int:
-        host = _bracketed(self._config.host)
+        host = _bracketed(self._config.listen.host)
         try:
             return self._grpc.bind(f"{host}:{port}")
         except RuntimeError:
-            if self._config.port:
+            if self._config.listen.port:
                 raise
             # Another server that began just now was faster: two of them look for the same port.
             return self._grpc.bind(f"{host}:0")
 
     def _transport(self) -> Transport:
         """pygrpc-native buffers a whole message before authentication, so only on loopback."""
-        if self._config.transport == "auto" and not is_loopback(self._config.host):
+        if self._config.listen.transport == "auto" and not is_loopback(self._config.listen.host):
             return "grpcio"
-        return self._config.transport
+        return self._config.listen.transport
 
     def _services(self) -> dict[str, object]:
         storage, executor = self._storage, self._executor
@@ -144,13 +144,13 @@ class App:
 
     async def until_stopped(self) -> None:
         """Wait for :meth:`request_stop`, or for the idle time to pass."""
-        if not self._config.idle_exit:
+        if not self._config.listen.idle_exit:
             await self._stop.wait()
             return
         while not self._stop.is_set():
-            rest = self._config.idle_exit - self._idleness.seconds
+            rest = self._config.listen.idle_exit - self._idleness.seconds
             if rest <= 0:
-                _log.info("no call for %g seconds: stopping", self._config.idle_exit)
+                _log.info("no call for %g seconds: stopping", self._config.listen.idle_exit)
                 return
             await set_within(self._stop, rest, self._clock)
 
@@ -176,7 +176,7 @@ class App:
 
     def health(self) -> Health:
         """What a launcher asks to learn whether this is the server it means."""
-        host = _bracketed(_reachable(self._config.host))
+        host = _bracketed(_reachable(self._config.listen.host))
         return Health(
             status=admin_api.STOPPING if self._stop.is_set() else admin_api.SERVING,
             pid=os.getpid(),
@@ -209,7 +209,7 @@ class App:
 
     async def check(self, instance: str) -> list[Proof]:
         """Round trips over a connection of its own."""
-        address = f"{_bracketed(_reachable(self._config.host))}:{self.grpc_port}"
+        address = f"{_bracketed(_reachable(self._config.listen.host))}:{self.grpc_port}"
         sandbox = (await self._executor.describe()).sandbox
         client = Client(address, self._remembered.token)
         return await RoundTrips(client, instance, sandbox).run()
@@ -222,12 +222,12 @@ class App:
                 boot_id=self._boot_id,
                 started_at=self._started_at,
                 version=self._version,
-                host=self._config.host,
+                host=self._config.listen.host,
                 grpc_port=self.grpc_port,
                 admin_port=self.admin_port,
                 token=self._remembered.token,
                 data_dir=self._config.data_dir,
-                max_size_bytes=self._config.max_size,
+                max_size_bytes=self._config.store.max_size,
             ),
         )
 
@@ -249,14 +249,7 @@ async def running(config: Config, version: str, clock: Clock | None = None) -> A
 
 async def _started(config: Config, version: str, clock: Clock) -> App:
     """Turn any start-up failure into CannotStart, so that a launcher can report it."""
-    try:
-        app = App(config, version, clock)
-    except Exception as error:
-        raise CannotStart(
-            ready_line.DATA_DIR_UNUSABLE,
-            f"the store in {config.data_dir} can't be opened: {error}; choose another place with "
-            "--data-dir, or delete the folder `store` in it, which costs what is cached",
-        ) from error
+    app = App(config, version, clock)
     try:
         await app.start()
     except CannotStart:
@@ -266,10 +259,21 @@ async def _started(config: Config, version: str, clock: Clock) -> App:
         await app.abandon()
         raise CannotStart(
             ready_line.FAILED,
-            f"the server can't listen on {config.host}: {error}; choose an address of this "
+            f"the server can't listen on {config.listen.host}: {error}; choose an address of this "
             "machine with --host, and try again",
         ) from error
     return app
+
+
+def _opened(config: Config, clock: Clock, events: EventStream) -> Storage:
+    try:
+        return Storage(config, clock, events)
+    except Exception as error:
+        raise CannotStart(
+            ready_line.DATA_DIR_UNUSABLE,
+            f"the store in {config.data_dir} can't be opened: {error}; choose another place with "
+            "--data-dir, or delete the folder `store` in it, which costs what is cached",
+        ) from error
 
 
 @contextlib.contextmanager

@@ -27,15 +27,16 @@ class Storage:
     """
 
     def __init__(self, config: Config, clock: Clock, events: EventStream) -> None:
+        settings = config.store
         limits = StoreLimits(
-            config.max_size, config.min_free, config.lease or _SHORTEST_LEASE_SECONDS
+            settings.max_size, settings.min_free, settings.lease or _SHORTEST_LEASE_SECONDS
         )
         self._local = GenerationStore(
             os.path.join(config.data_dir, "store"),
             limits,
             clock,
             events,
-            durable=config.sync == "full",
+            durable=settings.sync == "full",
         )
         results = CompleteActionCache(
             GenerationActionCache(self._local, events), self._local, events

@@ -1,0 +1,43 @@
+"""Command-line flags for all settings of the schema, grouped by section."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping
+from typing import Any
+
+from reapi_local.config.kinds import NAMES, SWITCH
+from reapi_local.config.settings import SECTIONS, SETTINGS, Setting
+
+
+def add_flags(parser: argparse.ArgumentParser) -> None:
+    """A flag for each setting. Values are taken as they are: they are checked with all others."""
+    for section in SECTIONS:
+        group: Any = parser
+        if section.name:
+            group = parser.add_argument_group(section.name, section.description)
+        for setting in section.settings:
+            group.add_argument(
+                setting.flag, dest=setting.name, help=_help(setting), **_action(setting)
+            )
+
+
+def take_flags(options: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings that were given among the options of a parser, by their names."""
+    return {name: options[name] for name in SETTINGS if options[name] is not None}
+
+
+def _action(setting: Setting) -> dict[str, Any]:
+    if setting.kind is SWITCH:
+        return {"action": "store_const", "const": True}
+    action = "append" if setting.kind is NAMES else "store"
+    return {"action": action, "metavar": setting.kind.placeholder}
+
+
+def _help(setting: Setting) -> str:
+    text = setting.description.replace("`", "").replace("%", "%%")
+    if setting.kind is NAMES:
+        text += " May be repeated."
+    if setting.default_text and setting.kind is not SWITCH:
+        text += f" Default: {setting.default_text}"
+    return text
