@@ -13,6 +13,8 @@ from reapi_local.clock import ManualClock
 from reapi_local.errors import BlobNotFound, Draining
 from reapi_local.events import EventStream
 from reapi_local.protocol.lookup import Hit, Miss, MissReason, StoredResult
+from reapi_local.store.local.eviction import Eviction
+from reapi_local.store.local.generation import Generation
 from reapi_local.store.local.generation_results import GenerationActionCache
 from reapi_local.store.local.generation_store import GenerationStore
 from reapi_local.store.local.index import Batch, Table
@@ -144,17 +146,24 @@ async def test_a_write_on_its_way_to_a_generation_is_not_lost_with_it(
         assert await read(store, data[0]) == data[1]
 
 
-async def test_a_retirement_waits_for_a_write_that_began_before_it(tmp_path: Path) -> None:
-    data = blob(1, 500)
+async def test_a_retirement_waits_for_a_write_that_began_before_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data, waits = blob(1, 500), asyncio.Event()
     async with generation_store(tmp_path) as store:
         old = store.generations.newest
+        idle = old.idle
+
+        async def noticed() -> None:
+            waits.set()
+            await idle()
+
+        monkeypatch.setattr(old, "idle", noticed)
         with old.writing():
             # Acknowledged later, leased already: as a write is while its commit waits.
             store.leases.add("run", (data[0],))
             evicting = asyncio.create_task(rotate(store))
-            await until(lambda: store.generations.newest is not old)
-            for _ in range(50):
-                await asyncio.sleep(0.001)
+            await waits.wait()
             await store.generations.commit(old, Batch(put_if_absent=[(Table.BLOBS, *data)]))
             assert not evicting.done()
         await evicting
@@ -263,3 +272,37 @@ async def test_a_closed_store_refuses_writes(tmp_path: Path) -> None:
         pass
     with pytest.raises(Draining):
         await store.generations._committer.commit(store.generations.newest.index, Batch())
+
+
+async def test_an_eviction_works_a_tenth_of_the_time_unless_a_writer_waits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock, blobs, urgent = ManualClock(), [blob(n, 300) for n in range(200)], asyncio.Event()
+    async with generation_store(tmp_path, clock=clock, lease_seconds=1e6) as store:
+        assert await store.write_many(context("run"), blobs) == {}
+        old, commit, commits = store.generations.newest, store.generations.commit, 0
+        await store.capacity.start_generation()
+
+        async def slow(generation: Generation, batch: Batch) -> None:
+            nonlocal commits
+            await commit(generation, batch)
+            clock.advance(2.0)
+            commits += 1
+
+        monkeypatch.setattr(store.generations, "commit", slow)
+        eviction = Eviction(store.generations, old, store.leases, urgent, clock)
+        evicting = asyncio.create_task(eviction.run(recent_budget_bytes=0))
+        for done in (1, 2):
+            await until(lambda: clock.timers)
+            assert commits == done
+            clock.advance(17.5)
+            assert clock.timers == 1, "it rests nine times as long as it worked"
+            clock.advance(0.5)
+            assert clock.timers == 0
+        await until(lambda: clock.timers)
+        assert not evicting.done()
+        urgent.set()
+        await evicting
+        assert commits == 4
+        assert clock.monotonic() == 4 * 2 + 2 * 18
+        assert store.generations.missing([digest for digest, _ in blobs]) == []

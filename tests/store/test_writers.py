@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from contexts import context
+from reapi_local.clock import ManualClock
 from reapi_local.errors import StorageFull
 from reapi_local.store.local.generation_store import GenerationStore
 from reapi_local.threads import to_the_end
@@ -146,10 +147,52 @@ async def test_an_upload_larger_than_the_store_is_refused_at_once(tmp_path: Path
 
 
 async def test_room_held_by_an_upload_under_way_is_not_given_to_another(tmp_path: Path) -> None:
-    async with generation_store(tmp_path, max_bytes=4 * MIB) as store:
-        first, second = blob(1, 3 * MIB), blob(2, 2 * MIB)
+    clock, first, second = ManualClock(), blob(1, 3 * MIB), blob(2, 2 * MIB)
+    async with generation_store(tmp_path, max_bytes=4 * MIB, clock=clock) as store:
         writer = await store.open_write(context(), first[0])
+        waiting = asyncio.create_task(store.open_write(context(), second[0]))
+        await until(lambda: clock.timers)
+        clock.advance(0.9)
+        assert clock.timers == 1, "it still waits for the other to end"
+        clock.advance(0.1)
         with pytest.raises(StorageFull):
-            await store.open_write(context(), second[0])
+            await waiting
         await writer.discard()
+        assert_nothing_left(store, tmp_path)
+
+
+async def test_an_upload_gets_the_room_that_another_gives_back_in_time(tmp_path: Path) -> None:
+    clock, first, second = ManualClock(), blob(1, 3 * MIB), blob(2, 2 * MIB)
+    async with generation_store(tmp_path, max_bytes=4 * MIB, clock=clock) as store:
+        writer = await store.open_write(context(), first[0])
+        storing = asyncio.create_task(stream(store, second))
+        await until(lambda: clock.timers)
+        clock.advance(0.9)
+        await writer.discard()
+        await storing
+        assert clock.timers == 0
+        assert await read(store, second[0]) == second[1]
+        await store.capacity.settle()
+        assert_nothing_left(store, tmp_path)
+
+
+async def test_who_comes_after_a_vain_wait_is_refused_at_once_for_a_while(tmp_path: Path) -> None:
+    clock, first, others = ManualClock(), blob(1, 3 * MIB), [blob(n, 2 * MIB) for n in (2, 3, 4)]
+    async with generation_store(tmp_path, max_bytes=4 * MIB, clock=clock) as store:
+        writer = await store.open_write(context(), first[0])
+        vain = asyncio.create_task(store.open_write(context(), others[0][0]))
+        await until(lambda: clock.timers)
+        clock.advance(1.0)
+        with pytest.raises(StorageFull):
+            await vain
+        clock.advance(0.9)
+        with pytest.raises(StorageFull):
+            await store.open_write(context(), others[1][0])
+        assert clock.timers == 0
+        clock.advance(0.1)
+        storing = asyncio.create_task(stream(store, others[2]))
+        await until(lambda: clock.timers)
+        await writer.discard()
+        await storing
+        await store.capacity.settle()
         assert_nothing_left(store, tmp_path)
