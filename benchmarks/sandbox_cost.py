@@ -16,7 +16,7 @@ from input_root import InputRoot, Inputs
 from report import Result
 
 from reapi_local.execute.local.inputs.input_roots import InputRoots
-from reapi_local.execute.sandbox.host.identity import ACTION_USER
+from reapi_local.execute.sandbox.host.identity import ACTION_UID
 from reapi_local.execute.sandbox.interface import ActionLimits, ProcessSpec, SandboxConfig
 from reapi_local.execute.sandbox.slot.slot_sandbox import SlotSandbox
 from reapi_local.protocol.digest import digest_of, parse_digest
@@ -124,7 +124,7 @@ async def _workshop(scratch: Path) -> AsyncIterator[_Workshop]:
     for place in places.values():
         place.mkdir(parents=True)
     store = GenerationStore(str(places["store"]), StoreLimits(_PLENTY))
-    owner = ACTION_USER if os.getuid() == 0 else None
+    owner = ACTION_UID if os.getuid() == 0 else None
     roots = InputRoots(store, str(places["layers"]), _PLENTY, owner)
     config = SandboxConfig(
         count=2,

@@ -15,14 +15,14 @@ from reapi_local.clock import Clock
 from reapi_local.compose.ports import is_loopback
 from reapi_local.config.schema import Config
 from reapi_local.errors import Unsupported
-from reapi_local.execute.deletion import remove
+from reapi_local.execute.deletion import remove_tree
 from reapi_local.execute.local.engine import Engine
 from reapi_local.execute.local.inputs.input_roots import InputRoots
 from reapi_local.execute.local.job import ActionResolver, Policy
 from reapi_local.execute.local.runner import Runner
 from reapi_local.execute.queue.scheduler import Scheduler
 from reapi_local.execute.sandbox.choose import Chosen, choose
-from reapi_local.execute.sandbox.host.identity import ACTION_USER
+from reapi_local.execute.sandbox.host.identity import ACTION_UID
 from reapi_local.execute.sandbox.interface import CACHES, ActionLimits, Sandbox, SandboxConfig
 from reapi_local.execute.sandbox.slot.slot_sandbox import SlotSandbox
 from reapi_local.execute.sandbox.supervised.bubblewrap import BubblewrapSandbox
@@ -124,7 +124,7 @@ class Execution:
     async def _choose(self) -> Chosen:
         work_dir = self._directory("sandbox")
         with suppress(OSError):  # mounts of a server that was killed, which their sandbox removes
-            await in_thread(remove, work_dir)
+            await in_thread(remove_tree, work_dir)
         config = SandboxConfig(
             count=self.slots + _STORING,
             limits=_limits(self._config, self.slots + _STORING),
@@ -132,7 +132,7 @@ class Execution:
             layers_dir=self._directory("inputs"),
             caches_dir=self._directory("caches"),
             hidden=(self._config.data_dir,),
-            user=ACTION_USER,
+            action_uid=ACTION_UID,
         )
         kinds: dict[str, Callable[[SandboxConfig], Sandbox]] = {
             "slots": SlotSandbox,
@@ -145,7 +145,7 @@ class Execution:
     def _assemble(self, chosen: Chosen) -> _Parts:
         sandbox, settings = chosen.sandbox, self._settings
         assert sandbox is not None
-        owner = ACTION_USER if os.getuid() == 0 else None
+        owner = ACTION_UID if os.getuid() == 0 else None
         roots = InputRoots(self._blobs, self._directory("inputs"), settings.input_cache, owner)
         policy = Policy(
             default_timeout=settings.action_timeout,

@@ -21,11 +21,11 @@ from reapi_local.execute.local.inputs.input_roots import InputRoots
 from reapi_local.execute.local.job import Job
 from reapi_local.execute.local.outputs import (
     IN_MEMORY_BYTES,
-    GoOn,
+    CancelCheck,
     LargeFile,
     Outputs,
-    always,
     digest_of_file,
+    never_cancelled,
 )
 from reapi_local.execute.sandbox.interface import ProcessResult, Sandbox
 from reapi_local.proto import remote_execution_pb2 as re_pb2
@@ -104,7 +104,7 @@ class Runner:
                 _describe(metadata, outcome)
                 self._stamp(metadata.output_upload_start_timestamp)
                 # What a stopped process left is collected all the same: it tells why it hung.
-                go_on = always if outcome.stopped else stop.check
+                go_on = never_cancelled if outcome.stopped else stop.check
                 result, blobs = await self._collect(job, outcome, go_on)
         result.execution_metadata.CopyFrom(metadata)
         return await self._keep(job, result, blobs, outcome, stop)
@@ -113,7 +113,7 @@ class Runner:
         field.CopyFrom(_timestamp(self._clock.now()))
 
     async def _collect(
-        self, job: Job, outcome: ProcessResult, go_on: GoOn
+        self, job: Job, outcome: ProcessResult, go_on: CancelCheck
     ) -> tuple[re_pb2.ActionResult, list[Blob]]:
         """The result, and those of its blobs that are still to be stored."""
         function = job.key.action.function
@@ -123,7 +123,7 @@ class Runner:
             job.output_directory,
             function,
             follow=job.follow_links,
-            go_on=go_on,
+            cancel_check=go_on,
         )
         try:
             if job.command.outputs:  # a thread for nothing would cost more than all else here
@@ -132,7 +132,7 @@ class Runner:
             # A failed action is its own explanation.
             if outcome.exit_code == 0:
                 raise
-        result, blobs = outputs.result, outputs.rest
+        result, blobs = outputs.result, outputs.last_batch
         result.exit_code = outcome.exit_code
         remarks = "".join(
             f"reapi-local: {remark}\n"
@@ -154,7 +154,7 @@ class Runner:
             field.hash, field.size_bytes = digest.hash_hex, digest.size_bytes
         return result, blobs
 
-    async def _store_pieces(self, outputs: Outputs, run: str, go_on: GoOn) -> None:
+    async def _store_pieces(self, outputs: Outputs, run: str, go_on: CancelCheck) -> None:
         with closing(iter(outputs)) as pieces:
             while (piece := await in_thread(next, pieces, None)) is not None:
                 if isinstance(piece, LargeFile):
@@ -162,7 +162,7 @@ class Runner:
                 else:
                     await self._store_small(piece, run)
 
-    async def _store_large(self, digest: Digest, fd: int, run: str, go_on: GoOn) -> None:
+    async def _store_large(self, digest: Digest, fd: int, run: str, go_on: CancelCheck) -> None:
         if not await self._blobs.find_missing([digest], run):
             return
         writer = await self._blobs.open_write(digest, run)
