@@ -20,7 +20,7 @@ from reapi_local.clock import SystemClock
 from reapi_local.context import Context
 from reapi_local.events import EventStream
 from reapi_local.execute.local.inputs.input_roots import InputRoots
-from reapi_local.execute.sandbox.host.identity import ACTION_USER
+from reapi_local.execute.sandbox.host.identity import ACTION_UID
 from reapi_local.execute.sandbox.interface import ActionLimits, ProcessSpec, SandboxConfig
 from reapi_local.execute.sandbox.slot.slot_sandbox import SlotSandbox
 from reapi_local.protocol.digest import digest_of, parse_digest
@@ -131,7 +131,7 @@ async def _workshop(scratch: Path) -> AsyncIterator[_Workshop]:
     store = GenerationStore(
         str(places["store"]), StoreLimits(_PLENTY), SystemClock(), EventStream(), durable=True
     )
-    owner = ACTION_USER if os.getuid() == 0 else None
+    owner = ACTION_UID if os.getuid() == 0 else None
     roots = InputRoots(store, str(places["layers"]), _PLENTY, owner)
     config = SandboxConfig(
         count=2,

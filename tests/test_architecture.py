@@ -114,11 +114,12 @@ WINGS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     "execute/sandbox": {
         "interface": (),
         "choose": ("interface",),
-        "limits_exceeded": ("interface",),
-        "linux": ("interface",),
-        "host": ("interface", "linux", "slot"),
-        "slot": ("interface", "limits_exceeded", "linux", "host"),
-        "supervised": ("interface", "limits_exceeded", "linux", "host"),
+        "limit_messages": ("interface",),
+        "linux": (),
+        "stdio_capture": ("linux",),
+        "host": ("interface",),
+        "slot": ("interface", "limit_messages", "linux", "host", "stdio_capture"),
+        "supervised": ("interface", "limit_messages", "linux", "host", "stdio_capture"),
     },
 }
 # Only the composition may say which one is used.

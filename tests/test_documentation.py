@@ -9,7 +9,7 @@ import pytest
 
 from reapi_local.config.reference import with_tables
 from reapi_local.config.sources import load
-from reapi_local.execute.sandbox.host import hidden_paths as secrets
+from reapi_local.execute.sandbox.host import hidden_paths
 from reapi_local_launcher.cli import main as launcher_cli
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -56,9 +56,9 @@ def test_what_is_hidden_from_actions_is_documented_and_nothing_else() -> None:
     page = (ROOT / "docs" / "reference" / "sandbox.md").read_text(encoding="utf-8")
     hidden, _, rest = page.partition("## What is hidden")[2].partition("\n## ")
     introduction, _, tables = hidden.partition("\n| ")
-    assert quoted(tables) == {*secrets.SECRET_DIRECTORIES, *secrets.SECRET_FILES}
-    assert quoted(introduction) == {*secrets.DAEMONS, "/run", "/var/run"}
-    assert set(secrets.TOOLCHAINS) <= quoted(rest)
+    assert quoted(tables) == {*hidden_paths.SECRET_DIRECTORIES, *hidden_paths.SECRET_FILES}
+    assert quoted(introduction) == {*hidden_paths.DAEMON_DIRECTORIES, "/run", "/var/run"}
+    assert set(hidden_paths.TOOLCHAIN_DIRECTORIES) <= quoted(rest)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))

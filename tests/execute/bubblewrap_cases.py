@@ -65,7 +65,7 @@ async def temporary_files_of_the_host_arent_there(bench: Bench) -> None:
 async def processes_of_the_host_arent_there(bench: Bench) -> None:
     seen = await bench.shell("ls -d /proc/[0-9]* | wc -l; kill -0 $1", str(os.getpid()))
     assert int(seen.stdout) < 8
-    assert seen.outcome.exit_code != 0
+    assert seen.process_result.exit_code != 0
 
 
 async def the_supervisor_is_out_of_reach(bench: Bench) -> None:
@@ -75,12 +75,12 @@ async def the_supervisor_is_out_of_reach(bench: Bench) -> None:
         assert (await bench.shell(f"head -c 1 /proc/1/{path}")).stdout == b""
     assert (await bench.shell("ls /proc/1/root/ /proc/1/fd/")).stdout == b""
     seen = await bench.shell("kill -9 1; kill -INT 1; kill -TERM 1; exit 7")
-    assert seen.outcome.exit_code == 7
+    assert seen.process_result.exit_code == 7
 
 
 async def who_kills_all_kills_only_itself(bench: Bench) -> None:
     seen = await bench.shell("kill -9 -1; exit 7")
-    assert seen.outcome.exit_code in (7, 128 + 9)
+    assert seen.process_result.exit_code in (7, 128 + 9)
     assert (await bench.shell("echo usable")).stdout == b"usable\n"
 
 
@@ -91,12 +91,12 @@ async def nobody_has_or_gains_a_capability(bench: Bench) -> None:
     assert [int(line.split()[1], 16) for line in seen.stdout.splitlines()] == [0, 0, 0, 1, 2]
     assert (await bench.shell("id -u")).stdout.strip() not in (b"", b"0")
     for forbidden in ("mount -t tmpfs none /tmp", "mknod x b 8 0", "unshare --mount true"):
-        assert (await bench.shell(forbidden)).outcome.exit_code != 0
+        assert (await bench.shell(forbidden)).process_result.exit_code != 0
 
 
 async def settings_of_the_kernel_cant_be_written(bench: Bench) -> None:
     for path in ("sys/kernel/core_pattern", "sys/vm/drop_caches", "sysrq-trigger"):
-        assert (await bench.shell(f"echo 1 > /proc/{path}")).outcome.exit_code != 0
+        assert (await bench.shell(f"echo 1 > /proc/{path}")).process_result.exit_code != 0
     assert (await bench.shell("find /sys -writable ! -type l | head -1")).stdout == b""
 
 
@@ -126,9 +126,9 @@ async def abstract_sockets_of_the_host_cant_be_reached(bench: Bench) -> None:
     with socket.socket(socket.AF_UNIX) as server:
         server.bind(f"\0{name}")
         server.listen()
-        assert (await bench.run(PYTHON, "-c", connect)).outcome.exit_code != 0
+        assert (await bench.run(PYTHON, "-c", connect)).process_result.exit_code != 0
         shared = await bench.run(PYTHON, "-c", connect, network=True)
-        assert (shared.outcome.exit_code != 0) == (release >= (6, 12))
+        assert (shared.process_result.exit_code != 0) == (release >= (6, 12))
 
 
 async def a_fork_bomb_ends_at_the_limit(bench: Bench) -> None:
@@ -152,17 +152,17 @@ async def a_file_over_the_limit_is_reported(bench: Bench) -> None:
     async with bench.limited(ActionLimits(file_bytes=MIB)):
         for script in ("exec head -c 3M /dev/zero > file", "exec head -c 3M /dev/zero"):
             seen = await bench.shell(script)
-            assert seen.outcome.exit_code != 0
-            assert seen.outcome.limits_exceeded == told
+            assert seen.process_result.exit_code != 0
+            assert seen.process_result.limits_exceeded == told
         deaf = await bench.shell("trap '' PIPE; head -c 3M /dev/zero 2>/dev/null; exit 0")
-        assert deaf.outcome.exit_code != 0
+        assert deaf.process_result.exit_code != 0
 
 
 async def cpu_time_over_the_limit_is_reported(bench: Bench) -> None:
     async with bench.limited(ActionLimits(cpu_seconds=1)):
         seen = await bench.shell("while :; do :; done")
         told = "it used more than 1 seconds of CPU time; raise action_cpu_seconds"
-        assert seen.outcome.limits_exceeded == (told,)
+        assert seen.process_result.limits_exceeded == (told,)
 
 
 async def scratch_space_is_limited_or_it_is_said_that_it_isnt(bench: Bench) -> None:
@@ -173,13 +173,13 @@ async def scratch_space_is_limited_or_it_is_said_that_it_isnt(bench: Bench) -> N
             return
         for place in (".", "/reapi/home", "/tmp", "/var/tmp", "/dev/shm"):
             seen = await bench.shell(f"head -c 9M /dev/zero > {place}/file")
-            assert seen.outcome.exit_code != 0
-            assert "raise scratch_size" in seen.outcome.limits_exceeded[0]
+            assert seen.process_result.exit_code != 0
+            assert "raise scratch_size" in seen.process_result.limits_exceeded[0]
         flood = await bench.run("yes")
-        assert flood.outcome.exit_code == 128 + 13
-        assert "raise scratch_size" in flood.outcome.limits_exceeded[0]
+        assert flood.process_result.exit_code == 128 + 13
+        assert "raise scratch_size" in flood.process_result.limits_exceeded[0]
         many = await bench.shell("i=0; while : > $i; do i=$((i+1)); done")
-        assert "raise scratch_inodes" in many.outcome.limits_exceeded[0]
+        assert "raise scratch_inodes" in many.process_result.limits_exceeded[0]
         assert (await bench.shell("echo usable > file; cat file")).stdout == b"usable\n"
 
 
@@ -189,8 +189,8 @@ async def directories_are_made_only_inside(bench: Bench) -> None:
     layer = bench.layer({"file": ""})
     os.symlink(outside, f"{layer}/out")
     seen = await bench.run("true", layers=[layer], directories=["out/new"])
-    assert seen.outcome.exit_code == 126
-    assert "directories" in seen.outcome.problem
+    assert seen.process_result.exit_code == 126
+    assert "directories" in seen.process_result.problem
     assert list(outside.iterdir()) == []
 
 
@@ -198,7 +198,7 @@ async def variables_of_the_action_dont_reach_what_runs_outside(bench: Bench) -> 
     """Two words by the loader, if bwrap and the supervisor are spared: of the action alone."""
     noise = {"PATH": PATH, "LD_PRELOAD": f"{CACHES}/evil.so", "PYTHONHOME": "/nowhere"}
     seen = await bench.run("true", environment=noise)
-    assert seen.outcome.exit_code == 0
+    assert seen.process_result.exit_code == 0
     assert seen.stderr.count(b"evil.so") == 1
 
 

@@ -166,7 +166,7 @@ def collect(
             else:
                 batches += 1
                 blobs.update(piece)
-        blobs.update(collecting.rest)
+        blobs.update(collecting.last_batch)
     assert blobs == {digest_of(data, function): data for data in blobs.values()}
     return Collected(collecting.result, blobs, batches, large, function)
 

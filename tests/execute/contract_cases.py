@@ -14,13 +14,13 @@ from reapi_local.execute.sandbox.interface import CACHES, SandboxError
 async def the_exit_code_is_that_of_the_process(bench: Bench) -> None:
     for code in (0, 1, 126, 127, 255):
         ran = await bench.shell(f"exit {code}")
-        assert (ran.outcome.exit_code, ran.outcome.problem) == (code, "")
+        assert (ran.process_result.exit_code, ran.process_result.problem) == (code, "")
 
 
 async def an_end_by_a_signal_is_128_and_its_number(bench: Bench) -> None:
     for number in (1, 2, 3, 6, 9, 11, 13, 15):
         ran = await bench.shell(f"kill -{number} $$")
-        assert ran.outcome.exit_code == 128 + number
+        assert ran.process_result.exit_code == 128 + number
 
 
 async def the_environment_is_exactly_what_was_given(bench: Bench) -> None:
@@ -43,7 +43,7 @@ async def two_megabytes_of_arguments_arrive(bench: Bench) -> None:
 
 async def it_starts_in_the_input_root(bench: Bench) -> None:
     ran = await bench.shell('test "$(pwd -P)" = "$1"', bench.sandbox.root)
-    assert ran.outcome.exit_code == 0
+    assert ran.process_result.exit_code == 0
 
 
 async def it_starts_in_its_working_directory(bench: Bench) -> None:
@@ -101,8 +101,8 @@ async def a_program_that_is_missing_is_127_and_named(bench: Bench) -> None:
     os.chmod(Path(layer, "orphan"), 0o755)
     for program in ("missing", "./missing", "/no/such/thing", "./orphan", "./file/below"):
         ran = await bench.run(program, layers=[layer])
-        assert ran.outcome.exit_code == 127
-        assert program.removeprefix("./") in ran.outcome.problem
+        assert ran.process_result.exit_code == 127
+        assert program.removeprefix("./") in ran.process_result.problem
         assert (ran.stdout, ran.stderr) == (b"", b"")
 
 
@@ -111,20 +111,20 @@ async def what_cant_be_executed_is_126_and_named(bench: Bench) -> None:
     os.chmod(Path(layer, "strange"), 0o755)
     for program in ("./text", "./strange", "./directory"):
         ran = await bench.run(program, layers=[layer])
-        assert ran.outcome.exit_code == 126
-        assert program.removeprefix("./") in ran.outcome.problem
+        assert ran.process_result.exit_code == 126
+        assert program.removeprefix("./") in ran.process_result.problem
 
 
 async def a_working_directory_that_is_missing_is_126_and_named(bench: Bench) -> None:
     ran = await bench.run("true", working_directory="not/there")
-    assert ran.outcome.exit_code == 126
-    assert "not/there" in ran.outcome.problem
+    assert ran.process_result.exit_code == 126
+    assert "not/there" in ran.process_result.problem
 
 
 async def an_argument_that_cant_be_is_126(bench: Bench) -> None:
     ran = await bench.run("echo", "a\0b")
-    assert ran.outcome.exit_code == 126
-    assert ran.outcome.problem
+    assert ran.process_result.exit_code == 126
+    assert ran.process_result.problem
 
 
 async def two_thousand_files_are_there(bench: Bench) -> None:
@@ -186,7 +186,7 @@ async def directories_are_made_beforehand(bench: Bench) -> None:
 
 async def an_action_finds_nothing_of_the_one_before(bench: Bench) -> None:
     home = {"PATH": PATH, "HOME": "/reapi/home"}
-    places = ". $HOME" + (" /tmp /var/tmp /dev/shm" if bench.contains else "")
+    places = ". $HOME" + (" /tmp /var/tmp /dev/shm" if bench.is_isolated else "")
     left = await bench.shell(f"for place in {places}; do touch $place/left; done", environment=home)
     assert left.stderr == b""
     found = await bench.shell(f"find {places} -name left", environment=home)
@@ -211,11 +211,11 @@ async def two_run_at_once(bench: Bench) -> None:
 async def what_it_used_is_told(bench: Bench) -> None:
     before = time.time_ns()
     ran = await bench.shell("i=0; while [ $i -lt 200000 ]; do i=$((i+1)); done")
-    outcome = ran.outcome
-    assert before <= outcome.started_ns < outcome.ended_ns <= time.time_ns()
-    assert outcome.user_seconds + outcome.system_seconds > 0
-    assert 100_000 < outcome.max_rss_bytes < 1 << 30
-    assert (outcome.stopped, outcome.limits_exceeded) == (False, ())
+    process_result = ran.process_result
+    assert before <= process_result.started_ns < process_result.ended_ns <= time.time_ns()
+    assert process_result.user_seconds + process_result.system_seconds > 0
+    assert 100_000 < process_result.max_rss_bytes < 1 << 30
+    assert (process_result.stopped, process_result.limits_exceeded) == (False, ())
 
 
 _FAMILY = """
@@ -233,8 +233,8 @@ async def a_stop_kills_the_process_and_all_it_started(bench: Bench) -> None:
     stop.set()
     ran = await run
     witness.assert_nothing_lives()
-    assert ran.outcome.stopped
-    assert ran.outcome.exit_code == 128 + 9
+    assert ran.process_result.stopped
+    assert ran.process_result.exit_code == 128 + 9
     assert ran.stdout == b"begun\n"
     witness.close()
 
@@ -243,14 +243,18 @@ async def a_stop_that_came_before_is_obeyed(bench: Bench) -> None:
     stop = asyncio.Event()
     stop.set()
     ran = await bench.shell("sleep 1000", stop=stop)
-    assert ran.outcome.stopped
+    assert ran.process_result.stopped
 
 
 async def what_a_process_leaves_running_is_killed(bench: Bench) -> None:
     witness = bench.witness()
     ran = await bench.shell(f"{witness.script} {_FAMILY} echo done; exit 7")
     witness.assert_nothing_lives()
-    assert (ran.outcome.exit_code, ran.outcome.stopped, ran.stdout) == (7, False, b"done\n")
+    assert (ran.process_result.exit_code, ran.process_result.stopped, ran.stdout) == (
+        7,
+        False,
+        b"done\n",
+    )
     witness.close()
 
 

@@ -36,9 +36,9 @@ PATH = "/usr/local/bin:/usr/bin:/bin"
 
 @dataclass(frozen=True)
 class Ran:
-    """What was seen of a process while its outcome was there."""
+    """What was seen of a process while its process_result was there."""
 
-    outcome: ProcessResult
+    process_result: ProcessResult
     stdout: bytes
     stderr: bytes
     files: dict[str, bytes] = field(default_factory=dict)
@@ -90,8 +90,8 @@ class Bench:
 
     def __init__(self, kind: str, directory: Path, hidden: tuple[str, ...] = ()) -> None:
         self.kind, self.directory, self._hidden = kind, directory, hidden
-        self.contains = kind != "process-group"
-        self.owner = identity_of_actions().user if os.getuid() == 0 else None
+        self.is_isolated = kind != "process-group"
+        self.owner = identity_of_actions().uid if os.getuid() == 0 else None
         self.work, self._layers = directory / "work", directory / "layers"
         self.caches = directory / "caches" / "instance"
         for path in (self.work, self._layers, self.caches):
@@ -157,14 +157,19 @@ class Bench:
             network,
             caches=str(self.caches),
         )
-        async with self.sandbox.run(spec, stop or asyncio.Event()) as outcome:
-            yield outcome
+        async with self.sandbox.run(spec, stop or asyncio.Event()) as process_result:
+            yield process_result
 
     async def run(self, *arguments: str, reads: Iterable[str] = (), **rest: object) -> Ran:
         """Run it to its end, and read files that it left in its input root."""
-        async with self.running(*arguments, **rest) as outcome:  # type: ignore[arg-type]
-            files = {name: _contents(name, outcome.root_fd) for name in reads}
-            return Ran(outcome, _all_of(outcome.stdout_fd), _all_of(outcome.stderr_fd), files)
+        async with self.running(*arguments, **rest) as process_result:  # type: ignore[arg-type]
+            files = {name: _contents(name, process_result.root_fd) for name in reads}
+            return Ran(
+                process_result,
+                _all_of(process_result.stdout_fd),
+                _all_of(process_result.stderr_fd),
+                files,
+            )
 
     async def shell(self, script: str, *arguments: str, **rest: object) -> Ran:
         """The same for a script of the shell, with ``$1`` and so on."""

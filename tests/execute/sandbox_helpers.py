@@ -18,7 +18,7 @@ from typing import Any, Protocol
 import pytest
 
 from execute.slot_driver import Seen, seen
-from reapi_local.execute.sandbox.host.identity import ACTION_USER
+from reapi_local.execute.sandbox.host.identity import ACTION_UID
 from reapi_local.execute.sandbox.interface import (
     ActionLimits,
     ProcessSpec,
@@ -109,8 +109,8 @@ class OwnBox:
         **spec: Any,
     ) -> Seen:
         wanted = ProcessSpec(arguments, spec.pop("environment", PATH), **spec)
-        async with self.sandbox.run(wanted, stop or asyncio.Event()) as outcome:
-            return seen(outcome, files)
+        async with self.sandbox.run(wanted, stop or asyncio.Event()) as process_result:
+            return seen(process_result, files)
 
 
 class OtherBox:
@@ -178,14 +178,14 @@ async def own_box(
     base: Path | None = None,
 ) -> AsyncIterator[OwnBox]:
     """Skips the test where no slot can be had, and says why."""
-    owner = ACTION_USER if os.getuid() == 0 else os.getuid()
+    owner = ACTION_UID if os.getuid() == 0 else os.getuid()
     with make_place(owner, hidden, base) as place:
         config = SandboxConfig(count=count, limits=limits or ActionLimits(), **place.arguments)
         sandbox = SlotSandbox(config)
         try:
             await sandbox.start()
-        except SandboxError as broken:
-            pytest.skip(str(broken))
+        except SandboxError as sandbox_error:
+            pytest.skip(str(sandbox_error))
         try:
             yield OwnBox(place, sandbox)
         finally:
@@ -227,8 +227,8 @@ async def other_box(
             box = OtherBox(place, process)
             try:
                 await box.ask({"start": True})
-            except SandboxError as broken:
-                pytest.skip(str(broken))
+            except SandboxError as sandbox_error:
+                pytest.skip(str(sandbox_error))
             yield box
         finally:
             process.stdin.close()

@@ -28,7 +28,7 @@ _MAX_BYTES = 64 * 1024 * 1024
 
 @dataclass(frozen=True)
 class Seen:
-    """An outcome with what its descriptors led to; ``files`` only those that were asked for."""
+    """A process result with the content of its descriptors; ``files`` as requested."""
 
     exit_code: int
     stdout: str
@@ -41,18 +41,18 @@ class Seen:
     seconds: float
 
 
-def seen(outcome: ProcessResult, files: Iterable[str] = ()) -> Seen:
+def seen(process_result: ProcessResult, files: Iterable[str] = ()) -> Seen:
     """Read it all while it is there."""
     return Seen(
-        exit_code=outcome.exit_code,
-        stdout=_text(outcome.stdout_fd),
-        stderr=_text(outcome.stderr_fd),
-        files={path: _file(path, outcome.root_fd) for path in files},
-        problem=outcome.problem,
-        stopped=outcome.stopped,
-        limits_exceeded=tuple(outcome.limits_exceeded),
-        cpu_seconds=outcome.user_seconds + outcome.system_seconds,
-        seconds=(outcome.ended_ns - outcome.started_ns) / 1e9,
+        exit_code=process_result.exit_code,
+        stdout=_text(process_result.stdout_fd),
+        stderr=_text(process_result.stderr_fd),
+        files={path: _file(path, process_result.root_fd) for path in files},
+        problem=process_result.problem,
+        stopped=process_result.stopped,
+        limits_exceeded=tuple(process_result.limits_exceeded),
+        cpu_seconds=process_result.user_seconds + process_result.system_seconds,
+        seconds=(process_result.ended_ns - process_result.started_ns) / 1e9,
     )
 
 
@@ -74,10 +74,10 @@ async def _answer(request: dict[str, Any], sandbox: SlotSandbox) -> dict[str, An
             await sandbox.start()
             return {"notes": sandbox.notes}
         spec = ProcessSpec(**request["spec"])
-        async with sandbox.run(spec, asyncio.Event()) as outcome:
-            return asdict(seen(outcome, request["files"]))
-    except SandboxError as broken:
-        return {"broken": str(broken)}
+        async with sandbox.run(spec, asyncio.Event()) as process_result:
+            return asdict(seen(process_result, request["files"]))
+    except SandboxError as sandbox_error:
+        return {"broken": str(sandbox_error)}
 
 
 async def main() -> None:

@@ -15,12 +15,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reapi_local.execute.local.beneath import (
-    MAX_LEVELS,
-    Escapes,
-    ends_below,
+    MAX_DEPTH,
+    PathEscapes,
     open_directory,
     open_file,
-    parent_of,
+    open_parent,
+    resolves_below,
 )
 
 NAMES = ("a", "b", "c")
@@ -58,7 +58,7 @@ def opened(directory: Path) -> Iterator[int]:
 
 
 def found(root: Path, path: str, *, follow: bool = True) -> os.stat_result:
-    with opened(root) as fd, parent_of(fd, path, follow=follow) as (parent, name):
+    with opened(root) as fd, open_parent(fd, path, follow=follow) as (parent, name):
         return os.stat(name, dir_fd=parent, follow_symlinks=False)
 
 
@@ -85,12 +85,12 @@ def test_a_path_leads_where_the_kernel_says_or_nowhere_if_that_is_outside(
         real = os.path.realpath(root / path)
         is_below = os.path.commonpath([real, os.path.realpath(root)]) == os.path.realpath(root)
         with opened(root) as fd:
-            assert ends_below(fd, path) == (expected is not None and is_below)
+            assert resolves_below(fd, path) == (expected is not None and is_below)
         if expected is not None and is_below:
             status = found(root, path)
             assert (status.st_dev, status.st_ino) == (expected.st_dev, expected.st_ino)
         else:
-            with pytest.raises((Escapes, FileNotFoundError, NotADirectoryError)):
+            with pytest.raises((PathEscapes, FileNotFoundError, NotADirectoryError)):
                 found(root, path)
 
 
@@ -99,7 +99,7 @@ def test_the_last_segment_is_followed_only_when_asked(tmp_path: Path) -> None:
     assert stat.S_ISREG(found(tmp_path, "b").st_mode)
     assert stat.S_ISLNK(found(tmp_path, "b", follow=False).st_mode)
     assert stat.S_ISLNK(found(tmp_path, "c", follow=False).st_mode)
-    with pytest.raises(Escapes, match="'c' leads out of the input root, to '/'"):
+    with pytest.raises(PathEscapes, match="'c' leads out of the input root, to '/'"):
         found(tmp_path, "c")
 
 
@@ -122,15 +122,15 @@ def test_forty_symlinks_are_followed_and_no_more(tmp_path: Path) -> None:
     for number in range(1, 42):
         (tmp_path / str(number)).symlink_to(str(number - 1))
     assert stat.S_ISREG(found(tmp_path, "40").st_mode)
-    with pytest.raises(Escapes, match="over 40 symlinks"):
+    with pytest.raises(PathEscapes, match="more than 40 symlinks"):
         found(tmp_path, "41")
 
 
 def test_a_path_may_be_so_deep_and_no_deeper(tmp_path: Path) -> None:
-    deepest = "/".join(["d"] * MAX_LEVELS)
+    deepest = "/".join(["d"] * MAX_DEPTH)
     (tmp_path / deepest / "d").mkdir(parents=True)
     assert stat.S_ISDIR(found(tmp_path, f"{deepest}/d").st_mode)
-    with pytest.raises(Escapes, match="levels deep"):
+    with pytest.raises(PathEscapes, match="levels deep"):
         found(tmp_path, f"{deepest}/d/x")
 
 
@@ -150,7 +150,7 @@ def test_no_directory_stays_open_whatever_was_found(tmp_path: Path, path: str) -
     for follow in (True, False):
         try:
             found(tmp_path, path, follow=follow)
-        except (Escapes, OSError):
+        except (PathEscapes, OSError):
             continue
     assert open_files() == before
 

@@ -14,7 +14,7 @@ from execute.sandbox_helpers import visible_directory
 from reapi_local.execute.sandbox.host.hidden_paths import (
     SECRET_DIRECTORIES,
     SECRET_FILES,
-    TOOLCHAINS,
+    TOOLCHAIN_DIRECTORIES,
 )
 from reapi_local.execute.sandbox.host.host_view import (
     BIND,
@@ -153,7 +153,12 @@ SECRETS = [
     *(f"{directory}/key" for directory in SECRET_DIRECTORIES),
     *(pattern.replace("*", "-x") for pattern in SECRET_FILES),
 ]
-OTHERS = [*(f"{directory}/tool" for directory in TOOLCHAINS), ".gitconfig", "src/file", ".config/x"]
+OTHERS = [
+    *(f"{directory}/tool" for directory in TOOLCHAIN_DIRECTORIES),
+    ".gitconfig",
+    "src/file",
+    ".config/x",
+]
 
 
 @settings(max_examples=40, deadline=None)
@@ -170,7 +175,7 @@ def test_no_secret_is_ever_shown_and_no_toolchain_missing(
         for path in secrets | others:
             write(home / path)
         if closed:
-            for directory in TOOLCHAINS:
+            for directory in TOOLCHAIN_DIRECTORIES:
                 if (home / directory).is_dir():
                     (home / directory).chmod(0o700)
         view = plan(home, OTHER_USER if other_user else SAME_USER)

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from reapi_local.execute.sandbox.host.identity import (
-    ACTION_USER,
+    ACTION_UID,
     Identity,
+    account_files,
     identity_of_actions,
-    missing_accounts,
 )
 
 UNKNOWN = 3_999_999
@@ -20,14 +20,14 @@ UNKNOWN = 3_999_999
 def test_root_s_actions_run_as_nobody_in_particular_and_others_as_themselves() -> None:
     identity = identity_of_actions()
     if os.getuid() == 0:
-        assert (identity.user, identity.inner_user) == (ACTION_USER, 1000)
-        assert identity_of_actions(4321).user == 4321
+        assert (identity.uid, identity.inner_uid) == (ACTION_UID, 1000)
+        assert identity_of_actions(4321).uid == 4321
     else:
-        assert (identity.user, identity.inner_user) == (os.getuid(), os.getuid())
+        assert (identity.uid, identity.inner_uid) == (os.getuid(), os.getuid())
 
 
 def test_an_unknown_user_gets_an_entry_and_the_host_s_are_kept() -> None:
-    accounts = missing_accounts(Identity(1, 1, UNKNOWN, UNKNOWN))
+    accounts = account_files(Identity(1, 1, UNKNOWN, UNKNOWN))
     assert set(accounts) == {"/etc/passwd", "/etc/group"}
     host = Path("/etc/passwd").read_text(encoding="utf-8").splitlines()
     *kept, made = accounts["/etc/passwd"].splitlines()
@@ -38,7 +38,7 @@ def test_an_unknown_user_gets_an_entry_and_the_host_s_are_kept() -> None:
 
 
 def test_a_known_user_keeps_the_host_s_entry() -> None:
-    assert missing_accounts(Identity(0, 0, 0, 0)) == {}
+    assert account_files(Identity(0, 0, 0, 0)) == {}
 
 
 @pytest.mark.parametrize(

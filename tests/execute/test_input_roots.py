@@ -13,9 +13,9 @@ from execute.trees import (
     KIB,
     MIB,
     Directory,
+    DirectoryWithMode,
     File,
     Link,
-    ParsedDirectory,
     blobs_of,
     contents,
     described,
@@ -29,7 +29,7 @@ from execute.trees import (
     union,
 )
 from reapi_local.errors import MissingInputs
-from reapi_local.execute.local.inputs.parsed_directory import HEAVY_BYTES
+from reapi_local.execute.local.inputs.parsed_directory import LARGE_FILE_BYTES
 from reapi_local.protocol.digest import digest_of
 from reapi_local.store.memory import MemoryStore
 from store.helpers import generation_store
@@ -76,8 +76,10 @@ async def test_node_properties_count_where_given(store: MemoryStore, tmp_path: P
         "file": File(b"1", mode=0o600, mtime_ns=1_234_567_890_987_654_321),
         "executable": File(b"2", executable=True, mode=0o444),
         "before 1970": File(b"3", mtime_ns=-1_500_000_000),
-        "closed": ParsedDirectory({"file": File(b"4"), "below": {"file": File(b"5")}}, mode=0o555),
-        "private": ParsedDirectory(mode=0o700),
+        "closed": DirectoryWithMode(
+            {"file": File(b"4"), "below": {"file": File(b"5")}}, mode=0o555
+        ),
+        "private": DirectoryWithMode(mode=0o700),
     }
     root = put(store, tree)
     async with input_roots(store, tmp_path) as roots, roots.hold(context(), root) as layers:
@@ -85,7 +87,7 @@ async def test_node_properties_count_where_given(store: MemoryStore, tmp_path: P
 
 
 async def test_nobody_gets_anothers_rights(store: MemoryStore, tmp_path: Path) -> None:
-    root = put(store, {"su": File(b"#!", mode=0o6755), "tmp": ParsedDirectory(mode=0o1777)})
+    root = put(store, {"su": File(b"#!", mode=0o6755), "tmp": DirectoryWithMode(mode=0o1777)})
     async with input_roots(store, tmp_path) as roots, roots.hold(context(), root) as layers:
         seen = union(layers)
     assert (seen["su"][1], seen["tmp"][1]) == (0o755, 0o777)
@@ -95,7 +97,7 @@ async def test_directories_that_differ_in_mode_alone_are_not_confused(
     store: MemoryStore, tmp_path: Path
 ) -> None:
     open_tree, closed_tree = (
-        {"d": ParsedDirectory({"f": File(b"1")}, mode=mode)} for mode in (0o755, 0o550)
+        {"d": DirectoryWithMode({"f": File(b"1")}, mode=mode)} for mode in (0o755, 0o550)
     )
     async with input_roots(store, tmp_path) as roots:
         for tree in (open_tree, closed_tree, open_tree):
@@ -114,7 +116,7 @@ async def test_an_empty_root_takes_no_layer(store: MemoryStore, tmp_path: Path) 
 async def test_files_belong_to_whom_the_actions_run_as(store: MemoryStore, tmp_path: Path) -> None:
     if os.geteuid() != 0:
         pytest.skip("only root can give files away")
-    root = put(store, {**EVERY_KIND, "closed": ParsedDirectory({"x": File(b"1")}, mode=0o500)})
+    root = put(store, {**EVERY_KIND, "closed": DirectoryWithMode({"x": File(b"1")}, mode=0o500)})
     async with (
         input_roots(store, tmp_path, owner=64321) as roots,
         roots.hold(context(), root) as layers,
@@ -126,7 +128,7 @@ async def test_files_belong_to_whom_the_actions_run_as(store: MemoryStore, tmp_p
 
 
 async def test_large_files_come_whole_from_a_real_store(tmp_path: Path) -> None:
-    sizes = (0, 1, 64 * KIB, 64 * KIB + 1, HEAVY_BYTES, HEAVY_BYTES + 1, 3 * MIB + 17)
+    sizes = (0, 1, 64 * KIB, 64 * KIB + 1, LARGE_FILE_BYTES, LARGE_FILE_BYTES + 1, 3 * MIB + 17)
     tree = {f"{size}": File(os.urandom(size), executable=True) for size in sizes}
     root, blobs = blobs_of(tree)
     async with generation_store(tmp_path / "store") as store:

@@ -9,8 +9,8 @@ import sys
 from pathlib import Path
 
 from contexts import context
-from execute import killed_maker
-from execute.killed_maker import MAX_BYTES, tree_of
+from execute import killed_input_roots
+from execute.killed_input_roots import MAX_BYTES, tree_of
 from execute.trees import described, disk_bytes, input_roots, layers_on_disk, put, union
 from reapi_local.store.memory import MemoryStore
 
@@ -19,7 +19,7 @@ ROUNDS = 6
 
 def killed_after(roots: int, directory: Path, first: int) -> None:
     """Let another process make so many roots, and kill it while it makes the next."""
-    command = [sys.executable, killed_maker.__file__, str(directory), str(first)]
+    command = [sys.executable, killed_input_roots.__file__, str(directory), str(first)]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
     with subprocess.Popen(command, stdout=subprocess.PIPE, env=environment) as maker:
         assert maker.stdout

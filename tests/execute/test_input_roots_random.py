@@ -15,10 +15,10 @@ from contexts import context
 from execute.trees import (
     KIB,
     Directory,
+    DirectoryWithMode,
     Entry,
     File,
     Link,
-    ParsedDirectory,
     described,
     disk_bytes,
     input_roots,
@@ -50,7 +50,7 @@ TREES = st.recursive(
     lambda below: st.dictionaries(
         NAMES,
         st.one_of(
-            FILES, LINKS, below, st.builds(ParsedDirectory, below, st.sampled_from([None, 0o700]))
+            FILES, LINKS, below, st.builds(DirectoryWithMode, below, st.sampled_from([None, 0o700]))
         ),
         max_size=8,
     ),

@@ -17,9 +17,9 @@ from execute.trees import (
     KIB,
     MIB,
     Directory,
+    DirectoryWithMode,
     File,
     Link,
-    ParsedDirectory,
     as_message,
     described,
     disk_bytes,
@@ -158,7 +158,7 @@ async def test_a_restart_of_the_machine_drops_what_it_may_have_torn(
     store: MemoryStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     boot = tmp_path / "boot_id"
-    monkeypatch.setattr(layers_module, "_BOOT_ID", str(boot))
+    monkeypatch.setattr(layers_module, "_BOOT_ID_FILE", str(boot))
     boot.write_text("one\n")
     await make_one(store, tmp_path / "roots")
     assert await cached_after_restart(store, tmp_path / "roots")
@@ -170,7 +170,7 @@ async def test_a_restart_of_the_machine_drops_what_it_may_have_torn(
 async def test_where_restarts_of_the_machine_can_t_be_told_nothing_is_kept(
     store: MemoryStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(layers_module, "_BOOT_ID", str(tmp_path / "none"))
+    monkeypatch.setattr(layers_module, "_BOOT_ID_FILE", str(tmp_path / "none"))
     await make_one(store, tmp_path / "roots")
     assert not await cached_after_restart(store, tmp_path / "roots")
 
@@ -211,11 +211,11 @@ async def test_an_ordinary_user_gets_rid_of_directories_that_forbid_it(
     store: MemoryStore, ordinary_user: Path
 ) -> None:
     closed = {
-        "closed": ParsedDirectory(
-            {"file": File(b"1"), "to": Link("/tmp"), "in": ParsedDirectory({"x": File()}, 0o500)},
+        "closed": DirectoryWithMode(
+            {"file": File(b"1"), "to": Link("/tmp"), "in": DirectoryWithMode({"x": File()}, 0o500)},
             0o555,
         ),
-        "secret": ParsedDirectory({"deep": {"file": File(b"2")}}, 0o000),
+        "secret": DirectoryWithMode({"deep": {"file": File(b"2")}}, 0o000),
     }
     async with input_roots(store, ordinary_user, max_bytes=1) as roots:
         async with roots.hold(context(), put(store, closed)) as layers:

@@ -1,4 +1,4 @@
-"""The process group, which contains nothing: what it does and what it says of itself."""
+"""The process group, which isolates nothing: what it does and what it says of itself."""
 
 from __future__ import annotations
 
@@ -62,12 +62,12 @@ async def test_a_path_is_replaced_wherever_it_occurs(bench: Bench, before: str, 
 
 async def test_without_caches_their_path_stays_as_it_is(bench: Bench) -> None:
     spec = ProcessSpec(("printf", "%s", CACHES), {"PATH": PATH})
-    async with bench.sandbox.run(spec, asyncio.Event()) as outcome:
-        assert os.pread(outcome.stdout_fd, 100, 0).decode() == CACHES
+    async with bench.sandbox.run(spec, asyncio.Event()) as process_result:
+        assert os.pread(process_result.stdout_fd, 100, 0).decode() == CACHES
 
 
 async def test_it_says_that_it_contains_nothing(bench: Bench) -> None:
-    assert "contains nothing" in " ".join(bench.sandbox.notes)
+    assert "isolates nothing" in " ".join(bench.sandbox.notes)
 
 
 @LINUX
@@ -80,6 +80,6 @@ async def test_a_killed_supervisor_is_the_sandbox_s_failure(bench: Bench) -> Non
 async def test_limits_of_file_size_and_cpu_time_hold(bench: Bench) -> None:
     async with bench.limited(ActionLimits(file_bytes=1 << 20, cpu_seconds=1)):
         ran = await bench.shell("exec head -c 3000000 /dev/zero > file")
-        assert "action_file_size" in ran.outcome.limits_exceeded[0]
+        assert "action_file_size" in ran.process_result.limits_exceeded[0]
         ran = await bench.shell("while :; do :; done")
-        assert "action_cpu_seconds" in ran.outcome.limits_exceeded[0]
+        assert "action_cpu_seconds" in ran.process_result.limits_exceeded[0]

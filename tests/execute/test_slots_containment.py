@@ -89,7 +89,7 @@ async def test_a_million_files_are_too_many(box: Box) -> None:
     make = "for n in range(1_000_000): open(f'/tmp/{n}', 'w').close()"
     seen = await box.run("python3", "-c", make)
     assert seen.exit_code == 1
-    told = "it made all of the 2,000 files that an action may make; raise scratch_inodes"
+    told = "it created all of the 2,000 files that an action may create; raise scratch_inodes"
     assert seen.limits_exceeded == (told,)
     assert await usable(box)
 
@@ -138,7 +138,7 @@ async def test_more_memory_than_allowed_is_reported_as_that(greedy: str) -> None
         seen = await box.run("python3", "-c", greedy)
         assert seen.exit_code == 128 + 9
         assert [
-            breach for breach in seen.limits_exceeded if "more than 100 MiB of memory" in breach
+            message for message in seen.limits_exceeded if "more than 100 MiB of memory" in message
         ]
         assert await usable(box)
         assert not (await box.run("true")).limits_exceeded

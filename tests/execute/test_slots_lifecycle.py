@@ -16,11 +16,11 @@ import pytest
 from execute.killed_server import FOREVER
 from execute.sandbox_helpers import PATH, SOURCES, OwnBox, Place, make_place, own_box
 from execute.slot_driver import Seen
-from reapi_local.execute.sandbox.host.identity import ACTION_USER
+from reapi_local.execute.sandbox.host.identity import ACTION_UID
 from reapi_local.execute.sandbox.interface import ProcessSpec, SandboxError
 
 _NUMBERS = itertools.count()
-OWNER = ACTION_USER if os.getuid() == 0 else os.getuid()
+OWNER = ACTION_UID if os.getuid() == 0 else os.getuid()
 
 
 def cache_with_pipe(place: Place) -> str:
@@ -134,7 +134,7 @@ async def test_a_killed_slot_fails_its_action_and_the_next_gets_a_new_one() -> N
             pid = victim(descendants())
             action = await start_forever(box)
             os.kill(pid, signal.SIGKILL)
-            with pytest.raises(SandboxError, match="the slot has ended"):
+            with pytest.raises(SandboxError, match="the slot has exited"):
                 await action
             assert not descendants()
             assert (await box.run("echo", "usable")).stdout == "usable\n"
@@ -199,15 +199,15 @@ async def test_no_more_actions_run_at_once_than_wanted() -> None:
 
         async def run(network: bool) -> None:
             spec = ProcessSpec(("sleep", "0.05"), PATH, network=network)
-            async with box.sandbox.run(spec, asyncio.Event()) as outcome:
-                times.extend(((outcome.started_ns, 1), (outcome.ended_ns, -1)))
+            async with box.sandbox.run(spec, asyncio.Event()) as process_result:
+                times.extend(((process_result.started_ns, 1), (process_result.ended_ns, -1)))
 
         await asyncio.gather(*(run(network=number % 2 == 0) for number in range(6)))
-        at_once = most_at_once = 0
+        at_once = max_at_once = 0
         for _, change in sorted(times):
             at_once += change
-            most_at_once = max(most_at_once, at_once)
-        assert most_at_once == 2
+            max_at_once = max(max_at_once, at_once)
+        assert max_at_once == 2
 
 
 async def test_slots_are_used_again() -> None:

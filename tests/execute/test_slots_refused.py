@@ -8,8 +8,8 @@ import os
 import pytest
 
 from execute.sandbox_helpers import ORDINARY_USER, refusal
-from reapi_local.execute.sandbox.host.diagnosis import explained
-from reapi_local.execute.sandbox.slot.slot_process import SlotFailed
+from reapi_local.execute.sandbox.host.diagnosis import explain
+from reapi_local.execute.sandbox.interface import StepError
 
 AS_USER = ("setpriv", f"--reuid={ORDINARY_USER}", f"--regid={ORDINARY_USER}", "--clear-groups")
 NO_MORE_USER_NAMESPACES = (
@@ -36,7 +36,7 @@ async def test_a_root_without_capabilities_is_told_to_be_an_ordinary_user() -> N
 
 async def test_a_root_of_a_user_namespace_is_told_so() -> None:
     message = await refusal(*AS_USER, "unshare", "--user", "--map-root-user")
-    assert "root only of a container's user namespace" in message
+    assert "root only in a container's user namespace" in message
 
 
 @pytest.mark.parametrize(
@@ -49,15 +49,15 @@ async def test_a_root_of_a_user_namespace_is_told_so() -> None:
         ),
         ("user namespace", errno.EPERM, {}, "seccomp=unconfined"),
         ("user namespace", errno.EINVAL, {}, "without user namespaces"),
-        ("root", errno.ENOSYS, {}, "takes Linux 5.12"),
+        ("root", errno.ENOSYS, {}, "need Linux 5.12"),
         ("action", errno.ENODEV, {}, "modprobe overlay"),
     ],
 )
 def test_what_other_kernels_refuse_is_told_with_a_cure(
     step: str, number: int, settings: dict[str, str], told: str
 ) -> None:
-    failure = SlotFailed(step, number, f"{os.strerror(number)} (mount(overlay on /x))")
-    message = explained(failure, lambda name: settings.get(name, ""))
+    failure = StepError(step, number, f"{os.strerror(number)} (mount(overlay on /x))")
+    message = explain(failure, lambda name: settings.get(name, ""))
     assert told in message
     assert os.strerror(number) in message
 
@@ -65,12 +65,12 @@ def test_what_other_kernels_refuse_is_told_with_a_cure(
 @pytest.mark.skipif(os.getuid() == 0, reason="AppArmor's restriction isn't for root")
 def test_apparmor_s_restriction_is_told_with_both_cures() -> None:
     settings = {"kernel/apparmor_restrict_unprivileged_userns": "1"}
-    failure = SlotFailed("root", errno.EACCES, "Permission denied")
-    message = explained(failure, lambda name: settings.get(name, ""))
+    failure = StepError("root", errno.EACCES, "Permission denied")
+    message = explain(failure, lambda name: settings.get(name, ""))
     assert "apparmor_restrict_unprivileged_userns=0" in message
     assert "/etc/apparmor.d" in message
 
 
 def test_an_unknown_failure_is_told_as_it_is() -> None:
-    failure = SlotFailed("root", errno.EIO, "Input/output error (mount)")
-    assert explained(failure, lambda name: "") == str(failure)
+    failure = StepError("root", errno.EIO, "Input/output error (mount)")
+    assert explain(failure, lambda name: "") == str(failure)

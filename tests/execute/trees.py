@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Union
 
 from reapi_local.execute.local.inputs.input_roots import InputRoots
-from reapi_local.execute.local.inputs.parsed_directory import MTIME_NS
+from reapi_local.execute.local.inputs.parsed_directory import DEFAULT_MTIME_NS
 from reapi_local.proto import remote_execution_pb2 as re_pb2
 from reapi_local.protocol.digest import Digest, digest_of
 from reapi_local.store.blob_store import BlobStore
@@ -35,7 +35,7 @@ class Link:
 
 
 @dataclass(frozen=True)
-class ParsedDirectory:
+class DirectoryWithMode:
     """A directory whose node properties say something."""
 
     entries: Mapping[str, Entry] = field(default_factory=dict)
@@ -43,15 +43,15 @@ class ParsedDirectory:
 
 
 Directory = Mapping[str, "Entry"]
-Entry = Union[File, Link, ParsedDirectory, Directory]  # noqa: UP007 - refers to itself
+Entry = Union[File, Link, DirectoryWithMode, Directory]  # noqa: UP007 - refers to itself
 
 Seen = tuple[str, int, int, bytes | str]
 """Kind, permissions, time and content of a path."""
 
 
-def blobs_of(tree: Directory | ParsedDirectory) -> tuple[Digest, dict[Digest, bytes]]:
+def blobs_of(tree: Directory | DirectoryWithMode) -> tuple[Digest, dict[Digest, bytes]]:
     """The root's digest and every blob the tree takes."""
-    folder = tree if isinstance(tree, ParsedDirectory) else ParsedDirectory(tree)
+    folder = tree if isinstance(tree, DirectoryWithMode) else DirectoryWithMode(tree)
     message, blobs = re_pb2.Directory(), dict[Digest, bytes]()
     if folder.mode is not None:
         message.node_properties.unix_mode.value = folder.mode
@@ -84,7 +84,7 @@ def as_message(digest: Digest) -> re_pb2.Digest:
     return re_pb2.Digest(hash=digest.hash_hex, size_bytes=digest.size_bytes)
 
 
-def put(store: MemoryStore, tree: Directory | ParsedDirectory) -> Digest:
+def put(store: MemoryStore, tree: Directory | DirectoryWithMode) -> Digest:
     """Store a tree; its root."""
     root, blobs = blobs_of(tree)
     store.blobs |= blobs
@@ -98,7 +98,7 @@ def put_directory(store: MemoryStore, message: re_pb2.Directory) -> Digest:
     return digest_of(data)
 
 
-def file_blobs(tree: Directory | ParsedDirectory) -> set[Digest]:
+def file_blobs(tree: Directory | DirectoryWithMode) -> set[Digest]:
     """The contents of all files."""
     return {
         digest_of(seen[3])
@@ -119,21 +119,21 @@ async def input_roots(
         await roots.close()
 
 
-def described(tree: Directory | ParsedDirectory, path: str = "") -> dict[str, Seen]:
+def described(tree: Directory | DirectoryWithMode, path: str = "") -> dict[str, Seen]:
     """What should be found below the root: paths and what is there."""
-    folder = tree if isinstance(tree, ParsedDirectory) else ParsedDirectory(tree)
+    folder = tree if isinstance(tree, DirectoryWithMode) else DirectoryWithMode(tree)
     found: dict[str, Seen] = {}
     if path:
         mode = 0o755 if folder.mode is None else folder.mode
-        found[path] = ("directory", mode, MTIME_NS, b"")
+        found[path] = ("directory", mode, DEFAULT_MTIME_NS, b"")
     for name, entry in folder.entries.items():
         where = os.path.join(path, name)
         if isinstance(entry, File):
             mode = (0o755 if entry.executable else 0o644) if entry.mode is None else entry.mode
-            mtime_ns = MTIME_NS if entry.mtime_ns is None else entry.mtime_ns
+            mtime_ns = DEFAULT_MTIME_NS if entry.mtime_ns is None else entry.mtime_ns
             found[where] = ("file", mode, mtime_ns, entry.content)
         elif isinstance(entry, Link):
-            found[where] = ("symlink", 0, MTIME_NS, entry.target)
+            found[where] = ("symlink", 0, DEFAULT_MTIME_NS, entry.target)
         else:
             found |= described(entry, where)
     return found

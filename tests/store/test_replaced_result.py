@@ -282,6 +282,30 @@ async def test_generations_that_go_while_an_entry_is_removed_do_no_harm(
     assert held(store) == [0]
 
 
+@BAD
+async def test_a_bad_entry_that_an_eviction_has_read_does_not_come_back(
+    disk: tuple[World, GenerationStore],
+    old: StoredResult,
+    miss: Miss,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    world, store = disk
+    await world.put(old)
+    await store.capacity.start_generation()
+    commit = store.generations.commit
+
+    async def after_a_look_up(generation: Generation, batch: Batch) -> None:
+        monkeypatch.setattr(store.generations, "commit", commit)
+        assert batch.carried, "the eviction has read the entry"
+        assert await world.get() == miss
+        await commit(generation, batch)
+
+    monkeypatch.setattr(store.generations, "commit", after_a_look_up)
+    await store.capacity.evict_oldest()
+    assert held(store) == [0]
+    assert len(world.removed) == 1
+
+
 async def test_bytes_that_are_no_entry_are_compared_before_they_are_removed(
     disk: tuple[World, GenerationStore], monkeypatch: pytest.MonkeyPatch
 ) -> None:

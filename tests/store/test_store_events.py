@@ -16,12 +16,12 @@ from reapi_local.events import (
     BlobQuarantined,
     BlobsRead,
     BlobsWritten,
+    CacheUser,
     EntryRemoved,
     EventStream,
     GenerationEvicted,
     LookedUp,
     ResultWritten,
-    Source,
 )
 from reapi_local.proto import remote_execution_pb2 as re_pb2
 from reapi_local.protocol.digest import Digest, digest_of
@@ -82,7 +82,7 @@ def observed(recorded: Recorded, blobs: BlobStore, plain: ActionCache) -> World:
     return World(
         recorded,
         ObservedBlobStore(blobs, recorded.stream),
-        ObservedActionCache(complete, recorded.stream, Source.CLIENT),
+        ObservedActionCache(complete, recorded.stream, CacheUser.CLIENT),
     )
 
 
@@ -115,15 +115,15 @@ def naming(*digests: Digest) -> StoredResult:
 async def test_a_look_up_that_finds_nothing_says_so(world: World) -> None:
     outcome = await world.results.get(ME, ACTION)
     assert outcome == Miss(MissReason.ABSENT)
-    assert world.recorded.take() == [LookedUp(ME, ACTION, outcome, Source.CLIENT)]
+    assert world.recorded.take() == [LookedUp(ME, ACTION, outcome, CacheUser.CLIENT)]
 
 
 async def test_a_write_and_the_hit_that_it_brings_are_told(world: World) -> None:
     await world.results.put(ME, ACTION, naming())
-    assert world.recorded.take() == [ResultWritten(ME, ACTION, naming(), Source.CLIENT)]
+    assert world.recorded.take() == [ResultWritten(ME, ACTION, naming(), CacheUser.CLIENT)]
     other = context("another run", "main")
     assert await world.results.get(other, ACTION) == Hit(naming())
-    assert world.recorded.take() == [LookedUp(other, ACTION, Hit(naming()), Source.CLIENT)]
+    assert world.recorded.take() == [LookedUp(other, ACTION, Hit(naming()), CacheUser.CLIENT)]
 
 
 async def test_an_incomplete_entry_tells_its_missing_blobs_and_its_removal_once(
@@ -138,10 +138,12 @@ async def test_an_incomplete_entry_tells_its_missing_blobs_and_its_removal_once(
     assert await world.results.get(ME, ACTION) == miss
     assert world.recorded.take() == [
         EntryRemoved(ME, ACTION, MissReason.INCOMPLETE, (gone,)),
-        LookedUp(ME, ACTION, miss, Source.CLIENT),
+        LookedUp(ME, ACTION, miss, CacheUser.CLIENT),
     ]
     await world.results.get(ME, ACTION)
-    assert world.recorded.take() == [LookedUp(ME, ACTION, Miss(MissReason.ABSENT), Source.CLIENT)]
+    assert world.recorded.take() == [
+        LookedUp(ME, ACTION, Miss(MissReason.ABSENT), CacheUser.CLIENT)
+    ]
 
 
 async def test_an_entry_that_is_none_tells_it_is_corrupt(tmp_path: Path) -> None:
@@ -156,7 +158,7 @@ async def test_an_entry_that_is_none_tells_it_is_corrupt(tmp_path: Path) -> None
         await world.results.get(ME, ACTION)
         assert recorded.take() == [
             EntryRemoved(ME, ACTION, MissReason.CORRUPT, ()),
-            LookedUp(ME, ACTION, Miss(MissReason.CORRUPT), Source.CLIENT),
+            LookedUp(ME, ACTION, Miss(MissReason.CORRUPT), CacheUser.CLIENT),
         ]
 
 
@@ -170,16 +172,16 @@ async def test_a_write_that_fails_is_not_told_as_one(tmp_path: Path) -> None:
         assert len(failures) == 1
         with pytest.raises(StorageFull):
             await world.blobs.open_write(ME, blob(1, 2 * MIB)[0])
-    assert recorded.take() == [BlobsWritten(ME, 0, 0)]
+    assert recorded.take() == []
 
 
 async def test_executions_are_told_apart_from_clients(recorded: Recorded) -> None:
-    results = ObservedActionCache(MemoryActionCache(), recorded.stream, Source.EXECUTION)
+    results = ObservedActionCache(MemoryActionCache(), recorded.stream, CacheUser.EXECUTION)
     await results.put(ME, ACTION, naming())
     await results.get(ME, ACTION)
     assert recorded.take() == [
-        ResultWritten(ME, ACTION, naming(), Source.EXECUTION),
-        LookedUp(ME, ACTION, Hit(naming()), Source.EXECUTION),
+        ResultWritten(ME, ACTION, naming(), CacheUser.EXECUTION),
+        LookedUp(ME, ACTION, Hit(naming()), CacheUser.EXECUTION),
     ]
 
 
@@ -322,7 +324,7 @@ async def test_a_subscriber_that_raises_keeps_no_store_from_its_work(tmp_path: P
         results = ObservedActionCache(
             CompleteActionCache(GenerationActionCache(store, events), store, events),
             events,
-            Source.CLIENT,
+            CacheUser.CLIENT,
         )
         data = blob(1, 300)
         assert await blobs.write_many(ME, [data]) == {}

@@ -16,7 +16,7 @@ from reapi_local.compose.ports import is_loopback
 from reapi_local.compose.storage import Storage
 from reapi_local.config.schema import Config
 from reapi_local.events import EventStream
-from reapi_local.execute.deletion import remove
+from reapi_local.execute.deletion import remove_tree
 from reapi_local.execute.local.inputs.input_roots import InputRoots
 from reapi_local.execute.local.local_executor import LocalExecutor
 from reapi_local.execute.local.policy import Policy
@@ -25,7 +25,7 @@ from reapi_local.execute.local.resolver import ActionResolver
 from reapi_local.execute.local.runner import Runner
 from reapi_local.execute.queue.scheduler import Scheduler
 from reapi_local.execute.sandbox.choose import Chosen, choose
-from reapi_local.execute.sandbox.host.identity import ACTION_USER
+from reapi_local.execute.sandbox.host.identity import ACTION_UID
 from reapi_local.execute.sandbox.interface import CACHES, ActionLimits, Sandbox, SandboxConfig
 from reapi_local.execute.sandbox.slot.slot_sandbox import SlotSandbox
 from reapi_local.execute.sandbox.supervised.bubblewrap import BubblewrapSandbox
@@ -83,7 +83,7 @@ class _Start:
     async def _choose(self) -> Chosen:
         work_dir = self._directory("sandbox")
         with suppress(OSError):  # mounts of a server that was killed, which their sandbox removes
-            await in_thread(remove, work_dir)
+            await in_thread(remove_tree, work_dir)
         config = SandboxConfig(
             count=self._slots + _MAX_STORING,
             limits=_action_limits(self._config, self._slots + _MAX_STORING),
@@ -91,14 +91,14 @@ class _Start:
             layers_dir=self._directory("inputs"),
             caches_dir=self._directory("caches"),
             hidden=(self._config.data_dir,),
-            user=ACTION_USER,
+            action_uid=ACTION_UID,
         )
         make = {name: partial(kind, config) for name, kind in _SANDBOXES.items()}
         return await choose(self._settings.sandbox, make)
 
     def _assemble(self, chosen: Chosen, sandbox: Sandbox) -> LocalExecutor:
         settings, storage, clock = self._settings, self._storage, self._clock
-        owner = ACTION_USER if os.getuid() == 0 else None
+        owner = ACTION_UID if os.getuid() == 0 else None
         policy = Policy(
             default_timeout=settings.action_timeout,
             max_timeout=settings.max_action_timeout,

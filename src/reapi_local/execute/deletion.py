@@ -1,4 +1,4 @@
-"""Deleting trees that others made: deep, closed, or not there at all."""
+"""Deletes untrusted trees: too deep for rmtree, read-only, or absent."""
 
 from __future__ import annotations
 
@@ -6,10 +6,13 @@ import os
 import shutil
 import subprocess
 from contextlib import suppress
+from typing import Final
+
+_MAX_MESSAGE_CHARACTERS: Final = 500
 
 
-def remove(path: str) -> None:
-    """Delete a directory and all below it, whatever the modes in there. Blocks.
+def remove_tree(path: str) -> None:
+    """Delete a directory and everything below it, also where modes forbid it. Blocks. Idempotent.
 
     Raises:
         OSError: it can't be deleted.
@@ -17,13 +20,13 @@ def remove(path: str) -> None:
     with suppress(RecursionError):
         shutil.rmtree(path, ignore_errors=True)
     if os.path.lexists(path):
-        # The commands walk trees that are deeper than a path may be long.
+        # These commands can walk trees whose paths are longer than PATH_MAX.
         _run("chmod", "-R", "u+rwx", path)
-        if complaint := _run("rm", "-rf", path):
-            raise OSError(f"can't remove {path}: {complaint[-500:]}")
+        if stderr := _run("rm", "-rf", path):
+            raise OSError(f"can't remove {path}: {stderr[-_MAX_MESSAGE_CHARACTERS:]}")
 
 
 def _run(*command: str) -> str:
-    """What it says on standard error if it fails."""
+    """Return stderr if the command failed, else ""."""
     ran = subprocess.run(command, capture_output=True, text=True, check=False)
     return ran.stderr.strip() if ran.returncode else ""

@@ -54,7 +54,8 @@ class ObservedBlobStore:
         self, context: Context, digests: Sequence[Digest]
     ) -> Mapping[Digest, bytes]:
         found = await self._blobs.read_many(context, digests)
-        self._events.emit(BlobsRead(context, len(found), sum(map(len, found.values()))))
+        if found:
+            self._events.emit(BlobsRead(context, len(found), sum(map(len, found.values()))))
         return found
 
     async def write_many(
@@ -62,7 +63,8 @@ class ObservedBlobStore:
     ) -> Mapping[Digest, ReapiError]:
         failures = await self._blobs.write_many(context, blobs)
         sizes = [len(data) for digest, data in blobs if digest not in failures]
-        self._events.emit(BlobsWritten(context, len(sizes), sum(sizes)))
+        if sizes:
+            self._events.emit(BlobsWritten(context, len(sizes), sum(sizes)))
         return failures
 
     @asynccontextmanager

@@ -1,4 +1,4 @@
-"""Reaching files below a directory that somebody else filled, without being led out of it."""
+"""Opens paths below an untrusted directory without leaving it, like RESOLVE_BENEATH of openat2."""
 
 from __future__ import annotations
 
@@ -8,55 +8,56 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
-MAX_LEVELS: Final = 200
-"""How deep a path may go: each level takes a file descriptor while it is looked at."""
+MAX_DEPTH: Final = 200
+"""How many levels a path may have: each one occupies a descriptor while the path is resolved."""
 
-_MAX_LINKS: Final = 40
+_MAX_SYMLINKS: Final = 40
 _OPEN_DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
-class Escapes(Exception):
-    """The path leads out of the directory, around in circles, or too deep."""
+class PathEscapes(Exception):
+    """The path leads out of the directory, has too many symlinks, or is too deep."""
 
 
 @contextmanager
-def parent_of(root_fd: int, path: str, *, follow: bool = False) -> Iterator[tuple[int, str]]:
-    """The directory that holds what ``path`` leads to, open, and the name it has in there.
+def open_parent(root_fd: int, path: str, *, follow: bool = False) -> Iterator[tuple[int, str]]:
+    """Resolve ``path``: yields a descriptor of the parent directory, and the name in it.
 
-    Relative symlinks on the way are followed as long as they stay below the root. The last segment
-    is followed likewise if ``follow`` says so, else it isn't looked at. The name is "." for the
-    root itself. It holds as long as nobody changes the tree meanwhile.
+    Relative symlinks to directories are followed as long as they stay below the root. The last
+    segment is resolved only with ``follow``. For the root itself the name is ".". The result is
+    safe only if nobody changes the tree at the same time.
 
     Raises (on entering):
-        FileNotFoundError, NotADirectoryError: there is no such directory.
-        Escapes: a symlink leads out.
+        FileNotFoundError, NotADirectoryError: the parent directory doesn't exist.
+        PathEscapes: a symlink leads out of the root.
     """
-    # The way from the root, so that ".." in a link is a step back in here and never a look-up.
-    opened = [os.dup(root_fd)]
+    # All directories from the root down. So ".." in a symlink goes back to the previous one, and
+    # is never looked up in the file system.
+    open_fds = [os.dup(root_fd)]
     try:
-        name = _descend(opened, path, follow=follow)
-        yield opened[-1], name
+        name = _descend(open_fds, path, follow=follow)
+        yield open_fds[-1], name
     finally:
-        for fd in opened:
+        for fd in open_fds:
             os.close(fd)
 
 
-def ends_below(root_fd: int, path: str) -> bool:
-    """Whether ``path``, all its symlinks followed, leads to something below the root."""
+def resolves_below(root_fd: int, path: str) -> bool:
+    """Whether ``path``, with all symlinks followed, leads to an existing path below the root."""
     try:
-        with parent_of(root_fd, path, follow=True):
+        with open_parent(root_fd, path, follow=True):
             return True
-    except (FileNotFoundError, NotADirectoryError, Escapes):
+    except (FileNotFoundError, NotADirectoryError, PathEscapes):
         return False
 
 
 def open_directory(parent_fd: int, name: str) -> int:
-    """Open a directory, not what a symlink leads to. Raises OSError."""
+    """Open a directory without following a symlink. Raises OSError."""
     return os.open(name, _OPEN_DIRECTORY, dir_fd=parent_fd)
 
 
 def open_file(directory_fd: int, name: str) -> int:
-    """Open a regular file for reading. A FIFO put in its place doesn't block, a link isn't taken.
+    """Open a regular file for reading, without following a symlink or blocking on a FIFO.
 
     Raises:
         OSError: it can't be opened, or isn't a regular file.
@@ -69,34 +70,36 @@ def open_file(directory_fd: int, name: str) -> int:
     return fd
 
 
-def _descend(opened: list[int], path: str, *, follow: bool) -> str:
-    """Open the directories on the way, and return the name that is left."""
-    waiting, links = _reversed_segments(path), 0
-    while waiting:
-        segment = waiting.pop()
+def _descend(open_fds: list[int], path: str, *, follow: bool) -> str:
+    """Open one directory after the other, append them to ``open_fds``, and return the last name."""
+    pending, symlink_count = _reversed_segments(path), 0
+    while pending:
+        segment = pending.pop()
         if segment == "..":
-            if len(opened) == 1:
-                raise Escapes("a symlink leads out of the input root")
-            os.close(opened.pop())
+            if len(open_fds) == 1:
+                raise PathEscapes("a symlink leads out of the input root")
+            os.close(open_fds.pop())
             continue
-        discard = not waiting
-        if discard and not follow:
+        is_last = not pending
+        if is_last and not follow:
             return segment
-        mode = os.stat(segment, dir_fd=opened[-1], follow_symlinks=False).st_mode
+        mode = os.stat(segment, dir_fd=open_fds[-1], follow_symlinks=False).st_mode
         if stat.S_ISLNK(mode):
-            target = os.readlink(segment, dir_fd=opened[-1])
-            links += 1
+            target = os.readlink(segment, dir_fd=open_fds[-1])
+            symlink_count += 1
             if target.startswith("/"):
-                raise Escapes(f"the symlink {segment!r} leads out of the input root, to {target!r}")
-            if links > _MAX_LINKS:
-                raise Escapes(f"over {_MAX_LINKS} symlinks lead from one to the next")
-            waiting += _reversed_segments(target)
-        elif discard:
+                raise PathEscapes(
+                    f"the symlink {segment!r} leads out of the input root, to {target!r}"
+                )
+            if symlink_count > _MAX_SYMLINKS:
+                raise PathEscapes(f"the path has more than {_MAX_SYMLINKS} symlinks")
+            pending += _reversed_segments(target)
+        elif is_last:
             return segment
-        elif len(opened) > MAX_LEVELS:
-            raise Escapes(f"it is over {MAX_LEVELS} levels deep")
+        elif len(open_fds) > MAX_DEPTH:
+            raise PathEscapes(f"it is over {MAX_DEPTH} levels deep")
         else:
-            opened.append(open_directory(opened[-1], segment))
+            open_fds.append(open_directory(open_fds[-1], segment))
     return "."
 
 

@@ -1,7 +1,7 @@
-"""What an action left behind, as an action result: files, directories and symlinks.
+"""Collects an action's outputs as an ActionResult: files, directories and symlinks.
 
 Source: REAPI v2, messages ``Command`` (outputs), ``ActionResult`` and ``Tree``. Reads only below
-the input root, in the calling thread, after every process of the action has ended.
+the input root, in the calling thread, after all processes of the action have exited.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from google.protobuf.wrappers_pb2 import UInt32Value
 
 from reapi_local.errors import BadOutput
 from reapi_local.execute.local.beneath import (
-    MAX_LEVELS,
-    Escapes,
-    ends_below,
+    MAX_DEPTH,
+    PathEscapes,
     open_directory,
     open_file,
-    parent_of,
+    open_parent,
+    resolves_below,
 )
 from reapi_local.proto import remote_execution_pb2 as re_pb2
 from reapi_local.protocol.command import Output, OutputKind, ParsedCommand
@@ -37,33 +37,35 @@ from reapi_local.protocol.digest import (
 from reapi_local.store.blob_store import Blob
 
 IN_MEMORY_BYTES: Final = 64 * 1024
-"""Files up to this size are handed on as bytes, larger ones as open files."""
+"""Files up to this size are returned as bytes, larger ones as open descriptors."""
 
 MAX_BYTES: Final = 64 * 1024**3
-"""Of all files: a file with holes costs its action nothing, and its readers their time."""
+"""Limit for all files together. A sparse file costs its action nothing, but takes long to read."""
 
-_BATCH_BYTES: Final = 16 * 1024 * 1024
-_BATCH_BLOBS: Final = 10_000
+_MAX_BATCH_BYTES: Final = 16 * 1024 * 1024
+_MAX_BATCH_BLOBS: Final = 10_000
 _CHUNK_BYTES: Final = 1024 * 1024
-_OUR_OWN: Final = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EIO)
-"""Errors that tell of this machine, and nothing of the action."""
+_MACHINE_ERRORS: Final = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EIO)
+"""Errors that this machine is to blame for, not the action."""
+# Tags of a Tree's fields `root` = 1 and `children` = 2: field number << 3 | 2, length-delimited.
+_ROOT_TAG, _CHILD_TAG = b"\x0a", b"\x12"
 
 
 @dataclass(frozen=True)
 class LargeFile:
-    """A blob to be read from ``fd`` with pread, before the next piece is asked for."""
+    """A blob to read from ``fd`` with pread. ``fd`` is closed when the next piece is requested."""
 
     digest: Digest
     fd: int
 
 
 Piece: TypeAlias = list[Blob] | LargeFile
-GoOn: TypeAlias = Callable[[], None]
-"""Raises when what it is asked about isn't wanted any more: files may take minutes to read."""
+CancelCheck: TypeAlias = Callable[[], None]
+"""Raises an exception once the work is cancelled. Large files can take minutes to read."""
 
 
-def always() -> None:
-    """What is read is wanted to its end."""
+def never_cancelled() -> None:
+    """The work is never cancelled."""
 
 
 _T = TypeVar("_T")
@@ -73,18 +75,18 @@ _Pieces: TypeAlias = Generator[Piece, None, _T]
 class Outputs:
     """The outputs of one action, below the open directory ``root_fd``.
 
-    Iterate to the end: it hands out blobs to store, a batch or a large file at a time. ``result``
-    then names them all, and ``rest`` has the blobs that filled no batch. Who stops before the end
-    closes the iterator, and with it all files.
+    Iterating yields the blobs to store, one batch or one large file at a time. After the last one,
+    ``result`` refers to all of them, and ``last_batch`` has blobs that weren't yielded because they
+    didn't fill a batch. To stop early, close the iterator; that closes all open files.
 
     Args:
-        working_directory: what output paths are relative to.
-        follow: deliver what a symlink among the outputs leads to, where that is below the root,
-            and not the symlink.
-        go_on: called again and again; what it raises ends the work.
+        working_directory: output paths are relative to it.
+        follow: for an output that is a symlink to a path below the root, collect that path instead
+            of the symlink.
+        cancel_check: called repeatedly; iterating raises what it raises.
 
     Raises (while iterating):
-        BadOutput: an output is of the wrong kind, or can't be read.
+        BadOutput: an output has the wrong type or can't be read.
     """
 
     def __init__(
@@ -95,44 +97,45 @@ class Outputs:
         function: DigestFunction,
         *,
         follow: bool,
-        go_on: GoOn = always,
+        cancel_check: CancelCheck = never_cancelled,
     ) -> None:
         self._root_fd, self._command = root_fd, command
-        self._start, self._follow = working_directory, follow
-        self._builder = _Builder(function, command.output_properties, go_on)
+        self._working_directory, self._follow = working_directory, follow
+        self._builder = _Builder(function, command.output_properties, cancel_check)
         self.result = re_pb2.ActionResult()
 
     @property
-    def rest(self) -> list[Blob]:
-        return self._builder.small
+    def last_batch(self) -> list[Blob]:
+        return self._builder.batch
 
     def __iter__(self) -> _Pieces[None]:
         for output in dict.fromkeys(self._command.outputs):
             yield from self._collect(output)
 
     def _collect(self, output: Output) -> _Pieces[None]:
-        path = f"{self._start}/{output.path}"
+        path = f"{self._working_directory}/{output.path}"
         try:
-            follow = self._follow and ends_below(self._root_fd, path)
-            with parent_of(self._root_fd, path, follow=follow) as (parent, name):
+            follow = self._follow and resolves_below(self._root_fd, path)
+            with open_parent(self._root_fd, path, follow=follow) as (parent, name):
                 yield from self._add(output, parent, name)
         except (FileNotFoundError, NotADirectoryError):
-            return  # an output may be absent
-        except Escapes as error:
+            return  # an action need not create all of its outputs
+        except PathEscapes as error:
             raise BadOutput(f"output {output.path!r} can't be collected: {error}") from error
         except OSError as error:
-            if error.errno in _OUR_OWN:
+            if error.errno in _MACHINE_ERRORS:
                 raise
             raise BadOutput(
-                f"output {output.path!r} can't be read: {error}; let the action leave files and "
-                "directories that their owner can read"
+                f"output {output.path!r} can't be read: {error}; change the action so that the "
+                "owner of its outputs can read them"
             ) from error
 
     def _add(self, output: Output, parent: int, name: str) -> _Pieces[None]:
         status = os.stat(name, dir_fd=parent, follow_symlinks=False)
         mode, kind = status.st_mode, output.kind
         if stat.S_ISLNK(mode):
-            # Clients that list files and directories apart look for symlinks in the older fields.
+            # A command with the deprecated fields for output files and directories gets symlinks
+            # in the deprecated fields of the result.
             links = {
                 OutputKind.ANY: self.result.output_symlinks,
                 OutputKind.FILE: self.result.output_file_symlinks,
@@ -140,7 +143,7 @@ class Outputs:
             }
             links[kind].add(
                 path=output.path,
-                target=_checked(os.readlink(name, dir_fd=parent)),
+                target=_check_utf8(os.readlink(name, dir_fd=parent)),
                 node_properties=self._builder.properties(status),
             )
         elif stat.S_ISREG(mode) and kind is not OutputKind.DIRECTORY:
@@ -155,7 +158,8 @@ class Outputs:
             yield from self._add_directory(output, parent, name)
         else:
             raise BadOutput(
-                f"output {output.path!r} is {_kind(mode)}, the command declares a {kind.value}"
+                f"output {output.path!r} is {_type_in_words(mode)}, but the command declares a "
+                f"{kind.value}"
             )
 
     def _add_directory(self, output: Output, parent: int, name: str) -> _Pieces[None]:
@@ -164,31 +168,35 @@ class Outputs:
         wanted = self._command.directory_format
         entry = self.result.output_directories.add(path=output.path)
         if wanted != re_pb2.Command.DIRECTORY_ONLY:
-            # A directory comes after all it contains: the other way round is the order REAPI likes.
-            tree = _encoded_tree(root, reversed(below.values()))
-            entry.tree_digest.CopyFrom((yield from self._builder.keep(tree)))
+            # `below` has children before parents, and a topologically sorted Tree the reverse.
+            tree = _encode_tree(root, reversed(below.values()))
+            entry.tree_digest.CopyFrom((yield from self._builder.add_blob(tree)))
             entry.is_topologically_sorted = True
         if wanted in (re_pb2.Command.DIRECTORY_ONLY, re_pb2.Command.TREE_AND_DIRECTORY):
             for directory in below.values():
-                yield from self._builder.keep(directory)
-            digest = yield from self._builder.keep(root)
+                yield from self._builder.add_blob(directory)
+            digest = yield from self._builder.add_blob(root)
             entry.root_directory_digest.CopyFrom(digest)
 
 
 class _Builder:
-    """Messages for files and directories; ``small`` collects the blobs they name."""
+    """Builds FileNode and Directory messages. ``batch`` collects small blobs, with any file."""
 
-    def __init__(self, function: DigestFunction, properties: tuple[str, ...], go_on: GoOn) -> None:
-        self._function, self._properties, self._go_on = function, properties, go_on
+    def __init__(
+        self, function: DigestFunction, properties: tuple[str, ...], cancel_check: CancelCheck
+    ) -> None:
+        self._function, self._properties = function, properties
+        self._cancel_check = cancel_check
         self._batch_bytes = self._file_bytes = 0
-        self.small: list[Blob] = []
+        self.batch: list[Blob] = []
 
-    def keep(self, data: bytes) -> _Pieces[re_pb2.Digest]:
+    def add_blob(self, data: bytes) -> _Pieces[re_pb2.Digest]:
+        """Add a blob to the batch, and yield the batch if that fills it."""
         digest = digest_of(data, self._function)
-        self.small.append((digest, data))
+        self.batch.append((digest, data))
         self._batch_bytes += len(data)
-        if self._batch_bytes > _BATCH_BYTES or len(self.small) >= _BATCH_BLOBS:
-            batch, self.small, self._batch_bytes = self.small, [], 0
+        if self._batch_bytes > _MAX_BATCH_BYTES or len(self.batch) >= _MAX_BATCH_BLOBS:
+            batch, self.batch, self._batch_bytes = self.batch, [], 0
             yield batch
         return _message(digest)
 
@@ -199,15 +207,15 @@ class _Builder:
             self._file_bytes += status.st_size
             _check_size(self._file_bytes)
             node = re_pb2.FileNode(
-                name=_checked(name),
+                name=_check_utf8(name),
                 is_executable=bool(status.st_mode & stat.S_IXUSR),
                 node_properties=self.properties(status),
             )
-            data = _start_of(fd)
+            data = _read_start(fd)
             if len(data) <= IN_MEMORY_BYTES:
-                node.digest.CopyFrom((yield from self.keep(data)))
+                node.digest.CopyFrom((yield from self.add_blob(data)))
                 return node
-            digest = _digest_of_file(fd, data, self._function, self._go_on)
+            digest = _digest_of_file(fd, data, self._function, self._cancel_check)
             node.digest.CopyFrom(_message(digest))
             yield LargeFile(digest, fd)
             return node
@@ -215,14 +223,14 @@ class _Builder:
             os.close(fd)
 
     def directory(
-        self, parent: int, name: str, below: dict[Digest, bytes], level: int
+        self, parent: int, name: str, below: dict[Digest, bytes], depth: int
     ) -> _Pieces[bytes]:
-        """The Directory, encoded, its entries of each kind sorted by name.
+        """The encoded Directory. Its entries of each type are sorted by name, as REAPI requires.
 
-        ``below`` gets the directories it contains, each once, after those that it contains.
+        Adds all directories below it to ``below``, each once, children before parents.
         """
-        if level > MAX_LEVELS:
-            raise BadOutput(f"an output directory is over {MAX_LEVELS} levels deep")
+        if depth > MAX_DEPTH:
+            raise BadOutput(f"an output directory is over {MAX_DEPTH} levels deep")
         message = re_pb2.Directory()
         fd = open_directory(parent, name)
         try:
@@ -232,42 +240,42 @@ class _Builder:
             with os.scandir(fd) as entries:
                 found = sorted(entries, key=lambda entry: os.fsencode(entry.name))
             for entry in found:
-                yield from self._entry(message, fd, entry, below, level)
+                yield from self._add_entry(message, fd, entry, below, depth)
         finally:
             os.close(fd)
         return message.SerializeToString(deterministic=True)
 
-    def _entry(
+    def _add_entry(
         self,
         message: re_pb2.Directory,
         fd: int,
         entry: os.DirEntry[str],
         below: dict[Digest, bytes],
-        level: int,
+        depth: int,
     ) -> _Pieces[None]:
-        name = _checked(entry.name)
+        name = _check_utf8(entry.name)
         if entry.is_symlink():
             message.symlinks.add(
                 name=name,
-                target=_checked(os.readlink(name, dir_fd=fd)),
+                target=_check_utf8(os.readlink(name, dir_fd=fd)),
                 node_properties=self.properties(entry.stat(follow_symlinks=False)),
             )
         elif entry.is_file(follow_symlinks=False):
             message.files.append((yield from self.file(fd, name)))
         elif entry.is_dir(follow_symlinks=False):
-            child = yield from self.directory(fd, name, below, level + 1)
+            child = yield from self.directory(fd, name, below, depth + 1)
             digest = digest_of(child, self._function)
             below[digest] = child
             message.directories.add(name=name, digest=_message(digest))
         else:
             mode = entry.stat(follow_symlinks=False).st_mode
             raise BadOutput(
-                f"an output directory holds {_kind(mode)}, {name!r}; REAPI has files, directories "
-                "and symlinks only, so let the action remove it before it ends"
+                f"an output directory contains {_type_in_words(mode)}, {name!r}; REAPI supports "
+                "only files, directories and symlinks, so the action must remove it before it ends"
             )
 
     def properties(self, status: os.stat_result) -> re_pb2.NodeProperties | None:
-        """Those that the command asks for, None if it asks for none."""
+        """The node properties that the command asks for; None if it asks for none."""
         if not self._properties:
             return None
         properties = re_pb2.NodeProperties()
@@ -279,30 +287,35 @@ class _Builder:
         return properties
 
 
-def digest_of_file(fd: int, function: DigestFunction, go_on: GoOn = always) -> Digest:
-    """The digest of an open file's content, read from its start.
+def digest_of_file(
+    fd: int, function: DigestFunction, cancel_check: CancelCheck = never_cancelled
+) -> Digest:
+    """The digest of an open file's content, read from offset 0.
 
     Raises:
         BadOutput: it is larger than ``MAX_BYTES``.
-        Exception: what ``go_on`` raises.
+        Exception: what ``cancel_check`` raises.
     """
     _check_size(os.fstat(fd).st_size)
-    return _digest_of_file(fd, b"", function, go_on)
+    return _digest_of_file(fd, b"", function, cancel_check)
 
 
-def _digest_of_file(fd: int, start: bytes, function: DigestFunction, go_on: GoOn) -> Digest:
+def _digest_of_file(
+    fd: int, start: bytes, function: DigestFunction, cancel_check: CancelCheck
+) -> Digest:
+    """``start``: the first bytes of the file, which have been read already."""
     hasher = new_hasher(function)
     hasher.update(start)
     length = len(start)
     while chunk := os.pread(fd, _CHUNK_BYTES, length):
-        go_on()
+        cancel_check()
         hasher.update(chunk)
         length += len(chunk)
     return make_digest(function, hasher.digest(), length)
 
 
-def _start_of(fd: int) -> bytes:
-    """The first bytes: all of a small file, one more than that of a large one."""
+def _read_start(fd: int) -> bytes:
+    """All bytes of a file of up to ``IN_MEMORY_BYTES``, or one byte more of a larger file."""
     data = os.read(fd, IN_MEMORY_BYTES + 1)
     while 0 < len(data) <= IN_MEMORY_BYTES:
         more = os.read(fd, IN_MEMORY_BYTES + 1 - len(data))
@@ -315,41 +328,48 @@ def _start_of(fd: int) -> bytes:
 def _check_size(size_bytes: int) -> None:
     if size_bytes > MAX_BYTES:
         raise BadOutput(
-            f"the outputs have over {MAX_BYTES // 1024**3} GiB, holes in files included; let the "
-            "action leave less"
+            f"the output files have over {MAX_BYTES // 1024**3} GiB, including holes in sparse "
+            "files; the action must leave less"
         )
 
 
-def _encoded_tree(root: bytes, children: Iterable[bytes]) -> bytes:
-    """A Tree of encoded Directories; what follows from ``is_topologically_sorted`` in REAPI."""
-    records = [(b"\x0a", root), *((b"\x12", child) for child in children)]
-    return b"".join(tag + _varint(len(data)) + data for tag, data in records)
+def _encode_tree(root: bytes, children: Iterable[bytes]) -> bytes:
+    """A Tree message made of Directories that are encoded already.
+
+    The Directories had to be encoded for their digests, and the library would have to parse or copy
+    each of them to build a Tree (5x slower). A message field is encoded as its tag, the length as
+    a varint and the encoded message: https://protobuf.dev/programming-guides/encoding/#submessages.
+    """
+    fields = [(_ROOT_TAG, root), *((_CHILD_TAG, child) for child in children)]
+    return b"".join(tag + _varint(len(data)) + data for tag, data in fields)
 
 
 def _varint(number: int) -> bytes:
-    digits = bytearray()
+    """Base 128, least significant group first; the high bit is set in all bytes but the last."""
+    encoded = bytearray()
     while number > 0x7F:
-        digits.append(number & 0x7F | 0x80)
+        encoded.append(number & 0x7F | 0x80)
         number >>= 7
-    return bytes((*digits, number))
+    return bytes((*encoded, number))
 
 
 def _message(digest: Digest) -> re_pb2.Digest:
     return re_pb2.Digest(hash=digest.hash_hex, size_bytes=digest.size_bytes)
 
 
-def _checked(name: str) -> str:
+def _check_utf8(name: str) -> str:
     try:
         name.encode()
     except UnicodeEncodeError:
         raise BadOutput(
-            f"a name among the outputs isn't UTF-8, which REAPI wants: {os.fsencode(name)!r}"
+            f"an output has a name or a symlink target that isn't UTF-8, as REAPI requires: "
+            f"{os.fsencode(name)!r}"
         ) from None
     return name
 
 
-def _kind(mode: int) -> str:
-    kinds = {
+def _type_in_words(mode: int) -> str:
+    words = {
         stat.S_IFREG: "a file",
         stat.S_IFDIR: "a directory",
         stat.S_IFSOCK: "a socket",
@@ -357,4 +377,4 @@ def _kind(mode: int) -> str:
         stat.S_IFCHR: "a device",
         stat.S_IFBLK: "a device",
     }
-    return kinds.get(stat.S_IFMT(mode), "of a strange kind")
+    return words.get(stat.S_IFMT(mode), "an unsupported file type")

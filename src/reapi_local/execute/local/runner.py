@@ -20,11 +20,11 @@ from reapi_local.execute.job import Job
 from reapi_local.execute.local.inputs.input_roots import InputRoots
 from reapi_local.execute.local.outputs import (
     IN_MEMORY_BYTES,
-    GoOn,
+    CancelCheck,
     LargeFile,
     Outputs,
-    always,
     digest_of_file,
+    never_cancelled,
 )
 from reapi_local.execute.local.process_environment import ProcessEnvironment
 from reapi_local.execute.sandbox.interface import ProcessResult, ProcessSpec, Sandbox
@@ -102,8 +102,8 @@ class Runner:
                 _describe(metadata, process)
                 self._stamp(metadata.output_upload_start_timestamp)
                 # What a stopped process left is collected all the same: it tells why it hung.
-                go_on = always if process.stopped else stop.check
-                result, blobs = await self._collect(job, process, go_on)
+                cancel_check = never_cancelled if process.stopped else stop.check
+                result, blobs = await self._collect(job, process, cancel_check)
         result.execution_metadata.CopyFrom(metadata)
         return await self._keep(job, result, blobs, process, stop)
 
@@ -117,7 +117,7 @@ class Runner:
         field.CopyFrom(_timestamp(self._clock.now()))
 
     async def _collect(
-        self, job: Job, process: ProcessResult, go_on: GoOn
+        self, job: Job, process: ProcessResult, cancel_check: CancelCheck
     ) -> tuple[re_pb2.ActionResult, list[Blob]]:
         """The result, and those of its blobs that are still to be stored."""
         function = job.digest.function
@@ -127,16 +127,16 @@ class Runner:
             job.output_directory,
             function,
             follow=job.profile.follows_links,
-            go_on=go_on,
+            cancel_check=cancel_check,
         )
         try:
             if job.command.outputs:  # a thread for nothing would cost more than all else here
-                await self._store_pieces(job.context, outputs, go_on)
+                await self._store_pieces(job.context, outputs, cancel_check)
         except BadOutput:
             # A failed action is its own explanation.
             if process.exit_code == 0:
                 raise
-        result, blobs = outputs.result, outputs.rest
+        result, blobs = outputs.result, outputs.last_batch
         result.exit_code = process.exit_code
         remarks = "".join(
             f"reapi-local: {remark}\n"
@@ -149,8 +149,8 @@ class Runner:
         )
         for field, fd, remark in streams:
             if os.fstat(fd).st_size + len(remark) > IN_MEMORY_BYTES:
-                digest = await in_thread(digest_of_file, fd, function, go_on)
-                await self._store_large(job.context, digest, fd, go_on)
+                digest = await in_thread(digest_of_file, fd, function, cancel_check)
+                await self._store_large(job.context, digest, fd, cancel_check)
             else:
                 data = os.pread(fd, IN_MEMORY_BYTES, 0) + remark.encode()
                 digest = digest_of(data, function)
@@ -158,22 +158,26 @@ class Runner:
             field.hash, field.size_bytes = digest.hash_hex, digest.size_bytes
         return result, blobs
 
-    async def _store_pieces(self, context: Context, outputs: Outputs, go_on: GoOn) -> None:
+    async def _store_pieces(
+        self, context: Context, outputs: Outputs, cancel_check: CancelCheck
+    ) -> None:
         with closing(iter(outputs)) as pieces:
             while (piece := await in_thread(next, pieces, None)) is not None:
                 if isinstance(piece, LargeFile):
-                    await self._store_large(context, piece.digest, piece.fd, go_on)
+                    await self._store_large(context, piece.digest, piece.fd, cancel_check)
                 else:
                     await self._store_small(context, piece)
 
-    async def _store_large(self, context: Context, digest: Digest, fd: int, go_on: GoOn) -> None:
+    async def _store_large(
+        self, context: Context, digest: Digest, fd: int, cancel_check: CancelCheck
+    ) -> None:
         if not await self._blobs.find_missing(context, [digest]):
             return
         writer = await self._blobs.open_write(context, digest)
         try:
             offset = 0
             while chunk := await in_thread(os.pread, fd, _CHUNK_BYTES, offset):
-                go_on()
+                cancel_check()
                 await writer.write(chunk)
                 offset += len(chunk)
             await writer.commit()

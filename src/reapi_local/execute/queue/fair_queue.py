@@ -1,4 +1,4 @@
-"""Whose turn it is: operations that wait, in a fair order. No I/O."""
+"""Fair queueing across invocations. No I/O."""
 
 from __future__ import annotations
 
@@ -11,33 +11,41 @@ from typing import Final
 from reapi_local.execute.queue.operation_table import Operation
 
 _Rank = tuple[int, int, int, str]
+"""Priority, executing tasks, last turn and name of an invocation. The lowest rank is next."""
 
-_PATIENCE: Final = 8
-"""One in so many starts is anybody's, however calm: nobody waits for ever for the urgent."""
+_STARTS_PER_UNPRIORITIZED_START: Final = 8
+"""Every 8th start ignores priority, so low-priority work can't starve."""
 
 
 @dataclass
-class _Run:
-    """``executing`` tasks were started for it; ``turn``: when it came, or was last served.
+class _Invocation:
+    """A client's invocation that has operations waiting or tasks executing.
 
-    ``lines``: its operations that wait, by priority, in the order they came.
+    ``last_turn``: a number that grows with time: when the invocation arrived, or when a task of it
+    last started or ended. ``executing``: how many tasks were started for it and have not ended.
+    ``waiting``: its operations in order of arrival, by priority.
     """
 
-    turn: int
+    last_turn: int
     executing: int = 0
-    lines: dict[int, OrderedDict[str, Operation]] = field(default_factory=dict)
+    waiting: dict[int, OrderedDict[str, Operation]] = field(default_factory=dict)
 
 
 class FairQueue:
-    """Operations that wait, and which of them is next.
+    """Waiting operations, and which of them is next.
 
-    A run is served from the start of a task to its end, and one that comes counts as just served:
-    else runs of one action each, a new one every time, would keep all others waiting.
+    Among the invocations with work of the most urgent priority (the lowest number), the one with
+    the fewest executing tasks is next, so invocations of all sizes get equal shares of the slots.
+    Ties go to the invocation that has waited longest since its last turn.
+
+    An invocation that arrives counts as if it had just had a turn. Otherwise clients that send each
+    action in a new invocation would always be ahead of all others.
     """
 
     def __init__(self) -> None:
-        self._runs: dict[str, _Run] = {}
-        self._ranks: list[_Rank] = []  # one for each line, the next to be served first
+        self._invocations: dict[str, _Invocation] = {}
+        # One for each invocation and priority with waiting operations; sorted, the next one first.
+        self._ranks: list[_Rank] = []
         self._length = self._starts = 0
         self._turns = count()
 
@@ -45,78 +53,88 @@ class FairQueue:
         return self._length
 
     def first(self) -> Operation:
-        """The next to be served."""
-        is_anybodys = self._starts % _PATIENCE == _PATIENCE - 1
-        rank = min(self._ranks, key=_without_priority) if is_anybodys else self._ranks[0]
-        priority, _, _, run = rank
-        return next(iter(self._runs[run].lines[priority].values()))
+        """The operation that is next."""
+        position = self._starts % _STARTS_PER_UNPRIORITIZED_START
+        if position == _STARTS_PER_UNPRIORITIZED_START - 1:
+            rank = min(self._ranks, key=_without_priority)
+        else:
+            rank = self._ranks[0]
+        priority, _, _, name = rank
+        return next(iter(self._invocations[name].waiting[priority].values()))
 
     def add(self, operation: Operation) -> None:
-        run = self._runs.get(operation.run)
-        if run is None:
-            run = self._runs[operation.run] = _Run(next(self._turns))
-        line = run.lines.get(operation.priority)
-        if line is None:
-            line = run.lines[operation.priority] = OrderedDict()
+        invocation = self._invocations.get(operation.run)
+        if invocation is None:
+            invocation = self._invocations[operation.run] = _Invocation(next(self._turns))
+        waiting = invocation.waiting.get(operation.priority)
+        if waiting is None:
+            waiting = invocation.waiting[operation.priority] = OrderedDict()
             insort(self._ranks, self._rank(operation.run, operation.priority))
-        line[operation.name] = operation
+        waiting[operation.name] = operation
         self._length += 1
 
     def remove(self, operation: Operation) -> None:
-        run = self._runs[operation.run]
-        line = run.lines[operation.priority]
-        del line[operation.name]
+        invocation = self._invocations[operation.run]
+        waiting = invocation.waiting[operation.priority]
+        del waiting[operation.name]
         self._length -= 1
-        if not line:
-            self._drop_rank(operation.run, operation.priority)
-            del run.lines[operation.priority]
+        if not waiting:
+            self._remove_rank(operation.run, operation.priority)
+            del invocation.waiting[operation.priority]
             self._forget_if_idle(operation.run)
 
-    def serve(self, run: str) -> None:
-        """A task was started for this run."""
+    def serve(self, invocation: str) -> None:
+        """Count a task that was started for this invocation."""
         self._starts += 1
-        self._change(run, +1)
+        self._change_executing(invocation, +1)
 
-    def release(self, run: str) -> None:
-        """A task that was started for this run has ended."""
-        self._change(run, -1)
-        self._forget_if_idle(run)
+    def release(self, invocation: str) -> None:
+        """Count off a task of this invocation that has ended."""
+        self._change_executing(invocation, -1)
+        self._forget_if_idle(invocation)
 
-    def _change(self, name: str, executing: int) -> None:
-        run = self._runs[name]
-        for priority in run.lines:
-            self._drop_rank(name, priority)
-        run.executing += executing
-        run.turn = next(self._turns)
-        for priority in run.lines:
+    def _change_executing(self, name: str, change: int) -> None:
+        invocation = self._invocations[name]
+        for priority in invocation.waiting:
+            self._remove_rank(name, priority)
+        invocation.executing += change
+        invocation.last_turn = next(self._turns)
+        for priority in invocation.waiting:
             insort(self._ranks, self._rank(name, priority))
 
     def _rank(self, name: str, priority: int) -> _Rank:
-        run = self._runs[name]
-        return priority, run.executing, run.turn, name
+        invocation = self._invocations[name]
+        return priority, invocation.executing, invocation.last_turn, name
 
-    def _drop_rank(self, name: str, priority: int) -> None:
+    def _remove_rank(self, name: str, priority: int) -> None:
         del self._ranks[bisect_left(self._ranks, self._rank(name, priority))]
 
     def _forget_if_idle(self, name: str) -> None:
-        run = self._runs[name]
-        if not run.lines and not run.executing:
-            del self._runs[name]
+        invocation = self._invocations[name]
+        if not invocation.waiting and not invocation.executing:
+            del self._invocations[name]
 
-    def check_invariants(self, queued: list[Operation], served: Counter[str]) -> None:
-        """Raises AssertionError unless it holds these, and knows for whom tasks execute."""
-        lines = [line for run in self._runs.values() for line in run.lines.values()]
+    def check_invariants(self, queued: list[Operation], executing: Counter[str]) -> None:
+        """Raise AssertionError unless ``queued`` are waiting and ``executing`` counts the tasks."""
+        lines = [line for each in self._invocations.values() for line in each.waiting.values()]
         held = {operation.name: operation for line in lines for operation in line.values()}
         assert held == {operation.name: operation for operation in queued}
         assert len(self) == len(held)
-        assert all(lines), "a line is empty"
+        assert all(lines), "a priority has no waiting operations"
         assert self._ranks == sorted(
-            self._rank(name, priority) for name, run in self._runs.items() for priority in run.lines
+            self._rank(name, priority)
+            for name, invocation in self._invocations.items()
+            for priority in invocation.waiting
         )
-        executing = {name: run.executing for name, run in self._runs.items() if run.executing}
-        assert executing == served
+        counted = {
+            name: invocation.executing
+            for name, invocation in self._invocations.items()
+            if invocation.executing
+        }
+        assert counted == executing
 
 
 def _without_priority(rank: _Rank) -> tuple[int, int, int]:
-    priority, executing, turn, _ = rank
-    return executing, turn, priority
+    """A sort key in which priority only decides between ranks of the same invocation."""
+    priority, executing, last_turn, _ = rank
+    return executing, last_turn, priority

@@ -1,1 +1,9 @@
-"""Ways to run a process apart from the rest of the machine; the strongest that works is used."""
+"""Sandboxes: ways to run an action's process isolated from the rest of the machine.
+
+Begin with ``interface``, the contract that each sandbox fulfils, and ``choose``, which starts the
+strongest one that works on this machine. ``slot`` has the fastest sandbox, ``supervised`` has
+bubblewrap and the plain process group. ``host`` decides what an action sees of the host and under
+which uid it runs; ``linux`` wraps system calls, the seccomp filter and cgroups.
+``limit_messages`` turns limits that an action exceeded into words, ``stdio_capture`` saves what
+an action writes to standard output and error.
+"""

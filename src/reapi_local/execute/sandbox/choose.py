@@ -1,4 +1,4 @@
-"""Choosing the sandbox: the strongest that works here, or the one that was asked for."""
+"""Chooses the sandbox: the strongest one that works on this machine, or the one asked for."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from typing import Final
 from reapi_local.execute.sandbox.interface import Sandbox, SandboxError
 
 _STRONGEST_FIRST: Final = ("slots", "bubblewrap")
-_NONE: Final = (
-    "Actions that are trusted can run in a process group, which contains nothing: set sandbox to "
+_PROCESS_GROUP_HINT: Final = (
+    "Trusted actions can run in a process group, which isolates nothing: set sandbox to "
     "process-group."
 )
 
 
 @dataclass(frozen=True)
 class Chosen:
-    """A sandbox that works, by its name ``level``, or None and "".
+    """The started sandbox and its name ``level``; None and "" if no sandbox works.
 
-    ``reasons``: sentences that say why those before it, or all, don't work and how to cure that.
+    ``reasons``: one sentence for each sandbox that was tried and failed: the cause and the cure.
     """
 
     sandbox: Sandbox | None
@@ -28,9 +28,9 @@ class Chosen:
 
 
 async def choose(wanted: str, make: Mapping[str, Callable[[], Sandbox]]) -> Chosen:
-    """Start the one that is wanted; auto = the strongest that works, if it contains actions.
+    """Start the sandbox ``wanted``; "auto" starts the strongest one that works and isolates.
 
-    So auto is never the process group, which has to be asked for by its name.
+    "auto" never chooses the process group: it isolates nothing, so users must name it.
     """
     reasons = []
     for level in _STRONGEST_FIRST if wanted == "auto" else (wanted,):
@@ -45,4 +45,4 @@ async def choose(wanted: str, make: Mapping[str, Callable[[], Sandbox]]) -> Chos
             raise
         else:
             return Chosen(sandbox, level, tuple(reasons))
-    return Chosen(None, "", (*reasons, *([_NONE] if wanted == "auto" else [])))
+    return Chosen(None, "", (*reasons, *([_PROCESS_GROUP_HINT] if wanted == "auto" else [])))

@@ -1,4 +1,4 @@
-"""The contract between what decides about an action and what runs its process."""
+"""The contract of sandboxes: the process to run, its limits and its result."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from dataclasses import dataclass, field
 from typing import Final, Protocol
 
 INPUT_ROOT: Final = "/reapi/root"
-"""Where every action finds its input root: one path, so that outputs can't depend on another."""
+"""The path of the input root. All actions have the same, so outputs can't depend on the path."""
 
 HOME: Final = "/reapi/home"
-"""An empty, writable home directory of the action's own."""
+"""The action's private home directory: empty at the start, and writable."""
 
 CACHES: Final = "/reapi/caches"
-"""The instance's named caches, which its actions share."""
+"""The named caches, which all actions of an instance share."""
 
 
 @dataclass(frozen=True)
 class ActionLimits:
-    """What one action may use; 0 = as much as there is.
+    """What one action may use; 0 means no limit.
 
-    ``scratch_bytes`` and ``scratch_inodes`` hold for everything it writes: below its input root,
-    in its home, in /tmp, to standard output and error.
+    ``scratch_bytes`` and ``scratch_inodes`` count everything the action writes: below its input
+    root, in its home, in /tmp, to standard output and error.
     """
 
     scratch_bytes: int = 4 * 1024**3
@@ -36,13 +36,18 @@ class ActionLimits:
 
 @dataclass(frozen=True)
 class SandboxConfig:
-    """What a sandbox is made from. Paths are of the host, and absolute.
+    """What a sandbox is configured with. All paths are absolute paths on the host.
 
-    ``count``: actions at once. ``work_dir``: an empty directory of the server's. All
-    ``ProcessSpec.layers`` are below ``layers_dir``, all ``ProcessSpec.caches`` below
-    ``caches_dir``; both are searchable for the user of the actions, however closed the
-    directories above. ``hidden``: what no action may see, besides these three. ``user``: the uid
-    of actions if the server is root's, None = the usual one.
+    Args:
+        count: how many actions run at the same time, at most.
+        work_dir: an empty directory that belongs to the server.
+        layers_dir: contains all ``ProcessSpec.layers``.
+        caches_dir: contains all ``ProcessSpec.caches``.
+        hidden: what no action may see, in addition to these three directories.
+        action_uid: the uid of actions if the server runs as root; None is the default uid.
+
+    The actions' user can search ``layers_dir`` and ``caches_dir`` themselves, but perhaps not the
+    directories above them.
     """
 
     count: int
@@ -51,7 +56,7 @@ class SandboxConfig:
     layers_dir: str
     caches_dir: str
     hidden: tuple[str, ...] = ()
-    user: int | None = None
+    action_uid: int | None = None
 
     @property
     def all_hidden(self) -> tuple[str, ...]:
@@ -62,12 +67,16 @@ class SandboxConfig:
 class ProcessSpec:
     """A process to run.
 
-    ``arguments[0]`` is a path (absolute, or relative to the working directory) or a bare name to
-    be found on ``environment["PATH"]``. ``working_directory`` is relative to the input root, "" =
-    the root itself. ``layers`` are directories, absolute on the host, whose union is the input
-    root; no two hold the same file. ``directories`` are made beforehand, relative to the input
-    root. ``network``: as on the host, else none but loopback. ``caches``: the host's directory
-    to mount at :data:`CACHES`, None = none.
+    Args:
+        arguments: the first one is a path (absolute, or relative to the working directory), or a
+            bare name that is searched for on ``environment["PATH"]``.
+        environment: all variables of the process.
+        working_directory: relative to the input root; "" is the root itself.
+        layers: directories, absolute on the host, whose union is the input root. No file is in
+            two of them.
+        directories: created before the process starts, relative to the input root.
+        network: True gives the host's network, False only a private loopback interface.
+        caches: the host directory to mount at :data:`CACHES`, or None.
     """
 
     arguments: tuple[str, ...]
@@ -81,14 +90,18 @@ class ProcessSpec:
 
 @dataclass(frozen=True)
 class ProcessResult:
-    """What became of a process; nothing of it, or of what it started, runs any more.
+    """How a process ended. It and all its descendants have exited.
 
-    ``exit_code`` is 128 + N for one that signal N ended; 126 or 127 where it could not be started,
-    and then ``problem`` says why. ``stopped``: it was killed because ``stop`` was set.
-    ``limits_exceeded``: limits it ran into, in words for its user. The descriptors are the
-    sandbox's, for as long as it is entered: ``root_fd`` the directory of the input root as the
-    process left it, ``stdout_fd`` and ``stderr_fd`` files to be read from offset 0. Times are in
-    nanoseconds since the epoch, the rest in seconds and bytes.
+    Args:
+        exit_code: 128 + N if signal N killed it; 126 or 127 if it could not be started, and
+            ``problem`` then tells why.
+        root_fd: the directory of the input root as the process left it.
+        stdout_fd, stderr_fd: files with its output, to be read from offset 0.
+        started_ns, ended_ns: nanoseconds since the epoch.
+        stopped: it was killed because ``stop`` was set.
+        limits_exceeded: one sentence for each limit it exceeded, for its user.
+
+    The sandbox owns the descriptors and closes them when the block of ``run`` is left.
     """
 
     exit_code: int
@@ -106,11 +119,21 @@ class ProcessResult:
 
 
 class SandboxError(Exception):
-    """The sandbox itself failed, not the action: the action may be tried again."""
+    """The sandbox failed, not the action. The action can be retried."""
+
+
+class StepError(SandboxError):
+    """A sandbox failed at ``step``; ``errno`` is 0 if no system call failed."""
+
+    def __init__(self, step: str, errno: int, problem: str) -> None:
+        super().__init__(f"the sandbox failed ({step}): {problem}")
+        self.step = step
+        self.errno = errno
+        self.problem = problem
 
 
 class Sandbox(Protocol):
-    """One way to run processes."""
+    """One way to run processes in isolation."""
 
     @property
     def root(self) -> str:
@@ -118,25 +141,25 @@ class Sandbox(Protocol):
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """Sentences on what of the limits asked for can't be kept on this machine."""
+        """One sentence for each configured limit that can't be enforced on this machine."""
 
     async def start(self) -> None:
-        """Make ready for the first action.
+        """Prepare for the first action.
 
         Raises:
-            SandboxError: it doesn't work on this machine; the message says why.
+            SandboxError: it doesn't work on this machine; the message tells why.
         """
 
     async def close(self) -> None:
-        """Kill what still runs and leave nothing behind."""
+        """Kill all running processes and remove all temporary files."""
 
     def run(
         self, spec: ProcessSpec, stop: asyncio.Event
     ) -> AbstractAsyncContextManager[ProcessResult]:
-        """Run the process to its end, or until ``stop`` is set.
+        """Run the process until it ends or ``stop`` is set.
 
-        On entering it has ended; what it left is there until the block is left. A cancelled caller
-        leaves no process behind.
+        The block is entered when the process has ended. Its files stay until the block is left.
+        If the caller is cancelled, the process is killed.
 
         Raises (on entering):
             SandboxError: the sandbox failed.

@@ -89,10 +89,11 @@ class Eviction:
             batch = await in_thread(
                 _collect, self._old, newer, target, keys, budget_bytes, self._generations.durable
             )
-            if batch.put_if_absent or batch.large:
+            if batch.put_if_absent or batch.carried or batch.large:
                 await self._generations.commit(target, batch)
-        small = sum(cost_bytes(len(value)) for _, _, value in batch.put_if_absent)
-        return small + sum(taken for _, taken in batch.large)
+        blobs = sum(cost_bytes(len(value)) for _, _, value in batch.put_if_absent)
+        results = sum(cost_bytes(len(value)) for _, value, _ in batch.carried)
+        return blobs + results + sum(taken for _, taken in batch.large)
 
 
 def _collect(
@@ -114,18 +115,16 @@ def _collect(
         held = _within(held, budget_bytes)
     small = old.index.get_many(Table.BLOBS, [digest for digest in held if not is_large(digest)])
     batch = Batch(
-        # Another write may bring a newer result meanwhile, and that one stays.
         put_if_absent=[
-            *(
-                (Table.BLOBS, key, value)
-                for key, value in small.items()
-                if is_intact(Digest(key), value)
-            ),
-            *(
-                (Table.RESULTS, key, value)
-                for key, value in old.index.get_many(Table.RESULTS, results).items()
-            ),
-        ]
+            (Table.BLOBS, key, value)
+            for key, value in small.items()
+            if is_intact(Digest(key), value)
+        ],
+        # Another write may bring a newer result meanwhile, and a look-up may remove this one.
+        carried=[
+            (key, value, old.index)
+            for key, value in old.index.get_many(Table.RESULTS, results).items()
+        ],
     )
     for digest in held:
         if is_large(digest):

@@ -1,4 +1,4 @@
-"""Deleting in the background, also what was made not to be deleted."""
+"""Background deletion, including read-only trees."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ import os
 from collections import deque
 from contextlib import suppress
 
-from reapi_local.execute.deletion import remove
+from reapi_local.execute.deletion import remove_tree
 from reapi_local.threads import in_thread
 
 _log = logging.getLogger(__name__)
 
 
-class Removal:
-    """Deletes one thing after the other: a file, then a directory and all below it."""
+class BackgroundRemoval:
+    """Deletes one pair of a file and a directory tree after the other, the file first."""
 
     def __init__(self) -> None:
         self._waiting: deque[tuple[str, str, int]] = deque()
@@ -23,19 +23,19 @@ class Removal:
         self.waiting_bytes = 0
 
     def add(self, file: str, directory: str, disk_bytes: int) -> None:
-        """Have both deleted soon; either may be gone already. Needs a running event loop."""
+        """Schedule a deletion. Either path may be absent. Needs a running event loop."""
         self._waiting.append((file, directory, disk_bytes))
         self.waiting_bytes += disk_bytes
         if self._task is None:
             self._task = asyncio.create_task(self._run())
 
     async def settle(self) -> None:
-        """Wait until nothing is left to be deleted."""
+        """Wait until everything scheduled is deleted."""
         if self._task is not None:
             await asyncio.wait([self._task])
 
     async def close(self) -> None:
-        """End after what is being deleted now; the rest stays."""
+        """Finish the current deletion and drop all others."""
         self._waiting.clear()
         await self.settle()
 
@@ -55,4 +55,4 @@ class Removal:
 def _remove(file: str, directory: str) -> None:
     with suppress(FileNotFoundError):
         os.unlink(file)
-    remove(directory)
+    remove_tree(directory)

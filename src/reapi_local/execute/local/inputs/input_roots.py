@@ -1,12 +1,13 @@
-"""Input roots as directories that sandboxes mount, made from layers that many roots share."""
+"""Input roots as directories that sandboxes mount, made of layers that many roots share."""
 
 from __future__ import annotations
 
 import asyncio
-from collections import OrderedDict
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from typing import Final
+
+from cachetools import LRUCache
 
 from reapi_local.context import Context
 from reapi_local.errors import MissingInputs
@@ -19,18 +20,18 @@ from reapi_local.store.blob_store import BlobStore
 from reapi_local.threads import in_thread
 
 MAX_READ_BYTES: Final = 1024 * 1024
-"""Of files of an input root that are read for the server's own use."""
+"""The largest file of an input root that :meth:`InputRoots.read_file` reads."""
 
-_MAX_REMEMBERED: Final = 10_000
-_INLINE_PLAN_ENTRIES: Final = 5_000
+_MAX_REMEMBERED_ROOTS: Final = 10_000
+_MAX_INLINE_PLAN_ENTRIES: Final = 5_000
 
 
 class InputRoots:
     """Makes input roots below ``directory`` from the blobs of a store.
 
-    What it makes takes at most ``max_bytes`` on disk, except for what is held at one time. Files
-    and directories belong to ``owner`` (user and group id; None = to this process): actions may
-    change their inputs, through an overlay. Needs a running event loop from the start.
+    Its layers use at most ``max_bytes`` on disk, unless more are held at the same time. Files and
+    directories belong to ``owner`` (user and group id; None = to this process), so that actions can
+    change their inputs, through an overlay. Needs a running event loop when it is created.
     """
 
     def __init__(
@@ -39,36 +40,36 @@ class InputRoots:
         self._blobs = blobs
         self._trees = InputTreeReader(blobs)
         self.layers = Layers(directory, max_bytes, owner)
-        self._known: OrderedDict[Digest, tuple[Layer, ...]] = OrderedDict()
-        self._under_way: dict[bytes, asyncio.Event] = {}
+        self._remembered: LRUCache[Digest, tuple[Layer, ...]] = LRUCache(_MAX_REMEMBERED_ROOTS)
+        self._in_progress: dict[bytes, asyncio.Event] = {}
 
     async def close(self) -> None:
-        """End what is done in the background. No root may be held any more."""
+        """Stop background work. No input root may be held any more."""
         await self.layers.close()
 
     @asynccontextmanager
     async def hold(self, context: Context, root: Digest) -> AsyncIterator[tuple[str, ...]]:
-        """Directories whose union is the input root; they stay until the block is left.
+        """Directories whose union is the input root. They stay until the block is left.
 
-        No two of them hold the same file. Files have mode 0644 or 0755, directories 0755, and all
-        the time 2000-01-01, unless node properties say otherwise.
+        No file is in two of them. Unless node properties say otherwise, files have mode 0644 or
+        0755, directories 0755, and all have the mtime 2000-01-01.
 
         Raises (on entering):
-            MissingInputs: blobs aren't in the store: all that are missing, as far as that can
-                be told.
-            InvalidRequest: the root isn't one that could be made.
-            StorageFull: the disk has no room for it.
+            MissingInputs: the store lacks blobs. The error names all missing blobs that can be
+                determined.
+            InvalidRequest: the input root can't be made on any file system.
+            StorageFull: the disk has no space for it.
         """
         with self.layers.pins() as pins:
-            if not self._recall(root, pins):
-                await self._make(context, root, pins)
-                self._remember(root, pins)
+            if not self._pin_remembered(root, pins):
+                await self._pin_or_write(context, root, pins)
+                self._remembered[root] = tuple(pins.layers)
             yield tuple([layer.path for layer in pins.layers])
 
     async def read_file(self, context: Context, root: Digest, path: str) -> bytes | None:
-        """The content of a file of an input root; symlinks aren't followed.
+        """The content of a file of an input root; doesn't follow symlinks.
 
-        None where there is no such file, or one larger than ``MAX_READ_BYTES``.
+        None if there is no such file, or if it is larger than ``MAX_READ_BYTES``.
 
         Raises:
             MissingInputs, InvalidRequest: as :meth:`hold`.
@@ -77,11 +78,11 @@ class InputRoots:
         digest: Digest | None = root
         for name in segments[:-1]:
             if digest is not None:
-                digest = dict((await self._trees.folder(context, digest)).children).get(name)
+                digest = dict((await self._trees.directory(context, digest)).children).get(name)
         if digest is None or not segments:
             return None
-        folder = await self._trees.folder(context, digest)
-        file = next((file for file in folder.files() if file.name == segments[-1]), None)
+        directory = await self._trees.directory(context, digest)
+        file = next((file for file in directory.files() if file.name == segments[-1]), None)
         if file is None or file.digest.size_bytes > MAX_READ_BYTES:
             return None
         contents = await self._blobs.read_many(context, (file.digest,))
@@ -89,65 +90,58 @@ class InputRoots:
             raise MissingInputs((file.digest,))
         return contents[file.digest]
 
-    def _recall(self, root: Digest, pins: Pins) -> bool:
-        """Pin the layers of a root met lately, if all are still there."""
-        known = self._known.get(root)
-        if known is None or not all(layer.is_there for layer in known):
+    def _pin_remembered(self, root: Digest, pins: Pins) -> bool:
+        """Pin the layers of a recently used root; False if one of them has been evicted."""
+        layers = self._remembered.get(root)
+        if layers is None or any(layer.is_evicted for layer in layers):
             return False
-        self._known.move_to_end(root)
-        for layer in known:
+        for layer in layers:
             self.layers.touch(layer)
-            pins.take(layer)
+            pins.pin(layer)
         return True
 
-    def _remember(self, root: Digest, pins: Pins) -> None:
-        self._known[root] = tuple(pins.layers)
-        if len(self._known) > _MAX_REMEMBERED:
-            self._known.popitem(last=False)
-
-    async def _make(self, context: Context, root: Digest, pins: Pins) -> None:
-        """Find or write the layers of a root, and pin them."""
-        lacking = {
-            plan.key: plan for plan in await _planned(await self._trees.fetch(context, root))
-        }
+    async def _pin_or_write(self, context: Context, root: Digest, pins: Pins) -> None:
+        """Pin all layers of a root, and write those that don't exist."""
+        plans = await _plan(await self._trees.fetch(context, root))
+        unpinned = {plan.key: plan for plan in plans}
         while True:
-            for key in list(lacking):
+            for key in list(unpinned):
                 if (layer := self.layers.find(key)) is not None:
-                    pins.take(layer)
-                    del lacking[key]
-            if not lacking:
+                    pins.pin(layer)
+                    del unpinned[key]
+            if not unpinned:
                 return
-            ours = [plan for key, plan in lacking.items() if key not in self._under_way]
+            ours = [plan for key, plan in unpinned.items() if key not in self._in_progress]
             if ours:
-                with self._claimed(ours):
+                with self._claim(ours):
                     await self._write(context, ours, pins)
                 for plan in ours:
-                    del lacking[plan.key]
+                    del unpinned[plan.key]
             else:
-                # Whatever comes of another's work: what it doesn't bring is ours to write next.
-                await self._under_way[next(iter(lacking))].wait()
+                # Wait for the other writer; we write whatever it failed to publish.
+                await self._in_progress[next(iter(unpinned))].wait()
 
     @contextmanager
-    def _claimed(self, plans: Sequence[LayerPlan]) -> Iterator[None]:
-        """Within the block others wait for these layers rather than write them too."""
-        ended = asyncio.Event()
-        self._under_way |= dict.fromkeys((plan.key for plan in plans), ended)
+    def _claim(self, plans: Sequence[LayerPlan]) -> Iterator[None]:
+        """Within the block, other callers wait for these layers and don't write them, too."""
+        finished = asyncio.Event()
+        self._in_progress |= dict.fromkeys((plan.key for plan in plans), finished)
         try:
             yield
         finally:
             for plan in plans:
-                del self._under_way[plan.key]
-            ended.set()
+                del self._in_progress[plan.key]
+            finished.set()
 
     async def _write(self, context: Context, plans: Sequence[LayerPlan], pins: Pins) -> None:
-        filling = Materializer(context, self._blobs)
-        await filling.check(plans)
-        with self.layers.drafts(plans) as drafts:
-            await filling.fill(drafts)
-            self.layers.publish(drafts, pins)
+        materializer = Materializer(context, self._blobs)
+        await materializer.check(plans)
+        with self.layers.writers(plans) as writers:
+            await materializer.write(writers)
+            self.layers.publish(writers, pins)
 
 
-async def _planned(tree: InputTree) -> list[LayerPlan]:
-    if tree.size > _INLINE_PLAN_ENTRIES:
+async def _plan(tree: InputTree) -> list[LayerPlan]:
+    if tree.entry_count > _MAX_INLINE_PLAN_ENTRIES:
         return await in_thread(plan_layers, tree)
     return plan_layers(tree)

@@ -1,4 +1,7 @@
-"""What an action mustn't see of a home directory, though it sees the host. Paths relative to it."""
+"""What actions must not see of a home directory and of the host.
+
+Paths are relative to the home directory, except for those of daemons.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +27,7 @@ SECRET_DIRECTORIES: Final = (
     ".oci",
     ".bluemix",
     ".aliyun",
-    # clusters and containers, the sockets of their daemons among it
+    # clusters and containers, including the sockets of their daemons
     ".kube",
     ".docker",
     ".config/containers",
@@ -55,7 +58,7 @@ SECRET_DIRECTORIES: Final = (
     # models and data
     ".kaggle",
     ".snowflake",
-    # browsers and mail: cookies are logins
+    # browsers and mail: a cookie is as good as a password
     ".mozilla",
     ".thunderbird",
     ".config/google-chrome",
@@ -100,7 +103,7 @@ SECRET_FILES: Final = (
 )
 """Patterns for the last component, so ``credentials*`` covers ``credentials.toml``."""
 
-TOOLCHAINS: Final = (
+TOOLCHAIN_DIRECTORIES: Final = (
     ".asdf",
     ".cache",
     ".cargo",
@@ -114,9 +117,9 @@ TOOLCHAINS: Final = (
     ".sdkman",
     ".volta",
 )
-"""Where toolchains live: opened for actions of another user even if the directory is closed."""
+"""Where toolchains live. Actions of another user see them even if the directory is closed."""
 
-DAEMONS: Final = (
+DAEMON_DIRECTORIES: Final = (
     "/mnt/wsl",
     "/var/lib/docker",
     "/var/lib/incus",
@@ -125,4 +128,4 @@ DAEMONS: Final = (
     "/var/snap/docker",
     "/var/snap/lxd",
 )
-"""Where daemons that act as root have their sockets, other than below /run."""
+"""Absolute paths where daemons that run as root have their sockets; /run is handled apart."""

@@ -1,13 +1,14 @@
-"""What an action sees of the host: planned here as a list of steps, carried out by a sandbox.
+"""Plans what an action sees of the host, as a list of steps that a sandbox carries out.
 
-Every top-level directory is there at its own path, read-only, except
-- /proc, /dev, /tmp, /var/tmp and /run: the action's own (of /run, only what name resolution needs);
-- what the server hides, and the places of daemons that act as root: empty;
-- a home of the server's user: it is *opened*, which means a directory made anew that holds only
-  what may be shown: no secrets, none of the files that only their owner can read.
+An action sees every top-level directory at its own path, read-only, except for these:
+- /proc, /dev, /tmp, /var/tmp and /run are the action's own. Its /run has only what name resolution
+  needs.
+- What the server hides, and directories with sockets of daemons that run as root, are empty.
+- A home directory of the server's user is *rebuilt*: an empty directory, in which single entries
+  of the host's directory are shown. Secrets and files that only their owner can read are left out.
 
-Directories that another user can't search are opened too where toolchains live, so that actions of
-a server run by root find an interpreter below root's closed home.
+Toolchain directories that the actions' user can't search are rebuilt, too. So actions of root's
+server find an interpreter below root's closed home.
 """
 
 from __future__ import annotations
@@ -23,28 +24,31 @@ from glob import escape, glob
 from typing import Final, NamedTuple
 
 from reapi_local.execute.sandbox.host.hidden_paths import (
-    DAEMONS,
+    DAEMON_DIRECTORIES,
     SECRET_DIRECTORIES,
     SECRET_FILES,
-    TOOLCHAINS,
+    TOOLCHAIN_DIRECTORIES,
 )
 from reapi_local.execute.sandbox.host.identity import Identity
 
 BIND: Final = "bind"
-"""Show the host's file or directory at its own path, with what is mounted below it."""
+"""Show the host's file or directory at its own path, with all mounts below it."""
 DIRECTORY: Final = "directory"
-"""An empty directory to hold what later steps put there; hides the host's."""
+"""Replace the host's directory with an empty one, in which later steps show entries."""
 SYMLINK: Final = "symlink"
 """``detail`` is the target."""
 EMPTY: Final = "empty"
-"""Hide the host's file or directory behind an empty one."""
+"""Mount an empty file or directory over the host's."""
 
 OWN_DIRECTORIES: Final = ("/proc", "/dev", "/tmp", "/run", "/reapi")
-"""Made by the sandbox itself; the host's aren't shown."""
+"""Created by the sandbox itself; those of the host aren't shown."""
 
 
 class Step(NamedTuple):
-    """``detail`` of what is shown or hidden: its identity, so that a plan knows it's outdated."""
+    """``detail``: the target of a symlink; for BIND and EMPTY the type and inode of the path.
+
+    So two plans differ if another file or directory has taken the place of an old one.
+    """
 
     kind: str
     path: str
@@ -53,19 +57,21 @@ class Step(NamedTuple):
 
 @dataclass(frozen=True)
 class HostView:
-    """``steps`` in order: what is above comes first. ``watched``: directories whose change may
-    make another plan, with the time of their last change."""
+    """``steps``: in order, parents before their children.
+
+    ``watched``: directories and their modification times; a change may lead to another plan.
+    """
 
     steps: tuple[Step, ...]
     watched: tuple[tuple[str, int], ...]
 
     def is_current(self) -> bool:
-        """Cheap: False = something may have changed, plan again and compare ``steps``."""
-        return all(_changed_ns(path) == when for path, when in self.watched)
+        """False: something may have changed, so plan again and compare ``steps``. Fast."""
+        return all(_mtime_ns(path) == mtime_ns for path, mtime_ns in self.watched)
 
 
 def homes_of_server() -> tuple[str, ...]:
-    """Where the server's user is at home, symbolic links resolved."""
+    """The home directories of the server's user, from $HOME and passwd, symlinks resolved."""
     candidates = [os.environ.get("HOME", "")]
     with contextlib.suppress(KeyError):
         candidates.append(pwd.getpwuid(os.getuid()).pw_dir)
@@ -74,58 +80,65 @@ def homes_of_server() -> tuple[str, ...]:
 
 
 def plan_host_view(identity: Identity, homes: Iterable[str], hidden: Iterable[str]) -> HostView:
-    """Look at the host and decide what actions of that identity see of it."""
+    """Read the host's directories and plan what actions of this identity see.
+
+    ``homes``: home directories to rebuild. ``hidden``: further paths to hide.
+    """
     homes = tuple(homes)
-    opened = _opened(identity, homes)
-    to_watch = {"/", *opened, *_parents_of_secrets(homes), *map(os.path.dirname, _resolvers())}
-    # Before anything is listed: what changes meanwhile makes this plan outdated.
-    watched = tuple((path, _changed_ns(path)) for path in sorted(to_watch))
-    steps = [*_top_level(opened), *_name_resolution()]
-    for directory, only in sorted(opened.items()):
+    rebuilt = _rebuilt_directories(identity, homes)
+    to_watch = {"/", *rebuilt, *_parents_of_secrets(homes), *map(os.path.dirname, _resolvers())}
+    # Before any directory is listed, so that a change from now on makes this plan outdated.
+    watched = tuple((path, _mtime_ns(path)) for path in sorted(to_watch))
+    steps = [*_top_level_steps(rebuilt), *_name_resolution_steps()]
+    for directory, only_child in sorted(rebuilt.items()):
         if _is_own(directory):
             continue
         steps.append(Step(DIRECTORY, directory, ""))
-        steps.extend(_inside(directory, only, opened, identity, homes))
-    to_hide = {*hidden, *DAEMONS, *_secrets(homes), *_run_by_another_name()}
-    steps.extend(_covers(to_hide, steps))
+        steps.extend(_steps_inside(directory, only_child, rebuilt, identity, homes))
+    to_hide = {*hidden, *DAEMON_DIRECTORIES, *_secrets(homes), *_var_run()}
+    steps.extend(_hiding_steps(to_hide, steps))
     return HostView(tuple(steps), watched)
 
 
-def _opened(identity: Identity, homes: Iterable[str]) -> dict[str, str]:
-    """Directories to make anew, each with the one child to show there, "" = all that may be."""
-    opened: dict[str, str] = {}
+def _rebuilt_directories(identity: Identity, homes: Iterable[str]) -> dict[str, str]:
+    """Directories to rebuild, each with the only child to show in it; "" shows all that may be."""
+    rebuilt: dict[str, str] = {}
     for home in homes:
         for parent in _ancestors(home):
             if not identity.may(os.stat(parent), 1):
-                opened.setdefault(parent, os.path.relpath(home, parent).partition("/")[0])
-        opened[home] = ""
+                rebuilt.setdefault(parent, os.path.relpath(home, parent).partition("/")[0])
+        rebuilt[home] = ""
         for directory in {os.path.dirname(secret) for secret in SECRET_FILES} - {""}:
             if _is_directory(path := os.path.join(home, directory)):
-                opened[path] = ""
-        for directory in TOOLCHAINS:
+                rebuilt[path] = ""
+        for directory in TOOLCHAIN_DIRECTORIES:
             path = os.path.join(home, directory)
             if _is_directory(path) and not identity.may(os.lstat(path), 1):
-                opened[path] = ""
-    return opened
+                rebuilt[path] = ""
+    return rebuilt
 
 
-def _top_level(opened: Iterable[str]) -> Iterator[Step]:
+def _top_level_steps(rebuilt: Iterable[str]) -> Iterator[Step]:
     for name in sorted(os.listdir("/")):
         path = "/" + name
-        if path not in OWN_DIRECTORIES and path not in opened:
+        if path not in OWN_DIRECTORIES and path not in rebuilt:
             yield from _show(path)
 
 
-def _inside(
-    directory: str, only: str, opened: Iterable[str], identity: Identity, homes: Iterable[str]
+def _steps_inside(
+    directory: str,
+    only_child: str,
+    rebuilt: Iterable[str],
+    identity: Identity,
+    homes: Iterable[str],
 ) -> Iterator[Step]:
-    for name in [only] if only else _names(directory):
+    for name in [only_child] if only_child else _names(directory):
         path = os.path.join(directory, name)
-        if path in opened or any(_is_secret(path, home) for home in homes):
+        if path in rebuilt or any(_is_secret(path, home) for home in homes):
             continue
         try:
             status = os.lstat(path)
-        except OSError:  # gone since, or of a file system that we may not look at
+        except OSError:  # deleted meanwhile, or on a file system that this user may not read
             continue
         if stat.S_ISREG(status.st_mode) and not status.st_mode & 0o004:
             continue
@@ -135,24 +148,24 @@ def _inside(
 
 
 def _show(path: str) -> Iterator[Step]:
-    """One entry as it is; nothing for sockets, pipes and devices."""
+    """The step that shows one entry; none for sockets, FIFOs, devices and files right in /."""
     try:
         status = os.lstat(path)
         if stat.S_ISLNK(status.st_mode):
             yield Step(SYMLINK, path, os.readlink(path))
         elif stat.S_ISDIR(status.st_mode) or (stat.S_ISREG(status.st_mode) and path.count("/") > 1):
-            yield Step(BIND, path, _identity_of(path))
+            yield Step(BIND, path, _type_and_inode(path))
     except OSError:
         return
 
 
-def _covers(hidden: Iterable[str], steps: Iterable[Step]) -> Iterator[Step]:
-    """Hide those that would be seen, which are those whose nearest step shows the host's."""
+def _hiding_steps(hidden: Iterable[str], steps: Iterable[Step]) -> Iterator[Step]:
+    """Steps that hide those paths that ``steps`` show: the nearest step at or above is a BIND."""
     kinds = {step.path: step.kind for step in steps}
     for path in sorted({os.path.realpath(path) for path in hidden}):
         nearest = next((above for above in (path, *_ancestors(path)) if above in kinds), "")
         if kinds.get(nearest) == BIND and not _is_own(path) and os.path.exists(path):
-            yield Step(EMPTY, path, _identity_of(path))
+            yield Step(EMPTY, path, _type_and_inode(path))
 
 
 def _is_secret(path: str, home: str) -> bool:
@@ -166,7 +179,7 @@ def _is_secret(path: str, home: str) -> bool:
 
 
 def _secrets(homes: Iterable[str]) -> Iterator[str]:
-    """Those that exist. A file among them may be a link into a directory that is shown."""
+    """Secret paths that exist. Such a path may be a symlink to a file in a visible directory."""
     for home in homes:
         for secret in (*SECRET_DIRECTORIES, *SECRET_FILES):
             yield from glob(os.path.join(escape(home), secret))
@@ -174,17 +187,17 @@ def _secrets(homes: Iterable[str]) -> Iterator[str]:
 
 def _parents_of_secrets(homes: Iterable[str]) -> Iterator[str]:
     for home in homes:
-        for secret in (*SECRET_DIRECTORIES, *SECRET_FILES, *TOOLCHAINS):
+        for secret in (*SECRET_DIRECTORIES, *SECRET_FILES, *TOOLCHAIN_DIRECTORIES):
             if os.path.isdir(parent := os.path.dirname(os.path.join(home, secret))):
                 yield parent
 
 
-def _name_resolution() -> Iterator[Step]:
-    """/etc/resolv.conf often leads into /run, which isn't shown."""
+def _name_resolution_steps() -> Iterator[Step]:
+    """/etc/resolv.conf is often a symlink to a file below /run, which isn't shown as a whole."""
     for path in _resolvers():
         if path.startswith("/run/"):
             yield Step(DIRECTORY, os.path.dirname(path), "")
-            yield Step(BIND, path, _identity_of(path))
+            yield Step(BIND, path, _type_and_inode(path))
 
 
 def _resolvers() -> list[str]:
@@ -192,8 +205,8 @@ def _resolvers() -> list[str]:
     return [path] if os.path.isfile(path) else []
 
 
-def _run_by_another_name() -> list[str]:
-    """Where /var/run is a directory rather than a link to /run, it's the place of sockets."""
+def _var_run() -> list[str]:
+    """/var/run, if it is a directory of its own: then daemons have their sockets there."""
     return [] if os.path.islink("/var/run") else ["/var/run"]
 
 
@@ -217,13 +230,13 @@ def _is_directory(path: str) -> bool:
     return os.path.isdir(path) and not os.path.islink(path)
 
 
-def _identity_of(path: str) -> str:
+def _type_and_inode(path: str) -> str:
     status = os.lstat(path)
     kind = "directory" if stat.S_ISDIR(status.st_mode) else "file"
     return f"{kind} {status.st_dev}:{status.st_ino}"
 
 
-def _changed_ns(path: str) -> int:
+def _mtime_ns(path: str) -> int:
     try:
         return os.stat(path).st_mtime_ns
     except OSError:

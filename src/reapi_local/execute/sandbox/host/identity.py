@@ -1,4 +1,4 @@
-"""As whom actions run, inside their sandbox and as the host sees it."""
+"""The uid and gid that actions run as, on the host and inside their sandbox."""
 
 from __future__ import annotations
 
@@ -10,72 +10,72 @@ from typing import Final
 
 from reapi_local.execute.sandbox.interface import HOME
 
-ACTION_USER: Final = 64321
-"""The host's uid and gid of actions when the server is run by root: one that nobody has."""
+ACTION_UID: Final = 64321
+"""The host's uid and gid of actions if the server runs as root. No other user should have it."""
 
-_INNER_USER: Final = 1000
+_INNER_UID: Final = 1000
 
 
 @dataclass(frozen=True)
 class Identity:
-    """``user`` and ``group`` are the host's, ``inner_...`` what an action itself sees.
+    """``uid`` and ``gid`` are those on the host, ``inner_uid`` and ``inner_gid`` in the sandbox.
 
-    ``groups`` are those that can't be given up: an ordinary user's own.
+    ``groups``: supplementary groups on the host. An ordinary user can't give them up.
     """
 
-    user: int
-    group: int
-    inner_user: int
-    inner_group: int
+    uid: int
+    gid: int
+    inner_uid: int
+    inner_gid: int
     groups: frozenset[int] = frozenset()
 
     def may(self, status: os.stat_result, permission: int) -> bool:
         """Whether a file's mode grants it: 4 to read, 2 to write, 1 to execute or search."""
-        if status.st_uid == self.user:
+        if status.st_uid == self.uid:
             return status.st_mode & permission << 6 == permission << 6
-        if status.st_gid == self.group or status.st_gid in self.groups:
+        if status.st_gid == self.gid or status.st_gid in self.groups:
             return status.st_mode & permission << 3 == permission << 3
         return status.st_mode & permission == permission
 
 
-def identity_of_actions(user: int | None = None) -> Identity:
-    """Root's actions run as ``user`` (default :data:`ACTION_USER`), anyone else's as themselves.
+def identity_of_actions(uid: int | None = None) -> Identity:
+    """Actions of root's server run as ``uid`` (default :data:`ACTION_UID`), others as its user.
 
-    The host's user 0 is never mapped: even without a capability it owns /proc/sys.
+    The host's uid 0 is never mapped into a sandbox: even without capabilities it owns /proc/sys.
     """
     if os.getuid() != 0:
         groups = frozenset(os.getgroups())
         return Identity(os.getuid(), os.getgid(), os.getuid(), os.getgid(), groups)
-    chosen = ACTION_USER if user is None else user
-    return Identity(chosen, chosen, _INNER_USER, _INNER_USER)
+    chosen = ACTION_UID if uid is None else uid
+    return Identity(chosen, chosen, _INNER_UID, _INNER_UID)
 
 
-def missing_accounts(identity: Identity) -> dict[str, str]:
-    """What /etc/passwd and /etc/group have to say so that a program can look up who it is.
+def account_files(identity: Identity) -> dict[str, str]:
+    """Contents for /etc/passwd and /etc/group in which the action's uid and gid have names.
 
-    By path; absent = the host's own names the id already.
+    By path. A file is absent if the host's own already has a name for the id.
     """
-    user, group = identity.inner_user, identity.inner_group
-    lines = {
-        "/etc/passwd": (user, f"reapi:x:{user}:{group}:reapi-local action:{HOME}:/bin/sh"),
-        "/etc/group": (group, f"reapi:x:{group}:"),
+    uid, gid = identity.inner_uid, identity.inner_gid
+    own_lines = {
+        "/etc/passwd": (uid, f"reapi:x:{uid}:{gid}:reapi-local action:{HOME}:/bin/sh"),
+        "/etc/group": (gid, f"reapi:x:{gid}:"),
     }
-    found = {}
-    for path, (number, line) in lines.items():
-        known = _lines(path)
-        if number not in set(_numbers(known)):
-            found[path] = "".join(f"{known_line}\n" for known_line in (*known, line))
-    return found
+    files = {}
+    for path, (number, own_line) in own_lines.items():
+        lines = _read_lines(path)
+        if number not in set(_ids(lines)):
+            files[path] = "".join(f"{line}\n" for line in (*lines, own_line))
+    return files
 
 
-def _lines(path: str) -> list[str]:
+def _read_lines(path: str) -> list[str]:
     try:
         return Path(path).read_text(encoding="utf-8", errors="surrogateescape").splitlines()
     except OSError:
         return []
 
 
-def _numbers(lines: Iterable[str]) -> Iterable[int]:
+def _ids(lines: Iterable[str]) -> Iterable[int]:
     for line in lines:
         fields = line.split(":")
         if len(fields) > 2 and fields[2].isdecimal():

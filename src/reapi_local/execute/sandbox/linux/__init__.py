@@ -1,1 +1,5 @@
-"""The kernel's own interfaces: system calls, seccomp filters, control groups."""
+"""What Linux offers for sandboxes, without any policy.
+
+``syscalls`` wraps the system calls that Python has no function for, mounts among them; ``seccomp``
+builds the system call filter; ``cgroup`` limits memory.
+"""

@@ -1,8 +1,8 @@
-"""Memory limits of actions by control groups, where this process may have groups of its own.
+"""Limits the memory of actions with cgroups, where this process may create cgroups.
 
-Version 1: a group below our own one, if its directory is writable. Version 2: the same, but a group
-that limits its children can't have processes itself: we move into a child, and give up if we
-weren't the only process.
+Version 1: a cgroup below our own, if we can write to its directory. Version 2: the same, but a
+cgroup with limited children can't contain processes itself. So we move this process to a child,
+and give up if other processes remain in our cgroup.
 """
 
 from __future__ import annotations
@@ -15,99 +15,99 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final, NamedTuple
 
-_NAME: Final = "reapi-local"
+_ACTION_PREFIX: Final = "reapi-local"
+_SERVER_NAME: Final = "reapi-local-server"
 _NUMBERS: Final = itertools.count()
-_SERVER: Final = "reapi-local-server"
 
 
-class _Files(NamedTuple):
-    """Where a version has it: the limit, that of memory with swap, and what was killed."""
+class _ControlFiles(NamedTuple):
+    """File names of one cgroup version: memory limit, limit with swap, and event counts."""
 
     limit: str
     swap: str
     events: str
 
 
-_VERSION_1: Final = _Files(
+_VERSION_1: Final = _ControlFiles(
     "memory.limit_in_bytes", "memory.memsw.limit_in_bytes", "memory.oom_control"
 )
-_VERSION_2: Final = _Files("memory.max", "memory.swap.max", "memory.events")
+_VERSION_2: Final = _ControlFiles("memory.max", "memory.swap.max", "memory.events")
 
 
-class MemoryGroup:
-    """A group of processes that together get so much memory and no swap; files in memory count."""
+class MemoryCgroup:
+    """Processes that together get ``memory_bytes`` and no swap; files on a tmpfs count, too."""
 
-    def __init__(self, directory: Path, files: _Files, memory_bytes: int) -> None:
+    def __init__(self, directory: Path, files: _ControlFiles, memory_bytes: int) -> None:
         directory.mkdir()
         self._directory = directory
         self._files = files
         (directory / files.limit).write_text(str(memory_bytes))
-        with contextlib.suppress(OSError):  # a kernel that doesn't count swap
+        with contextlib.suppress(OSError):  # a kernel without swap accounting
             swap_bytes = 0 if files is _VERSION_2 else memory_bytes
             (directory / files.swap).write_text(str(swap_bytes))
 
     def add(self, pid: int) -> None:
-        """Move a process in; what it starts from now on is in, too.
+        """Move a process into the cgroup; processes that it starts from now on are in it, too.
 
         Raises:
-            OSError: it can't be done.
+            OSError: the kernel refuses.
         """
         (self._directory / "cgroup.procs").write_text(str(pid))
 
-    def kills(self) -> int:
-        """How often so far the kernel has killed a process for want of memory."""
+    def oom_kills(self) -> int:
+        """How many processes of this cgroup the OOM killer has killed so far."""
         text = (self._directory / self._files.events).read_text()
         found = re.search(r"^oom_kill (\d+)$", text, re.MULTILINE)
         return int(found[1]) if found else 0
 
     def remove(self) -> None:
-        """Once its processes are gone. Does not fail."""
+        """Delete the cgroup, whose processes must have exited. Ignores errors."""
         with contextlib.suppress(OSError):
             self._directory.rmdir()
 
 
-class MemoryGroups:
-    """Makes groups of that size. None can be had: :meth:`find` returns None."""
+class MemoryCgroups:
+    """Creates cgroups with one memory limit. :meth:`find` returns None where that is impossible."""
 
-    def __init__(self, parent: Path, files: _Files, memory_bytes: int) -> None:
+    def __init__(self, parent: Path, files: _ControlFiles, memory_bytes: int) -> None:
         self._parent = parent
         self._files = files
         self._memory_bytes = memory_bytes
 
     @classmethod
-    def find(cls, memory_bytes: int) -> MemoryGroups | None:
-        """Look for a place where this process may make such groups, and try."""
-        for parent, files in _places():
-            groups = cls(parent, files, memory_bytes)
+    def find(cls, memory_bytes: int) -> MemoryCgroups | None:
+        """Search for a cgroup below which this process can create others, and try it."""
+        for parent, files in _own_cgroups():
+            cgroups = cls(parent, files, memory_bytes)
             try:
-                groups._remove_leftovers()
+                cgroups._remove_stale()
                 if files is _VERSION_2:
-                    _hand_down_memory(parent)
-                groups.make().remove()
+                    _delegate_memory_controller(parent)
+                cgroups.create().remove()
             except OSError:
                 continue
-            return groups
+            return cgroups
         return None
 
-    def make(self) -> MemoryGroup:
-        """A new, empty group.
+    def create(self) -> MemoryCgroup:
+        """A new, empty cgroup.
 
         Raises:
-            OSError: it can't be had.
+            OSError: the kernel refuses.
         """
-        directory = self._parent / f"{_NAME}-{os.getpid()}-{next(_NUMBERS)}"
-        return MemoryGroup(directory, self._files, self._memory_bytes)
+        directory = self._parent / f"{_ACTION_PREFIX}-{os.getpid()}-{next(_NUMBERS)}"
+        return MemoryCgroup(directory, self._files, self._memory_bytes)
 
-    def _remove_leftovers(self) -> None:
-        """Of servers that were killed."""
-        for directory in self._parent.glob(f"{_NAME}-[0-9]*-[0-9]*"):
+    def _remove_stale(self) -> None:
+        """Remove cgroups of servers that were killed."""
+        for directory in self._parent.glob(f"{_ACTION_PREFIX}-[0-9]*-[0-9]*"):
             if not Path("/proc", directory.name.split("-")[2]).exists():
                 with contextlib.suppress(OSError):
                     directory.rmdir()
 
 
-def _places() -> Iterator[tuple[Path, _Files]]:
-    """The directories of our own group, one for each hierarchy that limits memory."""
+def _own_cgroups() -> Iterator[tuple[Path, _ControlFiles]]:
+    """The directory of our own cgroup in each mounted hierarchy that can limit memory."""
     own = [line.split(":", 2) for line in _read("/proc/self/cgroup").splitlines()]
     for line in _read("/proc/self/mountinfo").splitlines():
         fields, _, rest = line.partition(" - ")
@@ -116,21 +116,21 @@ def _places() -> Iterator[tuple[Path, _Files]]:
         has_memory = kind == "cgroup" and "memory" in options.split(",")
         for _, controllers, path in own:
             if has_memory and "memory" in controllers.split(","):
-                yield _inside(mount_point, root, path), _VERSION_1
+                yield _below_mount(mount_point, root, path), _VERSION_1
             elif kind == "cgroup2" and not controllers:
-                yield _inside(mount_point, root, path), _VERSION_2
+                yield _below_mount(mount_point, root, path), _VERSION_2
 
 
-def _inside(mount_point: str, root: str, path: str) -> Path:
+def _below_mount(mount_point: str, root: str, path: str) -> Path:
     return Path(mount_point, os.path.relpath(path, root))
 
 
-def _hand_down_memory(parent: Path) -> None:
-    """Let children of the group limit memory, for which it must have no processes but in them."""
+def _delegate_memory_controller(parent: Path) -> None:
+    """Let children of the cgroup limit memory. For that, move this process into a child, too."""
     control = parent / "cgroup.subtree_control"
     if "memory" in control.read_text().split():
         return
-    server = parent / _SERVER
+    server = parent / _SERVER_NAME
     server.mkdir(exist_ok=True)
     (server / "cgroup.procs").write_text(str(os.getpid()))
     try:

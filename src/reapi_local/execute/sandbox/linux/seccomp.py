@@ -1,9 +1,9 @@
-"""The system calls that no action needs and whose bugs have let people out of sandboxes.
+"""A seccomp filter against system calls that no action needs and whose bugs break sandboxes.
 
-What needs a capability isn't listed: actions have none. Told apart by number, so that the kernel
-decides once and for the rest lets calls pass at no cost (since Linux 5.11). Only for prlimit the
-first argument counts: the process whose limits it is about. Where that is PID 1, the action would
-limit those that come after it.
+Calls that need a capability aren't listed, because actions have no capabilities. The filter looks
+at the number of a call only, so since Linux 5.11 the kernel caches its decision and allowed calls
+cost nothing. The exception is prlimit, whose first argument is a pid: an action that changes the
+limits of PID 1, its slot, would limit all later actions.
 """
 
 from __future__ import annotations
@@ -32,15 +32,16 @@ _ARCHITECTURES: Final = {"x86_64": (_X86_64, _I386), "aarch64": (_AARCH64, _ARM)
 
 _X32: Final = 0x40000000
 _LOAD, _JUMP_EQUAL, _JUMP_AT_LEAST, _RETURN = 0x20, 0x15, 0x35, 0x06
-_AT_NUMBER, _AT_ARCHITECTURE, _AT_FIRST_ARGUMENT = 0, 4, 16  # the lower half: little-endian
+# Offsets in struct seccomp_data; of the first argument the lower half (little-endian).
+_NUMBER_OFFSET, _ARCHITECTURE_OFFSET, _FIRST_ARGUMENT_OFFSET = 0, 4, 16
 _ALLOW: Final = 0x7FFF0000
 _REFUSE: Final = 0x00050000 | errno.EPERM
 _KILL: Final = 0x80000000
 
 
 def deny_list() -> bytes:
-    """A filter that refuses them with EPERM; empty for a machine it isn't written for."""
-    program: list[tuple[int, int, int, int]] = [(_LOAD, 0, 0, _AT_ARCHITECTURE)]
+    """A classic BPF program that refuses these calls with EPERM; b"" on other architectures."""
+    program: list[tuple[int, int, int, int]] = [(_LOAD, 0, 0, _ARCHITECTURE_OFFSET)]
     for architecture in _ARCHITECTURES.get(os.uname().machine, ()):
         block = _block(architecture)
         program.append((_JUMP_EQUAL, 0, len(block), architecture))
@@ -52,17 +53,17 @@ def deny_list() -> bytes:
 
 
 def _block(architecture: int) -> list[tuple[int, int, int, int]]:
-    """Decide about a call of that architecture; never goes on to what follows."""
-    of_pid_1 = [
+    """Instructions that decide about a call of this architecture; each path ends in a return."""
+    prlimit_of_pid_1 = [
         (_JUMP_EQUAL, 0, 2, _PRLIMIT[architecture]),
-        (_LOAD, 0, 0, _AT_FIRST_ARGUMENT),
+        (_LOAD, 0, 0, _FIRST_ARGUMENT_OFFSET),
         (_JUMP_EQUAL, 1, 0, 1),
         (_RETURN, 0, 0, _ALLOW),
         (_RETURN, 0, 0, _REFUSE),
     ]
-    to_refusal = len(of_pid_1) - 1
+    to_refusal = len(prlimit_of_pid_1) - 1
     numbers = [(_JUMP_EQUAL, number) for number in reversed(_DENIED[architecture])]
-    if architecture == _X86_64:  # x32's calls have the same numbers with one bit more
+    if architecture == _X86_64:  # x32 uses the same numbers with one more bit set
         numbers.append((_JUMP_AT_LEAST, _X32))
     checks = [(jump, to_refusal + after, 0, number) for after, (jump, number) in enumerate(numbers)]
-    return [(_LOAD, 0, 0, _AT_NUMBER), *reversed(checks), *of_pid_1]
+    return [(_LOAD, 0, 0, _NUMBER_OFFSET), *reversed(checks), *prlimit_of_pid_1]

@@ -1,7 +1,7 @@
-"""The system calls of Linux that make a sandbox and that Python has no function for.
+"""Linux system calls that sandboxes need and that Python has no function for.
 
-Standard library only: this runs in the slots' own small processes. Each function raises OSError
-with the call it made in place of a file name.
+Slots and supervisors load this module, so it uses the standard library only. Each function raises
+OSError; the error's file name is the call that failed.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _MS_PRIVATE: Final = 1 << 18
 _MNT_DETACH: Final = 2
 
 READ_ONLY: Final = 1
-"""With NOSUID and NODEV, which have the same values there, for :func:`restrict`."""
+"""MOUNT_ATTR_RDONLY, for :func:`set_mount_attributes`; NOSUID and NODEV have the same values."""
 
 _AT_FDCWD: Final = -100
 _AT_RECURSIVE: Final = 0x8000
@@ -44,7 +44,7 @@ _PR_SET_SECCOMP: Final = 22
 _PR_SET_NO_NEW_PRIVS: Final = 38
 _SECCOMP_MODE_FILTER: Final = 2
 
-# The same number on every machine since Linux 5.0; older calls differ.
+# Calls added since Linux 5.0 have the same number on every architecture; older calls differ.
 _MOVE_MOUNT: Final = 429
 _FSOPEN: Final = 430
 _FSCONFIG: Final = 431
@@ -54,6 +54,11 @@ _LANDLOCK_CREATE_RULESET: Final = 444
 _LANDLOCK_RESTRICT_SELF: Final = 446
 _PIVOT_ROOT: Final = {"x86_64": 155, "aarch64": 41}
 _KEYCTL: Final = {"x86_64": 250, "aarch64": 219}
+
+_FSCONFIG_SET_FLAG: Final = 0
+_FSCONFIG_SET_STRING: Final = 1
+_FSCONFIG_CMD_CREATE: Final = 6
+_MOVE_MOUNT_F_EMPTY_PATH: Final = 4
 
 _CAPABILITY_VERSION: Final = 0x20080522
 _CAP_SYS_ADMIN: Final = 21
@@ -77,64 +82,68 @@ def mount(
 
 
 def bind(source: str, target: str) -> None:
-    """Show a file or directory, with all that is mounted below, at a second place."""
+    """Bind mount a file or directory, with all mounts below it."""
     mount(source, target, flags=_MS_BIND | _MS_REC)
 
 
-def move(source: str, target: str) -> None:
-    """Take a mount, with all below it, from one place to another."""
+def move_mount(source: str, target: str) -> None:
+    """Move a mount, with all mounts below it, to another mount point."""
     mount(source, target, flags=_MS_MOVE)
 
 
-def make_private() -> None:
-    """From now on mounts made here aren't seen elsewhere, nor the other way about."""
+def make_propagation_private() -> None:
+    """Make mount propagation private: other mount namespaces don't see new mounts of this one,
+    and this one doesn't see theirs.
+    """
     mount("none", "/", flags=_MS_REC | _MS_PRIVATE)
 
 
 def make_unbindable(target: str) -> None:
-    """Neither this mount nor what is mounted in it is part of later binds of what is above it."""
+    """Exclude this mount, and mounts below it, from later bind mounts of directories above it."""
     mount("none", target, flags=_MS_UNBINDABLE)
 
 
-def detach(target: str) -> None:
-    """Take a mount, and all below it, out of sight; it ends with its last user."""
+def unmount_lazily(target: str) -> None:
+    """Detach a mount, and all mounts below it, now; it is released when its last user is gone."""
     _check(_libc.umount2(_path(target), _MNT_DETACH), f"umount({target})")
 
 
-def restrict(target: str, attributes: int, *, recursive: bool = True) -> None:
-    """Set READ_ONLY, NOSUID or NODEV on a mount and those below: mount_setattr(2), Linux 5.12."""
-    what = (ctypes.c_uint64 * 4)(attributes, 0, 0, 0)
+def set_mount_attributes(target: str, attributes: int, *, recursive: bool = True) -> None:
+    """Set READ_ONLY, NOSUID, NODEV on a mount and those below it: mount_setattr(2), Linux 5.12."""
+    mount_attr = (ctypes.c_uint64 * 4)(attributes, 0, 0, 0)
     flags = _AT_RECURSIVE if recursive else 0
-    arguments = (_number(_AT_FDCWD), _path(target), _number(flags), what, _number(32))
+    arguments = (_number(_AT_FDCWD), _path(target), _number(flags), mount_attr, _number(32))
     _check(_libc.syscall(_number(_MOUNT_SETATTR), *arguments), f"mount_setattr({target})")
 
 
-def mount_layers(layers: list[str], target: str, options: dict[str, str]) -> None:
-    """An overlay with any number of lower layers.
+def mount_overlay_by_fsconfig(layers: list[str], target: str, options: dict[str, str]) -> None:
+    """Mount an overlay with any number of lower layers.
 
-    Through the newer calls, which take one layer at a time: mount(2) takes one page of options.
-    Linux 6.8, or EINVAL.
+    The options of mount(2) must fit into one page; fsconfig(2) takes one layer at a time. It raises
+    EINVAL before Linux 6.8.
     """
-    context = _check(_libc.syscall(_number(_FSOPEN), _path("overlay"), _number(1)), "fsopen")
+    cloexec = _number(1)  # FSOPEN_CLOEXEC and FSMOUNT_CLOEXEC
+    context = _check(_libc.syscall(_number(_FSOPEN), _path("overlay"), cloexec), "fsopen")
     try:
         for key, value in (*options.items(), *(("lowerdir+", layer) for layer in layers)):
-            _fsconfig(context, 1 if value else 0, key, value)
-        _fsconfig(context, 6, None, "")
+            _fsconfig(context, _FSCONFIG_SET_STRING if value else _FSCONFIG_SET_FLAG, key, value)
+        _fsconfig(context, _FSCONFIG_CMD_CREATE, None, "")
         attributes = _number(NOSUID | NODEV)
-        made = _libc.syscall(_number(_FSMOUNT), _number(context), _number(1), attributes)
-        _check(made, "fsmount(overlay)")
+        overlay = _libc.syscall(_number(_FSMOUNT), _number(context), cloexec, attributes)
+        _check(overlay, "fsmount(overlay)")
     finally:
         os.close(context)
     try:
-        places = (_number(made), _path(""), _number(_AT_FDCWD), _path(target), _number(4))
-        _check(_libc.syscall(_number(_MOVE_MOUNT), *places), f"move_mount({target})")
+        source = (_number(overlay), _path(""))
+        arguments = (*source, _number(_AT_FDCWD), _path(target), _number(_MOVE_MOUNT_F_EMPTY_PATH))
+        _check(_libc.syscall(_number(_MOVE_MOUNT), *arguments), f"move_mount({target})")
     finally:
-        os.close(made)
+        os.close(overlay)
 
 
 def pivot_root(new: str, old: str) -> None:
     """pivot_root(2)."""
-    number = _number(_of_this_machine(_PIVOT_ROOT))
+    number = _number(_for_this_architecture(_PIVOT_ROOT))
     _check(_libc.syscall(number, _path(new), _path(old)), "pivot_root")
 
 
@@ -148,20 +157,21 @@ def setns(descriptor: int, namespace: int) -> None:
     _check(_libc.setns(descriptor, ctypes.c_int(namespace)), f"setns({namespace:#x})")
 
 
-def die_with_parent(signal_number: int) -> None:
-    """Be sent this signal when the *thread* that started this process ends."""
+def set_parent_death_signal(signal_number: int) -> None:
+    """Have the kernel send this signal when the *thread* that started this process ends."""
     _prctl(_PR_SET_PDEATHSIG, signal_number)
 
 
-def become(user: int, group: int) -> None:
-    """Give up being root, but for one capability, until the next user namespace is made.
+def drop_to_user(uid: int, gid: int) -> None:
+    """Change from root to another user, and keep only CAP_SYS_ADMIN.
 
-    Some systems let only that capability make one (AppArmor, hardened kernels).
+    AppArmor and hardened kernels let only that capability create a user namespace. Creating one
+    gives it up.
     """
     _prctl(_PR_SET_KEEPCAPS, 1)
     os.setgroups([])
-    os.setresgid(group, group, group)
-    os.setresuid(user, user, user)
+    os.setresgid(gid, gid, gid)
+    os.setresuid(uid, uid, uid)
     header = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION, 0)
     effective_and_permitted = (1 << _CAP_SYS_ADMIN,) * 2
     capabilities = (ctypes.c_uint32 * 6)(*effective_and_permitted, 0, 0, 0, 0)
@@ -169,24 +179,24 @@ def become(user: int, group: int) -> None:
 
 
 def set_dumpable(value: bool) -> None:
-    """Whether processes of the same user may look into this one (ptrace, /proc/PID)."""
+    """Set whether processes of the same user may inspect this one (ptrace, /proc/PID)."""
     _prctl(_PR_SET_DUMPABLE, int(value))
 
 
-def reserve(descriptor: int, size: int) -> None:
-    """Take room for a file's first bytes without making it longer: fallocate(2)."""
+def preallocate(descriptor: int, size: int) -> None:
+    """Reserve space for the first bytes of a file, without changing its size: fallocate(2)."""
     keep_size = 1
     offsets = (ctypes.c_int64(0), ctypes.c_int64(size))
     _check(_libc.fallocate(descriptor, keep_size, *offsets), "fallocate")
 
 
-def no_new_privileges() -> None:
-    """From now on no program gains anything by its setuid bit or file capabilities."""
+def set_no_new_privileges() -> None:
+    """From now on, setuid bits and file capabilities have no effect: PR_SET_NO_NEW_PRIVS."""
     _prctl(_PR_SET_NO_NEW_PRIVS, 1)
 
 
-def install_filter(program: bytes) -> None:
-    """Put a seccomp filter (classic BPF) on this process and all it starts."""
+def install_seccomp_filter(program: bytes) -> None:
+    """Install a seccomp filter (classic BPF) for this process and all its descendants."""
 
     class Program(ctypes.Structure):
         _fields_ = (("length", ctypes.c_ushort), ("filter", ctypes.c_char_p))
@@ -195,29 +205,30 @@ def install_filter(program: bytes) -> None:
     _prctl(_PR_SET_SECCOMP, _SECCOMP_MODE_FILTER, ctypes.byref(loaded))
 
 
-def forsake_abstract_sockets() -> None:
-    """Lose the way to abstract unix sockets of processes that this one didn't start.
+def block_abstract_sockets() -> None:
+    """Block connections to abstract unix sockets of processes that this one didn't start.
 
-    Landlock, ABI 6 (Linux 6.12); else EINVAL or another error.
+    Landlock scope, ABI 6 (Linux 6.12). Older kernels raise EINVAL or another error.
     """
-    rules = (ctypes.c_uint64 * 3)(0, 0, 1)
-    made = _libc.syscall(_number(_LANDLOCK_CREATE_RULESET), rules, _number(24), _number(0))
-    _check(made, "landlock_create_ruleset")
+    scope_abstract_unix_socket = 1
+    attributes = (ctypes.c_uint64 * 3)(0, 0, scope_abstract_unix_socket)
+    ruleset = _libc.syscall(_number(_LANDLOCK_CREATE_RULESET), attributes, _number(24), _number(0))
+    _check(ruleset, "landlock_create_ruleset")
     try:
-        result = _libc.syscall(_number(_LANDLOCK_RESTRICT_SELF), _number(made), _number(0))
+        result = _libc.syscall(_number(_LANDLOCK_RESTRICT_SELF), _number(ruleset), _number(0))
         _check(result, "landlock_restrict_self")
     finally:
-        os.close(made)
+        os.close(ruleset)
 
 
-def leave_session_keyring() -> None:
-    """Have an empty session keyring instead of the one inherited."""
-    number = _number(_of_this_machine(_KEYCTL))
+def join_new_session_keyring() -> None:
+    """Replace the inherited session keyring with an empty one."""
+    number = _number(_for_this_architecture(_KEYCTL))
     _check(_libc.syscall(number, _number(1), None), "keyctl(KEYCTL_JOIN_SESSION_KEYRING)")
 
 
-def loopback_up() -> None:
-    """Switch on the loopback interface of this network namespace."""
+def bring_up_loopback() -> None:
+    """Bring up the loopback interface of this network namespace."""
     get_flags, set_flags, up = 0x8913, 0x8914, 1
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as any_socket:
         request = fcntl.ioctl(any_socket, get_flags, struct.pack("16sh14x", b"lo", 0))
@@ -238,7 +249,7 @@ def _prctl(option: int, value: int, pointer: object = None) -> None:
     _check(_libc.prctl(option, ctypes.c_ulong(value), third, *rest), f"prctl({option})")
 
 
-def _of_this_machine(numbers: dict[str, int]) -> int:
+def _for_this_architecture(numbers: dict[str, int]) -> int:
     machine = os.uname().machine
     if machine not in numbers:
         raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS), f"a system call of {machine}")

@@ -1,4 +1,4 @@
-"""Inside a slot: one action's process, from its start until nothing of it runs any more."""
+"""Inside a slot: runs one action's process until it and all its descendants have exited."""
 
 from __future__ import annotations
 
@@ -13,28 +13,31 @@ import time
 from collections.abc import Iterable
 from typing import Final, NamedTuple
 
-from reapi_local.execute.sandbox.slot import slot_messages as wire
-from reapi_local.execute.sandbox.slot.output_pipe import OutputPipe
-from reapi_local.execute.sandbox.slot.slot_messages import Order, Report
+from reapi_local.execute.sandbox.slot.slot_messages import (
+    SlotReport,
+    SlotRequest,
+    receive_message,
+)
 from reapi_local.execute.sandbox.slot.workspace import Workspace
+from reapi_local.execute.sandbox.stdio_capture import StdioCapture
 
-_TICK_MS: Final = 1000
+_REAP_INTERVAL_MS: Final = 1000
 _BUSY_ATTEMPTS: Final = 40
-_BUSY_SECONDS: Final = 0.005
+_BUSY_RETRY_SECONDS: Final = 0.005
 _DEFAULT_PATH: Final = "/bin:/usr/bin"
-_CLOCK_TICKS: Final = os.sysconf("SC_CLK_TCK")
+_CLOCK_TICKS_PER_SECOND: Final = os.sysconf("SC_CLK_TCK")
 _ALL_SIGNALS: Final = sorted(signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP})
 
 
-class Finished(NamedTuple):
-    """The report, and the descriptors of the root, standard output and error to send with it."""
+class FinishedAction(NamedTuple):
+    """The report, and the descriptors of input root, stdout and stderr to send with it."""
 
-    report: Report
+    report: SlotReport
     descriptors: tuple[int, int, int]
 
 
 class _NotStarted(Exception):
-    """The action's own fault: ``exit_code`` as a shell would have it."""
+    """The action can't be started, by its own fault. ``exit_code`` is what a shell would give."""
 
     def __init__(self, exit_code: int, problem: str) -> None:
         super().__init__(problem)
@@ -42,112 +45,114 @@ class _NotStarted(Exception):
         self.problem = problem
 
 
-def run(order: Order, workspace: Workspace, server: socket.socket, cpu_seconds: int) -> Finished:
-    """Run it to its end, or until the server says stop.
+def run_action(
+    request: SlotRequest, workspace: Workspace, server: socket.socket, cpu_seconds: int
+) -> FinishedAction:
+    """Run an action until it ends, exceeds ``cpu_seconds`` or the server sends a stop.
 
     Raises:
         OSError: the sandbox failed.
         EOFError: the server is gone.
     """
-    root = workspace.enter(order["layers"], order["caches"])
+    root = workspace.enter(request["layers"], request["caches"])
     stdout, stderr = workspace.stdout, workspace.stderr
-    process = _Process(cpu_seconds)
+    process = _ActionProcess(cpu_seconds)
     try:
-        _prepare_directories(order)
-        with workspace.preferred_victim():
-            process.start(order, stdout, stderr)
+        _prepare_directories(request)
+        with workspace.raised_oom_score():
+            process.start(request, stdout, stderr)
     except _NotStarted as failure:
         process.exit_code, process.problem = failure.exit_code, failure.problem
     finally:
-        for pipe in (stdout, stderr):
-            pipe.close_write_end()
+        for capture in (stdout, stderr):
+            capture.close_write_end()
     if process.pid:
         process.wait(server, (stdout, stderr))
-        process.end()
-    for pipe in (stdout, stderr):
-        pipe.finish()
-    return Finished(_report(process, workspace), (root, stdout.file, stderr.file))
+        process.kill_all()
+    for capture in (stdout, stderr):
+        capture.finish()
+    return FinishedAction(_report(process, workspace), (root, stdout.file, stderr.file))
 
 
-def _report(process: _Process, workspace: Workspace) -> Report:
-    limits_hit = set(workspace.limits_hit())
-    if process.cpu_used_up:
-        limits_hit.add("cpu_seconds")
+def _report(process: _ActionProcess, workspace: Workspace) -> SlotReport:
+    limits_exceeded = set(workspace.limits_exceeded())
+    if process.is_over_cpu_limit:
+        limits_exceeded.add("cpu_seconds")
     if process.exit_code == 128 + signal.SIGXFSZ:
-        limits_hit.add("file_bytes")
+        limits_exceeded.add("file_bytes")
     exit_code = process.exit_code
     if exit_code == 0 and workspace.has_lost_output():
-        exit_code = 128 + signal.SIGPIPE  # which the process has ignored
+        exit_code = 128 + signal.SIGPIPE  # it ignored that signal
     return {
         "exit_code": exit_code,
         "problem": process.problem,
-        "stopped": process.stopped,
+        "stopped": process.is_stopped,
         "started_ns": process.started_ns,
         "ended_ns": process.ended_ns,
         "user_seconds": process.user_seconds,
         "system_seconds": process.system_seconds,
         "max_rss_bytes": process.max_rss_kib * 1024,
-        "limits_hit": sorted(limits_hit),
+        "limits_exceeded": sorted(limits_exceeded),
         "discard": workspace.is_dirty(),
     }
 
 
-class _Process:
-    """The action's process and whatever it started."""
+class _ActionProcess:
+    """The action's process and all its descendants."""
 
     def __init__(self, cpu_seconds: int) -> None:
         self.pid = 0
         self.exit_code = 0
         self.problem = ""
-        self.stopped = self.cpu_used_up = False
+        self.is_stopped = self.is_over_cpu_limit = False
         self.started_ns = self.ended_ns = time.time_ns()
         self.user_seconds = self.system_seconds = 0.0
         self.max_rss_kib = 0
         self._cpu_seconds = cpu_seconds
-        self._ended = False
+        self._has_exited = False
 
-    def start(self, order: Order, stdout: OutputPipe, stderr: OutputPipe) -> None:
-        """Raises _NotStarted: the action is to blame."""
+    def start(self, request: SlotRequest, stdout: StdioCapture, stderr: StdioCapture) -> None:
+        """Raises _NotStarted."""
         self.started_ns = self.ended_ns = time.time_ns()
-        self.pid = _start(order, stdout, stderr)
+        self.pid = _spawn(request, stdout, stderr)
 
-    def wait(self, server: socket.socket, pipes: Iterable[OutputPipe]) -> None:
-        """Until it has ended, or has to be ended."""
-        ended = os.pidfd_open(self.pid)
+    def wait(self, server: socket.socket, captures: Iterable[StdioCapture]) -> None:
+        """Wait until the process exits or has to be killed; save its output meanwhile."""
+        pidfd = os.pidfd_open(self.pid)
         poller = select.poll()
-        poller.register(ended, select.POLLIN)
+        poller.register(pidfd, select.POLLIN)
         poller.register(server, select.POLLIN)
-        readable = {pipe.read_end: pipe for pipe in pipes}
+        readable = {capture.read_end: capture for capture in captures}
         for descriptor in readable:
             poller.register(descriptor, select.POLLIN)
         try:
-            while not (self._ended or self.stopped or self.cpu_used_up):
-                events = [descriptor for descriptor, _ in poller.poll(_TICK_MS)]
+            while not (self._has_exited or self.is_stopped or self.is_over_cpu_limit):
+                events = [descriptor for descriptor, _ in poller.poll(_REAP_INTERVAL_MS)]
                 for descriptor in events:
-                    if descriptor in readable and not readable[descriptor].move():
+                    if descriptor in readable and not readable[descriptor].drain():
                         poller.unregister(descriptor)
-                        readable.pop(descriptor).stop_reading()
-                if ended in events:
+                        del readable[descriptor]
+                if pidfd in events:
                     return
                 if server.fileno() in events:
-                    self.stopped = "stop" in wire.receive(server)[0]
-                self._tick()
+                    self.is_stopped = "stop" in receive_message(server)[0]
+                self._reap_orphans()
         finally:
-            os.close(ended)
+            os.close(pidfd)
 
-    def end(self) -> None:
-        """Kill all that is left, daemons too, and wait for each."""
+    def kill_all(self) -> None:
+        """Kill everything in the pid namespace but the slot, daemons too, and reap it."""
         self.ended_ns = time.time_ns()
         with contextlib.suppress(ProcessLookupError):
             os.kill(-1, signal.SIGKILL)
         self._reap(0)
 
-    def _tick(self) -> None:
-        """Orphans come to this process, and count as processes until they are waited for."""
+    def _reap_orphans(self) -> None:
+        """Orphans become children of the slot, and count as processes until they are reaped."""
         self._reap(os.WNOHANG)
         if self._cpu_seconds:
-            used = self.user_seconds + self.system_seconds + _cpu_seconds_of_living()
-            self.cpu_used_up = used > self._cpu_seconds
+            used = self.user_seconds + self.system_seconds + _cpu_seconds_of_running_processes()
+            self.is_over_cpu_limit = used > self._cpu_seconds
 
     def _reap(self, options: int) -> None:
         while True:
@@ -161,64 +166,65 @@ class _Process:
             self.system_seconds += usage.ru_stime
             self.max_rss_kib = max(self.max_rss_kib, usage.ru_maxrss)
             if pid == self.pid:
-                self._ended = True
+                self._has_exited = True
                 code = os.waitstatus_to_exitcode(status)
                 self.exit_code = code if code >= 0 else 128 - code
 
 
-def _prepare_directories(order: Order) -> None:
-    for directory in order["directories"]:
+def _prepare_directories(request: SlotRequest) -> None:
+    for directory in request["directories"]:
         try:
             os.makedirs(directory, exist_ok=True)
         except OSError as error:
-            reason = f"can't create the directory {directory}: {error.strerror}"
-            raise _NotStarted(126, reason) from None
+            problem = f"can't create the directory {directory}: {error.strerror}"
+            raise _NotStarted(126, problem) from None
     try:
-        os.chdir(order["working_directory"] or ".")
+        os.chdir(request["working_directory"] or ".")
     except OSError as error:
-        directory = order["working_directory"]
-        reason = f"can't enter the working directory {directory}: {error.strerror}"
-        raise _NotStarted(126, reason) from None
+        directory = request["working_directory"]
+        problem = f"can't enter the working directory {directory}: {error.strerror}"
+        raise _NotStarted(126, problem) from None
 
 
-def _start(order: Order, stdout: OutputPipe, stderr: OutputPipe) -> int:
-    arguments = [_encoded(argument) for argument in order["arguments"]]
-    environment = {_encoded(name): _encoded(value) for name, value in order["environment"].items()}
-    program = order["arguments"][0]
-    path = program if "/" in program else _found(program, order["environment"])
-    actions = (
+def _spawn(request: SlotRequest, stdout: StdioCapture, stderr: StdioCapture) -> int:
+    arguments = [_encode(argument) for argument in request["arguments"]]
+    environment = {_encode(name): _encode(value) for name, value in request["environment"].items()}
+    program = request["arguments"][0]
+    path = program if "/" in program else _find_on_path(program, request["environment"])
+    file_actions = (
         (os.POSIX_SPAWN_DUP2, stdout.write_end, 1),
         (os.POSIX_SPAWN_DUP2, stderr.write_end, 2),
     )
     attempts = _BUSY_ATTEMPTS
     while True:
         try:
-            # A group of its own rather than a session: not every build of Python can do the latter
-            # here, and this process leads a session without a terminal.
+            # Its own process group, not its own session: some builds of Python don't support
+            # `setsid` here. The slot leads a session without a terminal, so a group is enough.
             return os.posix_spawn(
-                _encoded(path),
+                _encode(path),
                 arguments,
                 environment,
-                file_actions=actions,
+                file_actions=file_actions,
                 setpgroup=0,
                 setsigmask=(),
                 setsigdef=_ALL_SIGNALS,
             )
         except ValueError as error:
-            raise _NotStarted(126, f"can't be an argument or a variable: {error}") from None
+            problem = f"can't be used as an argument or a variable: {error}"
+            raise _NotStarted(126, problem) from None
         except OSError as error:
-            # Another process may have the program open for writing, or has forked while it had.
+            # ETXTBSY: a process has the program open for writing, or forked while it had.
             attempts -= 1
             if error.errno != errno.ETXTBSY or not attempts:
                 raise _NotStarted(*_why_not_started(path, error)) from None
-            time.sleep(_BUSY_SECONDS)
+            time.sleep(_BUSY_RETRY_SECONDS)
 
 
-def _found(name: str, environment: dict[str, str]) -> str:
-    """Where the search path has that program; what isn't executable only if nothing else is."""
-    search = environment.get("PATH", _DEFAULT_PATH)
-    second_best = ""
-    for directory in search.split(":"):
+def _find_on_path(name: str, environment: dict[str, str]) -> str:
+    """The first executable file of that name on PATH, else the first file of that name."""
+    search_path = environment.get("PATH", _DEFAULT_PATH)
+    not_executable = ""
+    for directory in search_path.split(":"):
         path = f"{directory or '.'}/{name}"
         try:
             is_file = stat.S_ISREG(os.stat(path).st_mode)
@@ -226,24 +232,25 @@ def _found(name: str, environment: dict[str, str]) -> str:
             continue
         if is_file and os.access(path, os.X_OK):
             return path
-        second_best = second_best or path
-    if not second_best:
-        raise _NotStarted(127, f"{name} isn't in any directory of PATH={search}")
-    return second_best
+        not_executable = not_executable or path
+    if not not_executable:
+        raise _NotStarted(127, f"{name} isn't in any directory of PATH={search_path}")
+    return not_executable
 
 
 def _why_not_started(path: str, error: OSError) -> tuple[int, str]:
+    """The exit code that a shell would give, and the reason in words."""
     if error.errno == errno.ENOENT and os.path.exists(path):
         return 127, f"the interpreter that {path} names doesn't exist in the sandbox"
     if error.errno in (errno.ENOENT, errno.ENOTDIR):
         return 127, f"{path} doesn't exist in the sandbox"
     if error.errno == errno.ENOEXEC:
-        return 126, f"{path} is no program for this machine and has no #! line"
-    return 126, f"{path} can't be run: {error.strerror}"
+        return 126, f"{path} isn't a program for this machine and has no #! line"
+    return 126, f"{path} can't be executed: {error.strerror}"
 
 
-def _cpu_seconds_of_living() -> float:
-    """Of every process here but this one, with those of its children that it waited for."""
+def _cpu_seconds_of_running_processes() -> float:
+    """CPU time of every process in the slot but the slot itself, with children it has reaped."""
     ticks = 0
     for name in os.listdir("/proc"):
         if name.isdigit() and int(name) != 1:
@@ -253,8 +260,8 @@ def _cpu_seconds_of_living() -> float:
             except OSError:
                 continue
             ticks += sum(int(field) for field in fields[11:15])
-    return ticks / _CLOCK_TICKS
+    return ticks / _CLOCK_TICKS_PER_SECOND
 
 
-def _encoded(text: str) -> bytes:
+def _encode(text: str) -> bytes:
     return text.encode("utf-8", "surrogateescape")

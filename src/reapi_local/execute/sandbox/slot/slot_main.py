@@ -1,9 +1,9 @@
-"""A slot: a small process that runs one action after the other, each as if on a fresh machine.
+"""The program of a slot: it runs one action after the other, each in a fresh environment.
 
-It's the first process of a pid namespace and holds the slot's user and network namespaces, so
-that an action pays only for its own mounts. When it ends, for whatever reason, the kernel ends
-everything in it. Standard library only; the server starts it with ``python -I -S`` and talks to it
-as ``wire`` says: settings, then for each action an order, a report and a release.
+A slot is PID 1 of a pid namespace and keeps the user and network namespaces, so each action costs
+only its own mounts. When the slot exits, the kernel kills all processes in it. The server starts
+it with ``python -I -S``, so it uses the standard library only, and talks to it in the messages of
+``slot_messages``: first the settings; then for each action a request, a report and a release.
 """
 
 from __future__ import annotations
@@ -26,19 +26,22 @@ from reapi_local.execute.sandbox.linux.syscalls import (
     CLONE_NEWUSER,
     CLONE_NEWUTS,
 )
-from reapi_local.execute.sandbox.slot import new_root
-from reapi_local.execute.sandbox.slot import slot_messages as wire
-from reapi_local.execute.sandbox.slot.slot_action import run
-from reapi_local.execute.sandbox.slot.slot_messages import Settings
+from reapi_local.execute.sandbox.slot import root_filesystem
+from reapi_local.execute.sandbox.slot.slot_action import run_action
+from reapi_local.execute.sandbox.slot.slot_messages import (
+    SlotSettings,
+    receive_message,
+    send_message,
+)
 from reapi_local.execute.sandbox.slot.workspace import Workspace
 
-_MAX_OPEN_FILES: Final = 1024 * 1024
+_HARD_OPEN_FILES: Final = 1024 * 1024
 _SOFT_OPEN_FILES: Final = 4096
-_OWN_PROCESSES: Final = 2
+_SLOT_PROCESSES: Final = 2
 
 
-class _Failed(Exception):
-    """``step`` of getting ready went wrong: ``cause``."""
+class _StepFailed(Exception):
+    """A step of setting up the slot failed."""
 
     def __init__(self, step: str, cause: OSError) -> None:
         super().__init__(f"{step}: {cause}")
@@ -51,16 +54,16 @@ def main() -> NoReturn:
     server = socket.socket(fileno=int(sys.argv[1]))
     server.set_inheritable(False)
     try:
-        settings, _ = wire.receive(server)
-        notes = _enter(settings, server)
+        settings, _ = receive_message(server)
+        notes = _enter_namespaces(settings, server)
         _serve(settings, notes, server)
     except EOFError:
         pass
-    except _Failed as failure:
+    except _StepFailed as failure:
         _send_failure(server, failure.step, failure.cause)
     except OSError as error:
         _send_failure(server, "action", error)
-    # Not a plain exit: nothing of this process may outlive it, and nothing waits to be flushed.
+    # sys.exit() would run exit handlers; there is nothing to flush or to clean up.
     os._exit(0)
 
 
@@ -68,136 +71,141 @@ def _send_failure(server: socket.socket, step: str, error: OSError) -> None:
     call = f" ({error.filename})" if error.filename else ""
     problem = f"{error.strerror or error}{call}"
     with contextlib.suppress(OSError):
-        wire.send(server, {"failed": step, "errno": error.errno or 0, "problem": problem})
+        send_message(server, {"failed": step, "errno": error.errno or 0, "problem": problem})
 
 
-def _enter(settings: Settings, server: socket.socket) -> list[str]:
-    """Become the first process of a sandbox; returns what this kernel can't do, by name."""
-    syscalls.die_with_parent(signal.SIGKILL)
-    # Python's handler would let an action interrupt its PID 1, which is deaf to all else.
+def _enter_namespaces(settings: SlotSettings, server: socket.socket) -> list[str]:
+    """Become PID 1 of new namespaces. Returns the names of features this kernel lacks."""
+    syscalls.set_parent_death_signal(signal.SIGKILL)
+    # With Python's own SIGINT handler an action could interrupt the slot. Without a handler the
+    # kernel drops all signals from inside the pid namespace to its PID 1.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     os.umask(0o022)
     own = CLONE_NEWPID | CLONE_NEWIPC | CLONE_NEWUTS | (0 if settings["network"] else CLONE_NEWNET)
-    if settings["drop"]:
-        # Built while still root, who may walk closed homes; then root is given up for good.
+    if settings["drop_root"]:
+        # Only root can look up paths below closed homes: mount first, then give up root for good.
         with _step("mount namespace"):
             syscalls.unshare(CLONE_NEWNS)
         with _step("root"):
-            new_root.build(settings)
-            outside = new_root.outside()
-            # Nobody may make a user namespace from below what covers the root.
-            new_root.enter("/")
+            root_filesystem.build(settings)
+            slot_root = root_filesystem.open_slot_root()
+            # The kernel makes no user namespace for a process whose root isn't the topmost mount.
+            root_filesystem.enter_view("/")
         with _step("action user"):
-            _become(settings["user"], settings["group"])
+            _drop_to_user(settings["uid"], settings["gid"])
         with _step("user namespace"):
             syscalls.unshare(CLONE_NEWUSER)
-            new_root.return_to(outside)
-            os.close(outside)
-            _map_user(settings, new_root.HOST_PROC)
+            root_filesystem.leave_view(slot_root)
+            os.close(slot_root)
+            _map_ids(settings, root_filesystem.HOST_PROC)
         own |= CLONE_NEWNS
     else:
         with _step("user namespace"):
             syscalls.unshare(CLONE_NEWUSER | CLONE_NEWNS)
-            _map_user(settings, "/proc")
+            _map_ids(settings, "/proc")
         with _step("root"):
-            new_root.build(settings)
+            root_filesystem.build(settings)
     with _step("namespaces"):
         syscalls.unshare(own)
     if first := os.fork():
         server.close()
-        # Who waits for the end of this process shall wait for that of all others, too.
+        # Reaping this process must imply that every descendant has exited.
         signal.signal(signal.SIGTERM, lambda *_: os.kill(first, signal.SIGKILL))
         os.waitpid(first, 0)
         os._exit(0)
-    syscalls.die_with_parent(signal.SIGKILL)
-    return _settle(settings)
+    syscalls.set_parent_death_signal(signal.SIGKILL)
+    return _set_up_first_process(settings)
 
 
-def _become(user: int, group: int) -> None:
-    syscalls.become(user, group)
-    # Both are lost with the change, and the map of the user namespace is written through /proc.
+def _drop_to_user(uid: int, gid: int) -> None:
+    syscalls.drop_to_user(uid, gid)
+    # The kernel resets both when the uid changes. /proc/self/uid_map needs a dumpable process.
     syscalls.set_dumpable(True)
-    syscalls.die_with_parent(signal.SIGKILL)
+    syscalls.set_parent_death_signal(signal.SIGKILL)
 
 
-def _map_user(settings: Settings, proc: str) -> None:
+def _map_ids(settings: SlotSettings, proc: str) -> None:
     maps = {
         "setgroups": "deny",
-        "uid_map": f"{settings['inner_user']} {settings['user']} 1",
-        "gid_map": f"{settings['inner_group']} {settings['group']} 1",
+        "uid_map": f"{settings['inner_uid']} {settings['uid']} 1",
+        "gid_map": f"{settings['inner_gid']} {settings['gid']} 1",
     }
     for name, text in maps.items():
         with open(f"{proc}/self/{name}", "w", encoding="utf-8") as file:
             file.write(text)
 
 
-def _settle(settings: Settings) -> list[str]:
+def _set_up_first_process(settings: SlotSettings) -> list[str]:
+    """Set up what needs PID 1 of the new pid namespace. Returns names of missing features."""
     notes = []
     os.setsid()
     socket.sethostname("localhost")
     if not settings["network"]:
         with _step("loopback"):
-            syscalls.loopback_up()
+            syscalls.bring_up_loopback()
     with _step("proc"):
-        new_root.mount_proc()
+        root_filesystem.mount_proc()
     with _step("namespaces of actions"):
-        new_root.forbid_user_namespaces()
-    syscalls.no_new_privileges()
+        root_filesystem.forbid_user_namespaces()
+    syscalls.set_no_new_privileges()
     try:
-        syscalls.forsake_abstract_sockets()
+        syscalls.block_abstract_sockets()
     except OSError:
         notes.append("abstract sockets")
-    with contextlib.suppress(OSError):  # a kernel without keyrings, or one that refuses already
-        syscalls.leave_session_keyring()
-    _limit(settings)
+    with contextlib.suppress(OSError):  # a kernel without keyrings, or one that forbids them
+        syscalls.join_new_session_keyring()
+    _set_resource_limits(settings)
     return notes
 
 
-def _limit(settings: Settings) -> None:
-    # Not 0, which doesn't keep a host's handler of core dumps from being started: core(5).
+def _set_resource_limits(settings: SlotSettings) -> None:
+    # Not 0: with 0 the kernel still starts the host's core dump handler, core(5).
     resource.setrlimit(resource.RLIMIT_CORE, (1, 1))
-    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    most = min(most, _MAX_OPEN_FILES) if most >= 0 else _MAX_OPEN_FILES
-    resource.setrlimit(resource.RLIMIT_NOFILE, (min(_SOFT_OPEN_FILES, most), most))
-    processes = settings["processes"] and settings["processes"] + _OWN_PROCESSES
+    hard = _at_most_hard_limit(resource.RLIMIT_NOFILE, _HARD_OPEN_FILES)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(_SOFT_OPEN_FILES, hard), hard))
+    processes = settings["processes"] and settings["processes"] + _SLOT_PROCESSES
     for limit, wanted in (
         (resource.RLIMIT_NPROC, processes),
         (resource.RLIMIT_FSIZE, settings["file_bytes"]),
     ):
-        _, most = resource.getrlimit(limit)
         if wanted:
-            wanted = min(wanted, most) if most >= 0 else wanted
-            resource.setrlimit(limit, (wanted, wanted))
+            value = _at_most_hard_limit(limit, wanted)
+            resource.setrlimit(limit, (value, value))
 
 
-def _serve(settings: Settings, notes: list[str], server: socket.socket) -> NoReturn:
-    """One action after the other, until the server is gone."""
+def _at_most_hard_limit(limit: int, wanted: int) -> int:
+    _, hard = resource.getrlimit(limit)
+    return wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+
+
+def _serve(settings: SlotSettings, notes: list[str], server: socket.socket) -> NoReturn:
+    """Run one action after the other, until the server closes the connection."""
     with _step("workspace"):
-        workspace = Workspace(settings["scratch"], own_network=not settings["network"])
+        workspace = Workspace(settings["scratch_options"], own_network=not settings["network"])
     if not workspace.can_replace_directories():
         notes.append("removed directories")
     if program := seccomp.deny_list():
         with _step("system call filter"):
-            syscalls.install_filter(program)
+            syscalls.install_seccomp_filter(program)
     syscalls.set_dumpable(False)
-    # Nothing is loaded any more: among what actions see, it might be theirs.
+    # No imports from now on: in the view of actions these paths could lead to an action's files.
     sys.path.clear()
-    wire.send(server, {"ready": True, "notes": notes})
+    send_message(server, {"ready": True, "notes": notes})
     while True:
-        order = _next("arguments", server)
-        finished = run(order, workspace, server, settings["cpu_seconds"])
-        wire.send(server, finished.report, finished.descriptors)
+        request = _receive_with_key("arguments", server)
+        finished = run_action(request, workspace, server, settings["cpu_seconds"])
+        send_message(server, finished.report, finished.descriptors)
         for descriptor in finished.descriptors:
             os.close(descriptor)
-        _next("release", server)
+        _receive_with_key("release", server)
         workspace.renew()
 
 
-def _next(kind: str, server: socket.socket) -> Any:
-    """The next message of that kind: a stop may have crossed the report."""
+def _receive_with_key(key: str, server: socket.socket) -> Any:
+    """The next message that has ``key``. Others are late stops, sent before our report arrived."""
     while True:
-        message, _ = wire.receive(server)
-        if kind in message:
+        message, _ = receive_message(server)
+        if key in message:
             return message
 
 
@@ -206,4 +214,4 @@ def _step(name: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise _Failed(name, error) from error
+        raise _StepFailed(name, error) from error

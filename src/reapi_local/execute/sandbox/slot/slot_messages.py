@@ -1,8 +1,8 @@
 """Messages between the server and a slot: JSON objects and file descriptors over a socket.
 
-The socket keeps messages apart (SOCK_SEQPACKET). A message longer than it takes, such as a command
-line of megabytes, travels as a file in memory. Standard library only, and little of it: slots load
-this.
+The socket preserves message boundaries (SOCK_SEQPACKET). A message that is too long for it, such
+as a command line of megabytes, is sent as a memfd. Slots load this module: standard library only,
+and few imports.
 """
 
 from __future__ import annotations
@@ -13,37 +13,39 @@ import socket
 from collections.abc import Iterable
 from typing import Any, Final, TypedDict
 
-_MAX_INLINE: Final = 32 * 1024
+_MAX_INLINE_BYTES: Final = 32 * 1024
 _MAX_DESCRIPTORS: Final = 8
-_ANCILLARY: Final = socket.CMSG_SPACE(_MAX_DESCRIPTORS * 4)
+_ANCILLARY_BYTES: Final = socket.CMSG_SPACE(_MAX_DESCRIPTORS * 4)
 _INLINE: Final = b"i"
-_IN_MEMORY_FILE: Final = b"m"
+_IN_MEMFD: Final = b"m"
 
 
-class Settings(TypedDict):
-    """The first message: what a slot is to be. Paths are the host's."""
+class SlotSettings(TypedDict):
+    """The first message to a slot: how to set itself up. Paths are those of the host."""
 
     base: str
-    """An empty directory to build on; nothing is written to it."""
+    """An empty directory to mount on; nothing is written to it."""
     layers: str
     caches: str
     steps: list[tuple[str, str, str]]
-    accounts: dict[str, str]
-    drop: bool
-    """The process is root's and becomes ``user`` and ``group`` on the way."""
-    user: int
-    group: int
-    inner_user: int
-    inner_group: int
+    """The steps of a ``HostView``."""
+    account_files: dict[str, str]
+    """Contents of /etc/passwd and /etc/group, by path."""
+    drop_root: bool
+    """The slot starts as root, and changes to ``uid`` and ``gid`` while it sets itself up."""
+    uid: int
+    gid: int
+    inner_uid: int
+    inner_gid: int
     network: bool
-    scratch: str
-    """Options of the tmpfs for what an action writes."""
+    scratch_options: str
+    """Mount options of the tmpfs that holds all files an action writes."""
     processes: int
     cpu_seconds: int
     file_bytes: int
 
 
-class Order(TypedDict):
+class SlotRequest(TypedDict):
     """An action to run. ``layers`` and ``caches`` are relative to those of the settings."""
 
     arguments: list[str]
@@ -54,8 +56,8 @@ class Order(TypedDict):
     caches: str | None
 
 
-class Report(TypedDict):
-    """What became of it; with the descriptors of the root, standard output and error."""
+class SlotReport(TypedDict):
+    """How an action ended. Descriptors of its input root, stdout and stderr are sent with it."""
 
     exit_code: int
     problem: str
@@ -65,37 +67,40 @@ class Report(TypedDict):
     user_seconds: float
     system_seconds: float
     max_rss_bytes: int
-    limits_hit: list[str]
+    limits_exceeded: list[str]
+    """Names of fields of ``ActionLimits``."""
     discard: bool
-    """The slot isn't fit for another."""
+    """This slot must not run another action."""
 
 
-def send(to: socket.socket, message: object, descriptors: Iterable[int] = ()) -> None:
-    """Send an object; the descriptors stay the sender's to close.
+def send_message(to: socket.socket, message: object, descriptors: Iterable[int] = ()) -> None:
+    """Send an object; the caller still has to close the descriptors.
 
     Raises:
-        OSError: the other side is gone.
+        OSError: the peer is gone.
     """
     body = json.dumps(message).encode()
-    if len(body) <= _MAX_INLINE:
+    if len(body) <= _MAX_INLINE_BYTES:
         socket.send_fds(to, [_INLINE, body], list(descriptors))
         return
     with open(os.memfd_create("message"), "wb") as file:
         file.write(body)
         file.flush()
-        socket.send_fds(to, [_IN_MEMORY_FILE], [*descriptors, file.fileno()])
+        socket.send_fds(to, [_IN_MEMFD], [*descriptors, file.fileno()])
 
 
-def receive(source: socket.socket) -> tuple[Any, list[int]]:
-    """The next message and the descriptors that came with it, the receiver's to close.
+def receive_message(source: socket.socket) -> tuple[Any, list[int]]:
+    """The next message and the descriptors sent with it, which the caller has to close.
 
     Raises:
-        EOFError: the other side is gone.
-        BlockingIOError: the socket doesn't block and nothing is there yet.
-        ValueError: nonsense came.
+        EOFError: the peer is gone.
+        BlockingIOError: the socket is non-blocking, and there is no message yet.
+        ValueError: the message is malformed.
     """
     try:
-        data, ancillary, _, _ = source.recvmsg(_MAX_INLINE + 1, _ANCILLARY, socket.MSG_CMSG_CLOEXEC)
+        data, ancillary, _, _ = source.recvmsg(
+            _MAX_INLINE_BYTES + 1, _ANCILLARY_BYTES, socket.MSG_CMSG_CLOEXEC
+        )
     except ConnectionError:
         data, ancillary = b"", []
     descriptors = [
@@ -105,8 +110,8 @@ def receive(source: socket.socket) -> tuple[Any, list[int]]:
         for at in range(0, len(packed) - 3, 4)
     ]
     if not data:
-        raise EOFError("the other side closed the connection")
-    if data[:1] == _IN_MEMORY_FILE and descriptors:
+        raise EOFError("the peer closed the connection")
+    if data[:1] == _IN_MEMFD and descriptors:
         with open(descriptors.pop(), "rb") as file:
             file.seek(0)
             return json.load(file), descriptors

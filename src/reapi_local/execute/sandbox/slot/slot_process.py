@@ -1,4 +1,4 @@
-"""A slot as the server has it: a child process, and the conversation with it."""
+"""A slot as the server sees it: a child process and a socket to talk to it."""
 
 from __future__ import annotations
 
@@ -12,9 +12,14 @@ import sys
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from reapi_local.execute.sandbox.interface import SandboxError
-from reapi_local.execute.sandbox.slot import slot_messages as wire
-from reapi_local.execute.sandbox.slot.slot_messages import Order, Report, Settings
+from reapi_local.execute.sandbox.interface import StepError
+from reapi_local.execute.sandbox.slot.slot_messages import (
+    SlotReport,
+    SlotRequest,
+    SlotSettings,
+    receive_message,
+    send_message,
+)
 
 _log = logging.getLogger(__name__)
 
@@ -23,79 +28,69 @@ _PROGRAM: Final = (
     "import sys; sys.path.insert(0, sys.argv.pop(1)); "
     "from reapi_local.execute.sandbox.slot.slot_main import main; main()"
 )
-_STOP_SECONDS: Final = 10.0
-_END_SECONDS: Final = 5.0
+_STOP_TIMEOUT_SECONDS: Final = 10.0
+_EXIT_TIMEOUT_SECONDS: Final = 5.0
 
 
-class SlotFailed(SandboxError):
-    """The slot says what it couldn't do: ``step``, and the ``errno`` if any."""
+class SlotResult(NamedTuple):
+    """A report and its descriptors, which the receiver has to close."""
 
-    def __init__(self, step: str, errno: int, problem: str) -> None:
-        super().__init__(f"the sandbox failed ({step}): {problem}")
-        self.step = step
-        self.errno = errno
-        self.problem = problem
-
-
-class Result(NamedTuple):
-    """Descriptors are the receiver's to close."""
-
-    report: Report
+    report: SlotReport
     root_fd: int
     stdout_fd: int
     stderr_fd: int
 
 
 class SlotProcess:
-    """One slot, from its start to its end; runs one action at a time.
+    """One slot process, from its start to its end. It runs one action at a time.
 
-    The thread that starts it has to stay: when it ends, the kernel kills the slot.
+    The thread that starts it must outlive it: the kernel kills the slot when that thread ends.
 
     Raises:
-        OSError: no process can be started.
+        OSError: the process can't be started.
     """
 
     def __init__(self) -> None:
-        self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._socket, slot_socket = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._socket.setblocking(False)
-        self._complaints = os.fdopen(os.memfd_create("complaints"), "rb+", buffering=0)
-        command = (sys.executable, "-I", "-S", "-c", _PROGRAM, _SOURCES, str(theirs.fileno()))
+        self._stderr_log = os.fdopen(os.memfd_create("stderr-log"), "rb+", buffering=0)
+        command = (sys.executable, "-I", "-S", "-c", _PROGRAM, _SOURCES, str(slot_socket.fileno()))
         try:
             self._process = subprocess.Popen(
                 command,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
-                stderr=self._complaints,
-                pass_fds=[theirs.fileno()],
+                stderr=self._stderr_log,
+                pass_fds=[slot_socket.fileno()],
                 start_new_session=True,
                 cwd="/",
             )
         except OSError:
             self._socket.close()
-            self._complaints.close()
+            self._stderr_log.close()
             raise
         finally:
-            theirs.close()
+            slot_socket.close()
         self.pid = self._process.pid
         self.notes: list[str] = []
 
-    async def set_up(self, settings: Settings) -> None:
-        """Make it ready for an action.
+    async def set_up(self, settings: SlotSettings) -> None:
+        """Prepare the slot for its first action.
 
         Raises:
-            SlotFailed: it can't be.
+            StepError: a step of the preparation failed.
         """
         self._send(settings)
         self.notes = (await self._receive())[0]["notes"]
 
-    async def run(self, order: Order, stop: asyncio.Event) -> Result:
-        """Run an action to its end. After anything but a result the slot has to be ended.
+    async def run(self, request: SlotRequest, stop: asyncio.Event) -> SlotResult:
+        """Run an action until it ends. If this doesn't return a result, end the slot.
 
         Raises:
-            SlotFailed: the slot, not the action, failed.
+            StepError: the slot failed, not the action.
         """
-        self._send(order)
-        stopper = asyncio.create_task(self._stop_when(stop))
+        self._send(request)
+        stopper = asyncio.create_task(self._stop_action_when_set(stop))
         try:
             report, descriptors = await self._receive()
         finally:
@@ -105,19 +100,19 @@ class SlotProcess:
         except ValueError:
             for descriptor in descriptors:
                 os.close(descriptor)
-            raise SlotFailed("protocol", 0, "it sent a strange report") from None
-        return Result(report, root_fd, stdout_fd, stderr_fd)
+            raise StepError("protocol", 0, "malformed report") from None
+        return SlotResult(report, root_fd, stdout_fd, stderr_fd)
 
     def release(self) -> None:
-        """What the action left may go; the slot prepares for the next.
+        """Let the slot delete what the action left and prepare for the next action.
 
         Raises:
-            SlotFailed: it is gone.
+            StepError: the slot is gone.
         """
         self._send({"release": True})
 
     def is_alive(self) -> bool:
-        """False once the idle slot has ended or complained, by itself."""
+        """False if the idle slot has exited or sent an error."""
         try:
             self._socket.recv(1, socket.MSG_PEEK)
         except BlockingIOError:
@@ -127,63 +122,63 @@ class SlotProcess:
         return False
 
     async def end(self) -> None:
-        """Kill all that runs in it and wait for that; once. Does not fail."""
-        # Both sides see the end of the conversation: the slot, and whoever waits for a report.
+        """Kill all processes in the slot and wait until they are gone. Call it once; no errors."""
+        # The slot sees the end of the connection, and so does a pending `_receive` on this side.
         with contextlib.suppress(OSError):
             self._socket.shutdown(socket.SHUT_RDWR)
-        exited = os.pidfd_open(self.pid)
+        pidfd = os.pidfd_open(self.pid)
         try:
-            async with asyncio.timeout(_END_SECONDS):
-                await _readable(exited)
+            async with asyncio.timeout(_EXIT_TIMEOUT_SECONDS):
+                await _wait_readable(pidfd)
         except TimeoutError:
-            _log.warning("slot %d doesn't end by itself; killing it", self.pid)
+            _log.warning("slot %d doesn't exit by itself; killing it", self.pid)
             self._process.terminate()
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(_END_SECONDS):
-                    await _readable(exited)
+                async with asyncio.timeout(_EXIT_TIMEOUT_SECONDS):
+                    await _wait_readable(pidfd)
         finally:
-            os.close(exited)
+            os.close(pidfd)
             self._socket.close()
-            self._complaints.close()
+            self._stderr_log.close()
             self._process.poll()
 
-    async def _stop_when(self, stop: asyncio.Event) -> None:
+    async def _stop_action_when_set(self, stop: asyncio.Event) -> None:
         await stop.wait()
-        with contextlib.suppress(SlotFailed):  # whoever waits for the report hears of it
+        with contextlib.suppress(StepError):  # `run`, which waits for the report, raises it, too
             self._send({"stop": True})
-        await asyncio.sleep(_STOP_SECONDS)
+        await asyncio.sleep(_STOP_TIMEOUT_SECONDS)
         _log.warning("slot %d doesn't stop its action; killing it", self.pid)
         self._process.terminate()
 
     def _send(self, message: object) -> None:
         try:
-            wire.send(self._socket, message)
+            send_message(self._socket, message)
         except OSError:
-            raise self._gone() from None
+            raise self._exited_error() from None
 
     async def _receive(self) -> tuple[Any, list[int]]:
         while True:
             try:
-                message, descriptors = wire.receive(self._socket)
+                message, descriptors = receive_message(self._socket)
             except BlockingIOError:
-                await _readable(self._socket.fileno())
+                await _wait_readable(self._socket.fileno())
                 continue
             except (EOFError, OSError, ValueError):
-                raise self._gone() from None
+                raise self._exited_error() from None
             if "failed" in message:
-                raise SlotFailed(message["failed"], message["errno"], message["problem"])
+                raise StepError(message["failed"], message["errno"], message["problem"])
             return message, descriptors
 
-    def _gone(self) -> SlotFailed:
-        said = b""
-        if not self._complaints.closed:
-            self._complaints.seek(0)
-            said = self._complaints.read()
-        last_line = said.decode(errors="replace").strip().rpartition("\n")[2]
-        return SlotFailed("process", 0, f"the slot has ended: {last_line or 'it was killed'}")
+    def _exited_error(self) -> StepError:
+        log = b""
+        if not self._stderr_log.closed:
+            self._stderr_log.seek(0)
+            log = self._stderr_log.read()
+        last_line = log.decode(errors="replace").strip().rpartition("\n")[2]
+        return StepError("process", 0, f"the slot has exited: {last_line or 'it was killed'}")
 
 
-async def _readable(descriptor: int) -> None:
+async def _wait_readable(descriptor: int) -> None:
     loop = asyncio.get_running_loop()
     ready = asyncio.Event()
     loop.add_reader(descriptor, ready.set)

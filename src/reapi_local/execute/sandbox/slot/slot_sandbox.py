@@ -1,6 +1,6 @@
-"""The sandbox that costs least: slots, small processes kept ready with everything set up.
+"""The slot sandbox: the one that costs an action least, because slots stay ready.
 
-For what a slot is see ``slot``, for what an action sees of the host ``host_view``.
+See ``slot_main`` for what a slot is, and ``host_view`` for what an action sees of the host.
 """
 
 from __future__ import annotations
@@ -13,41 +13,42 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Final
 
-from reapi_local.execute.sandbox import limits_exceeded as limits_exceeded
-from reapi_local.execute.sandbox.host.diagnosis import explained, unsuited_system
+from reapi_local.execute.sandbox.host.diagnosis import explain, why_unsupported
 from reapi_local.execute.sandbox.host.host_view import (
     HostView,
     Step,
     homes_of_server,
     plan_host_view,
 )
-from reapi_local.execute.sandbox.host.identity import identity_of_actions, missing_accounts
+from reapi_local.execute.sandbox.host.identity import account_files, identity_of_actions
 from reapi_local.execute.sandbox.interface import (
     INPUT_ROOT,
     ProcessResult,
     ProcessSpec,
     SandboxConfig,
     SandboxError,
+    StepError,
 )
-from reapi_local.execute.sandbox.linux.cgroup import MemoryGroup, MemoryGroups
-from reapi_local.execute.sandbox.slot.output_pipe import RESERVED
-from reapi_local.execute.sandbox.slot.slot_messages import Order, Settings
-from reapi_local.execute.sandbox.slot.slot_process import Result, SlotFailed, SlotProcess
+from reapi_local.execute.sandbox.limit_messages import limit_messages
+from reapi_local.execute.sandbox.linux.cgroup import MemoryCgroup, MemoryCgroups
+from reapi_local.execute.sandbox.slot.slot_messages import SlotRequest, SlotSettings
+from reapi_local.execute.sandbox.slot.slot_process import SlotProcess, SlotResult
+from reapi_local.execute.sandbox.slot.workspace import RESERVED_STDIO_BYTES
 from reapi_local.threads import in_thread
 
-_OWN_INODES: Final = 16
+_SLOT_INODES: Final = 16
 _NOTES: Final = {
     "abstract sockets": (
-        "actions that may use the host's network reach its abstract unix sockets: "
+        "actions with the host's network can reach the host's abstract unix sockets: "
         "only Linux 6.12 and later with Landlock can prevent that"
     ),
     "memory": (
-        "memory of actions isn't limited: that takes a control group of the server's own, such as "
+        "the memory of actions isn't limited: that needs a cgroup that the server owns, such as "
         "systemd gives to a service with Delegate=yes"
     ),
     "removed directories": (
-        "an action that removes a directory of its inputs and makes it anew gets an error: "
-        "that takes Linux 6.6"
+        "an action that removes a directory of its inputs and creates it again gets an error: "
+        "that needs Linux 6.6"
     ),
 }
 
@@ -56,26 +57,26 @@ _NOTES: Final = {
 class _Slot:
     process: SlotProcess
     network: bool
-    view: tuple[Step, ...]
-    memory: MemoryGroup | None = None
-    kills: int = 0
+    steps: tuple[Step, ...]
+    memory: MemoryCgroup | None = None
+    oom_kills: int = 0
     ending: asyncio.Task[None] | None = None
 
     async def end(self) -> None:
-        """Once only."""
+        """To be called once."""
         await self.process.end()
         if self.memory:
             self.memory.remove()
 
-    def was_short_of_memory(self) -> bool:
-        """Whether since the last time something was killed for want of it."""
-        before = self.kills
-        self.kills = self.memory.kills() if self.memory else 0
-        return self.kills > before
+    def had_oom_kill(self) -> bool:
+        """Whether the OOM killer killed a process of this slot since the last call."""
+        before = self.oom_kills
+        self.oom_kills = self.memory.oom_kills() if self.memory else 0
+        return self.oom_kills > before
 
 
 class SlotSandbox:
-    """Actions in slots. Used from one event loop, whose thread outlives it."""
+    """Runs actions in slots. To be used on one event loop, whose thread outlives it."""
 
     def __init__(self, config: SandboxConfig) -> None:
         self._limits = config.limits
@@ -83,13 +84,13 @@ class SlotSandbox:
         self._layers_dir = config.layers_dir
         self._caches_dir = config.caches_dir
         self._hidden = config.all_hidden
-        self._identity = identity_of_actions(config.user)
-        self._may_run = asyncio.Semaphore(config.count)
-        self._memory: MemoryGroups | None = None
+        self._identity = identity_of_actions(config.action_uid)
+        self._concurrency = asyncio.Semaphore(config.count)
+        self._memory: MemoryCgroups | None = None
         self._view = HostView((), ())
         self._idle: dict[bool, deque[_Slot]] = {False: deque(), True: deque()}
-        self._all: set[_Slot] = set()
-        self._closed = False
+        self._slots: set[_Slot] = set()
+        self._is_closed = False
         self.notes: tuple[str, ...] = ()
 
     @property
@@ -98,137 +99,137 @@ class SlotSandbox:
         return INPUT_ROOT
 
     async def start(self) -> None:
-        """Run a first action, with all that any action may need but the network.
+        """Run a first action that uses every feature but the network.
 
         Raises:
-            SandboxError: it doesn't work here; the message names cause and cure.
+            SandboxError: it doesn't work on this machine; the message has the cause and the cure.
         """
-        if reason := unsuited_system():
+        if reason := why_unsupported():
             raise SandboxError(reason)
-        self._view = await in_thread(self._plan)
+        self._view = await in_thread(self._plan_view)
         if self._limits.memory_bytes:
-            self._memory = MemoryGroups.find(self._limits.memory_bytes)
+            self._memory = MemoryCgroups.find(self._limits.memory_bytes)
         probe = ProcessSpec(("/bin/sh", "-c", ":"), {}, layers=(self._layers_dir,))
-        async with self.run(probe, asyncio.Event()) as outcome:
-            if outcome.exit_code:
-                raise SandboxError(f"not even /bin/sh runs in a slot: {outcome.problem}")
+        async with self.run(probe, asyncio.Event()) as process_result:
+            if process_result.exit_code:
+                raise SandboxError(f"/bin/sh doesn't run in a slot: {process_result.problem}")
 
     async def close(self) -> None:
         """See :class:`~reapi_local.execute.sandbox.interface.Sandbox`."""
-        self._closed = True
+        self._is_closed = True
         for slots in self._idle.values():
             slots.clear()
-        if endings := [self._end(slot) for slot in self._all]:
+        if endings := [self._end(slot) for slot in self._slots]:
             await asyncio.wait(endings)
 
     @contextlib.asynccontextmanager
     async def run(self, spec: ProcessSpec, stop: asyncio.Event) -> AsyncIterator[ProcessResult]:
         """See :class:`~reapi_local.execute.sandbox.interface.Sandbox`."""
-        async with self._may_run:
+        async with self._concurrency:
             try:
                 slot, result = await self._execute(spec, stop)
-            except SlotFailed as failure:
-                raise SandboxError(explained(failure)) from failure
+            except StepError as error:
+                raise SandboxError(explain(error)) from error
             try:
-                yield self._outcome(result, slot.was_short_of_memory())
+                yield self._process_result(result, slot.had_oom_kill())
             finally:
-                # Before the release: the slot, not this thread, shall free what the action wrote.
+                # Before the release, so that the slot deletes the action's files, not this thread.
                 for descriptor in (result.root_fd, result.stdout_fd, result.stderr_fd):
                     os.close(descriptor)
                 if result.report["discard"]:
                     self._end(slot)
                 else:
-                    self._give_back(slot)
+                    self._put_back(slot)
 
-    async def _execute(self, spec: ProcessSpec, stop: asyncio.Event) -> tuple[_Slot, Result]:
+    async def _execute(self, spec: ProcessSpec, stop: asyncio.Event) -> tuple[_Slot, SlotResult]:
         slot = await self._take(spec.network)
         try:
-            return slot, await slot.process.run(self._order(spec), stop)
+            return slot, await slot.process.run(self._request(spec), stop)
         except BaseException:
             await asyncio.shield(self._end(slot))
             raise
 
     async def _take(self, network: bool) -> _Slot:
-        """The slot that had most time to prepare, or a new one."""
+        """The slot that has been idle longest, and so is most likely prepared; else a new one."""
         if not self._view.is_current():
-            self._view = await in_thread(self._plan)
+            self._view = await in_thread(self._plan_view)
         idle = self._idle[network]
         while idle:
             slot = idle.popleft()
-            if slot.view == self._view.steps and slot.process.is_alive():
+            if slot.steps == self._view.steps and slot.process.is_alive():
                 return slot
             self._end(slot)
         return await self._new_slot(network)
 
-    def _give_back(self, slot: _Slot) -> None:
+    def _put_back(self, slot: _Slot) -> None:
         try:
             slot.process.release()
-        except SlotFailed:
+        except StepError:
             self._end(slot)
         else:
-            if not self._closed:
+            if not self._is_closed:
                 self._idle[slot.network].append(slot)
 
     async def _new_slot(self, network: bool) -> _Slot:
-        if self._closed:
+        if self._is_closed:
             raise SandboxError("the sandbox is closed")
         try:
             slot = _Slot(SlotProcess(), network, self._view.steps)
         except OSError as error:
-            raise SandboxError(f"no process for a slot can be started: {error}") from error
-        self._all.add(slot)
+            raise SandboxError(f"can't start the process of a slot: {error}") from error
+        self._slots.add(slot)
         try:
             if self._memory:
-                slot.memory = self._memory.make()
+                slot.memory = self._memory.create()
                 slot.memory.add(slot.process.pid)
             await slot.process.set_up(self._settings(network))
         except BaseException as error:
             await asyncio.shield(self._end(slot))
             if isinstance(error, OSError):
-                raise SandboxError(f"memory can't be limited any more: {error}") from error
+                raise SandboxError(f"can't limit memory any more: {error}") from error
             raise
-        self.notes = tuple(_NOTES[name] for name in (*slot.process.notes, *self._lacks()))
+        self.notes = tuple(_NOTES[name] for name in (*slot.process.notes, *self._unenforced()))
         return slot
 
-    def _lacks(self) -> list[str]:
+    def _unenforced(self) -> list[str]:
         return ["memory"] if self._limits.memory_bytes and not self._memory else []
 
     def _end(self, slot: _Slot) -> asyncio.Task[None]:
-        """At once, and known when; also for a caller that is cancelled meanwhile."""
+        """Start to end the slot at once. It completes even if the caller is cancelled."""
         if slot.ending is None:
             slot.ending = asyncio.create_task(slot.end())
-            slot.ending.add_done_callback(lambda _: self._all.discard(slot))
+            slot.ending.add_done_callback(lambda _: self._slots.discard(slot))
         return slot.ending
 
-    def _plan(self) -> HostView:
+    def _plan_view(self) -> HostView:
         try:
             return plan_host_view(self._identity, homes_of_server(), self._hidden)
         except OSError as error:
-            raise SandboxError(f"can't see what to show of this host: {error}") from error
+            raise SandboxError(f"can't read this host's directories: {error}") from error
 
-    def _settings(self, network: bool) -> Settings:
+    def _settings(self, network: bool) -> SlotSettings:
         identity, limits = self._identity, self._limits
-        size = limits.scratch_bytes and limits.scratch_bytes + 2 * RESERVED
-        inodes = limits.scratch_inodes and limits.scratch_inodes + _OWN_INODES
+        size = limits.scratch_bytes and limits.scratch_bytes + 2 * RESERVED_STDIO_BYTES
+        inodes = limits.scratch_inodes and limits.scratch_inodes + _SLOT_INODES
         return {
             "base": self._work_dir,
             "layers": self._layers_dir,
             "caches": self._caches_dir,
             "steps": list(self._view.steps),
-            "accounts": missing_accounts(identity),
-            "drop": os.getuid() == 0,
-            "user": identity.user,
-            "group": identity.group,
-            "inner_user": identity.inner_user,
-            "inner_group": identity.inner_group,
+            "account_files": account_files(identity),
+            "drop_root": os.getuid() == 0,
+            "uid": identity.uid,
+            "gid": identity.gid,
+            "inner_uid": identity.inner_uid,
+            "inner_gid": identity.inner_gid,
             "network": network,
-            "scratch": f"mode=0755,size={size},nr_inodes={inodes}",
+            "scratch_options": f"mode=0755,size={size},nr_inodes={inodes}",
             "processes": limits.processes,
             "cpu_seconds": limits.cpu_seconds,
             "file_bytes": limits.file_bytes,
         }
 
-    def _order(self, spec: ProcessSpec) -> Order:
+    def _request(self, spec: ProcessSpec) -> SlotRequest:
         return {
             "arguments": list(spec.arguments),
             "environment": dict(spec.environment),
@@ -238,9 +239,9 @@ class SlotSandbox:
             "caches": spec.caches and _relative(spec.caches, self._caches_dir),
         }
 
-    def _outcome(self, result: Result, short_of_memory: bool) -> ProcessResult:
+    def _process_result(self, result: SlotResult, had_oom_kill: bool) -> ProcessResult:
         report = result.report
-        limits_hit = [*report["limits_hit"], *(["memory_bytes"] if short_of_memory else [])]
+        exceeded = [*report["limits_exceeded"], *(["memory_bytes"] if had_oom_kill else [])]
         return ProcessResult(
             exit_code=report["exit_code"],
             root_fd=result.root_fd,
@@ -250,7 +251,7 @@ class SlotSandbox:
             ended_ns=report["ended_ns"],
             problem=report["problem"],
             stopped=report["stopped"],
-            limits_exceeded=limits_exceeded.in_words(limits_hit, self._limits),
+            limits_exceeded=limit_messages(exceeded, self._limits),
             user_seconds=report["user_seconds"],
             system_seconds=report["system_seconds"],
             max_rss_bytes=report["max_rss_bytes"],
@@ -258,5 +259,5 @@ class SlotSandbox:
 
 
 def _relative(path: str, directory: str) -> str:
-    """For a path below the directory, or the directory itself; many times as fast as relpath."""
+    """``path`` relative to ``directory``, which contains it; much faster than os.path.relpath."""
     return path.removeprefix(directory).lstrip("/") or "."

@@ -1,8 +1,9 @@
-"""Inside a slot: the mounts, files and namespaces that one action gets, and no other sees."""
+"""Inside a slot: the mounts, files and namespaces of one action. No other action sees them."""
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import re
 import socket
@@ -17,50 +18,57 @@ from reapi_local.execute.sandbox.linux.syscalls import (
     NODEV,
     NOSUID,
 )
-from reapi_local.execute.sandbox.slot import new_root
-from reapi_local.execute.sandbox.slot.new_root import CACHES, LAYERS, SCRATCH, VIEW
-from reapi_local.execute.sandbox.slot.output_pipe import OutputPipe
+from reapi_local.execute.sandbox.slot import root_filesystem
+from reapi_local.execute.sandbox.slot.root_filesystem import CACHES, LAYERS, SCRATCH, VIEW
+from reapi_local.execute.sandbox.stdio_capture import StdioCapture
+
+RESERVED_STDIO_BYTES: Final = 64 * 1024
+"""Reserved for each of stdout and stderr, so that an action that filled the disk can say so."""
 
 _ROOT: Final = "/reapi/root"
 _UPPER: Final = SCRATCH + "/upper"
 _WORK: Final = SCRATCH + "/work"
-_PLACES: Final = {
+_WRITABLE_DIRECTORIES: Final = {
     "/reapi/home": ("home", 0o755),
     "/tmp": ("tmp", 0o1777),
     "/var/tmp": ("var-tmp", 0o1777),
     "/dev/shm": ("shm", 0o1777),
 }
-_PAGE: Final = 4096
-_VICTIM: Final = 500
+_PAGE_BYTES: Final = 4096
+_ACTION_OOM_SCORE: Final = 500
 
 
 class Workspace:
-    """Prepared before its action is known, because that costs most; renewed after it."""
+    """The environment of the next action.
+
+    It is prepared while the slot is idle, because that takes most of the time, and renewed after
+    each action.
+    """
 
     def __init__(self, scratch_options: str, own_network: bool) -> None:
         self._scratch_options = scratch_options
         self._own_network = own_network
-        base = new_root.outside()
-        new_root.enter("/")
-        self._places = {
-            VIEW + target: place
-            for target, place in _PLACES.items()
+        slot_root = root_filesystem.open_slot_root()
+        root_filesystem.enter_view("/")
+        self._writable = {
+            VIEW + target: directory
+            for target, directory in _WRITABLE_DIRECTORIES.items()
             if os.path.realpath(target) == target and os.path.isdir(target)
         }
-        new_root.return_to(base)
-        self._base = _Parked(base)
-        # Opened while the process may still look into itself through /proc.
-        self._namespace = os.open(f"{VIEW}/proc/self/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
+        root_filesystem.leave_view(slot_root)
+        self._slot_root = _ParkedDescriptor(slot_root)
+        # Opened now: /proc/self is closed to this process once it is no longer dumpable.
+        self._mount_namespace = os.open(f"{VIEW}/proc/self/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
         self._oom_score = os.open(f"{VIEW}/proc/self/oom_score_adj", os.O_RDWR | os.O_CLOEXEC)
-        self._usual_oom_score = int(os.pread(self._oom_score, 16, 0))
-        self._scheduling = _scheduling_group()
-        self._usual_scheduling = self._read_scheduling()
+        self._initial_oom_score = int(os.pread(self._oom_score, 16, 0))
+        self._autogroup = _open_autogroup()
+        self._initial_autogroup = self._read_autogroup()
         self._prepare(new_network=False)
 
     def enter(self, layers: list[str], caches: str | None) -> int:
-        """Mount the input root and the caches, see what the action will, and be at its root.
+        """Mount the input root and the caches, enter the action's view and its input root.
 
-        Returns a descriptor of that.
+        Returns a descriptor of the input root.
         """
         target = VIEW + _ROOT
         if layers:
@@ -69,27 +77,34 @@ class Workspace:
             syscalls.bind(_UPPER, target)
         if caches is not None:
             syscalls.bind(os.path.join(CACHES, caches), VIEW + "/reapi/caches")
-        new_root.enter(_ROOT)
+        root_filesystem.enter_view(_ROOT)
         return os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
 
     @contextlib.contextmanager
-    def preferred_victim(self) -> Iterator[None]:
-        """Short of memory the kernel shall kill what is started here, not slot or server."""
-        self._set_oom_score(max(_VICTIM, self._usual_oom_score))
+    def raised_oom_score(self) -> Iterator[None]:
+        """Raise oom_score_adj so the OOM killer picks the action, not the slot or the server.
+
+        A process that is started within the block inherits the score.
+        """
+        self._set_oom_score(max(_ACTION_OOM_SCORE, self._initial_oom_score))
         try:
             yield
         finally:
-            self._set_oom_score(self._usual_oom_score)
+            self._set_oom_score(self._initial_oom_score)
 
     def is_dirty(self) -> bool:
-        """Whether an action did to its slot what can't be undone: no other shall suffer from it.
+        """Whether an action changed slot state that can't be reset; the slot is then discarded.
 
-        They share a session, and with it what decides about their share of the CPU.
+        That is the autogroup's nice value, which all processes of the slot's session share: it
+        would change how much CPU time later actions get, sched(7).
         """
-        return self._read_scheduling() != self._usual_scheduling
+        return self._read_autogroup() != self._initial_autogroup
 
     def can_replace_directories(self) -> bool:
-        """An overlay marks a directory that was removed and made anew by such an attribute."""
+        """Whether actions can remove a directory of their inputs and create it again.
+
+        The overlay marks such a directory with an extended attribute on the tmpfs: Linux 6.6.
+        """
         try:
             os.setxattr(_UPPER, "user.overlay.probe", b"y")
             os.removexattr(_UPPER, "user.overlay.probe")
@@ -97,69 +112,71 @@ class Workspace:
             return False
         return True
 
-    def limits_hit(self) -> list[str]:
-        """By their names in ``ActionLimits``."""
-        hit = []
+    def limits_exceeded(self) -> list[str]:
+        """Names of fields of ``ActionLimits``."""
+        exceeded = []
         space = os.fstatvfs(self.stdout.file)
-        outputs = (self.stdout, self.stderr)
-        if any(output.full for output in outputs) or (space.f_blocks and not space.f_bfree):
-            hit.append("scratch_bytes")
+        write_errors = {self.stdout.write_error, self.stderr.write_error} - {0}
+        if write_errors - {errno.EFBIG} or (space.f_blocks and not space.f_bfree):
+            exceeded.append("scratch_bytes")
         if space.f_files and not space.f_ffree:
-            hit.append("scratch_inodes")
-        if any(output.too_long for output in outputs):
-            hit.append("file_bytes")
-        return hit
+            exceeded.append("scratch_inodes")
+        if errno.EFBIG in write_errors:
+            exceeded.append("file_bytes")
+        return exceeded
 
     def has_lost_output(self) -> bool:
-        """Whether there was no room for all of standard output and error."""
-        return any(output.full or output.too_long for output in (self.stdout, self.stderr))
+        """Whether standard output or error could not be saved completely."""
+        return bool(self.stdout.write_error or self.stderr.write_error)
 
     def renew(self) -> None:
-        """Let go of all that the action had and prepare for the next; its descriptors are closed.
+        """Discard everything the action had, and prepare for the next one.
+
+        The caller has closed all descriptors of the action.
 
         Raises:
             OSError: the sandbox failed.
         """
-        new_network = self._own_network and self._has_left_connections()
-        syscalls.setns(self._namespace, CLONE_NEWNS)
-        with self._base.fetched() as base:
-            new_root.return_to(base)
+        new_network = self._own_network and self._has_open_connections()
+        syscalls.setns(self._mount_namespace, CLONE_NEWNS)
+        with self._slot_root.borrowed() as slot_root:
+            root_filesystem.leave_view(slot_root)
         self._prepare(new_network)
 
     def _prepare(self, new_network: bool) -> None:
         syscalls.unshare(CLONE_NEWNS | CLONE_NEWIPC | (CLONE_NEWNET if new_network else 0))
         if new_network:
-            syscalls.loopback_up()
+            syscalls.bring_up_loopback()
         syscalls.mount("tmpfs", SCRATCH, "tmpfs", NOSUID | NODEV, self._scratch_options)
         os.mkdir(_UPPER)
         os.mkdir(_WORK)
-        for target, (name, mode) in self._places.items():
+        for target, (name, mode) in self._writable.items():
             source = f"{SCRATCH}/{name}"
             os.mkdir(source)
             os.chmod(source, mode)
             syscalls.bind(source, target)
-        self.stdout = OutputPipe(SCRATCH + "/stdout")
-        self.stderr = OutputPipe(SCRATCH + "/stderr")
+        self.stdout = _new_capture(SCRATCH + "/stdout")
+        self.stderr = _new_capture(SCRATCH + "/stderr")
 
-    def _has_left_connections(self) -> bool:
-        """Sockets outlive their processes in TIME_WAIT, and keep their ports."""
+    def _has_open_connections(self) -> bool:
+        """Sockets in TIME_WAIT outlive their processes and occupy their ports."""
         path = f"{VIEW}/proc/self/net/sockstat"
         with open(path, encoding="utf-8") as file:
-            left = re.search(r"^TCP:.* orphan (\d+) tw (\d+)", file.read(), re.MULTILINE)
-        return left is None or left.groups() != ("0", "0")
+            counts = re.search(r"^TCP:.* orphan (\d+) tw (\d+)", file.read(), re.MULTILINE)
+        return counts is None or counts.groups() != ("0", "0")
 
-    def _read_scheduling(self) -> bytes:
-        return b"" if self._scheduling < 0 else os.pread(self._scheduling, 128, 0)
+    def _read_autogroup(self) -> bytes:
+        return b"" if self._autogroup < 0 else os.pread(self._autogroup, 128, 0)
 
     def _set_oom_score(self, score: int) -> None:
         os.pwrite(self._oom_score, str(score).encode(), 0)
 
 
-class _Parked:
-    """Keeps a descriptor, which it takes over, where no path leads to it: underway in a socket.
+class _ParkedDescriptor:
+    """Keeps a descriptor out of /proc/self/fd: in transit in a unix socket. Takes ownership.
 
-    Paths of actions are looked up here, by a process that has descriptors of its own: in
-    /proc/self/fd they lead to any directory among them.
+    The slot itself resolves paths of actions, and such a path may lead through /proc/self/fd to
+    any directory that the slot has open.
     """
 
     def __init__(self, descriptor: int) -> None:
@@ -167,8 +184,8 @@ class _Parked:
         self._park(descriptor)
 
     @contextlib.contextmanager
-    def fetched(self) -> Iterator[int]:
-        """To be had for the length of the block."""
+    def borrowed(self) -> Iterator[int]:
+        """Yield the descriptor; park it again on exit."""
         _, (descriptor,), _, _ = socket.recv_fds(self._out, 1, 1)
         try:
             yield descriptor
@@ -180,21 +197,30 @@ class _Parked:
         os.close(descriptor)
 
 
-def _scheduling_group() -> int:
-    """The file of the session's priority, -1 where the kernel has none: sched(7), autogroup."""
+def _open_autogroup() -> int:
+    """The file with the nice value of this session's autogroup; -1 if the kernel has none."""
     try:
         return os.open(f"{VIEW}/proc/self/autogroup", os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:
         return -1
 
 
+def _new_capture(path: str) -> StdioCapture:
+    file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    syscalls.preallocate(file, RESERVED_STDIO_BYTES)
+    return StdioCapture(*os.pipe(), file)
+
+
 def _mount_overlay(layers: list[str], target: str) -> None:
-    """Extended attributes of the user kind, since this isn't done by the host's root."""
+    """Mount the layers with a writable upper layer.
+
+    ``userxattr``, because trusted.* attributes need CAP_SYS_ADMIN in the host's user namespace.
+    """
     options = {"userxattr": "", "upperdir": _UPPER, "workdir": _WORK}
     os.chdir(LAYERS)
     lower = ":".join(re.sub(r"([\\:,])", r"\\\1", layer) for layer in layers)
     data = f"userxattr,upperdir={_UPPER},workdir={_WORK},lowerdir={lower}"
-    if len(data) < _PAGE:
+    if len(data) < _PAGE_BYTES:
         syscalls.mount("overlay", target, "overlay", NOSUID | NODEV, data)
     else:
-        syscalls.mount_layers(layers, target, options)
+        syscalls.mount_overlay_by_fsconfig(layers, target, options)

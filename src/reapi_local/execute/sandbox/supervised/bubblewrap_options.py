@@ -1,4 +1,4 @@
-"""What bwrap is told so that actions see the host as planned."""
+"""The options of bwrap that make the mounts of an action."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from reapi_local.execute.sandbox.host.host_view import (
 )
 from reapi_local.execute.sandbox.interface import CACHES, HOME, INPUT_ROOT
 from reapi_local.execute.sandbox.supervised.action_dirs import ActionDir
-from reapi_local.execute.sandbox.supervised.supervision import PACKAGES
+from reapi_local.execute.sandbox.supervised.supervisor_process import PACKAGES
 
 PACKAGES_INSIDE: Final = "/reapi/lib"
-"""Where the supervisor finds this package."""
+"""The directory that the supervisor imports this package from."""
 
 _WRITABLE: Final = {
     "root": INPUT_ROOT,
@@ -32,7 +32,7 @@ _WRITABLE: Final = {
 
 
 def options_for_host(view: HostView, empty_file: str) -> list[str]:
-    """Mounts to show the host read-only; ``empty_file`` is to hide files behind."""
+    """Mounts that show the host read-only; ``empty_file`` is mounted over hidden files."""
     options = ["--dir", "/run", "--dir", "/reapi"]
     for kind, path, detail in view.steps:
         if kind == BIND:
@@ -47,7 +47,7 @@ def options_for_host(view: HostView, empty_file: str) -> list[str]:
 
 
 def options_for_supervisor(view: HostView) -> list[str]:
-    """Mounts to show it its interpreter, wherever that is, and this package."""
+    """Mounts that show the supervisor its interpreter and this package."""
     package = "reapi_local"
     source, target = os.path.join(PACKAGES, package), os.path.join(PACKAGES_INSIDE, package)
     options = ["--dir", PACKAGES_INSIDE, "--ro-bind", source, target]
@@ -56,29 +56,29 @@ def options_for_supervisor(view: HostView) -> list[str]:
     return options
 
 
-def options_for_action(place: ActionDir, caches: str | None) -> list[str]:
-    """Mounts of what is the action's own, all that it can write to."""
+def options_for_action(action_dir: ActionDir, caches: str | None) -> list[str]:
+    """Mounts of the action's own directories: everything that it can write to."""
     options = ["--proc", "/proc", "--dev", "/dev"]
     for name, target in _WRITABLE.items():
         if target != "/var/tmp" or _is_plain_directory(target):
-            options += ["--bind", place.directory(name), target]
+            options += ["--bind", action_dir.directory(name), target]
     if caches is not None:
         options += ["--bind", caches, CACHES]
     return options
 
 
-def read_only_at_last(view: HostView) -> list[str]:
-    """Closes the file systems that were writable for the mount points on them."""
-    made = [
+def remount_read_only(view: HostView) -> list[str]:
+    """Makes the tmpfs mounts read-only, once all mount points on them exist. To come last."""
+    tmpfs_mounts = [
         path
         for kind, path, detail in view.steps
         if kind == DIRECTORY or (kind == EMPTY and not detail.startswith("file"))
     ]
-    return [option for path in (*made, "/dev", "/") for option in ("--remount-ro", path)]
+    return [option for path in (*tmpfs_mounts, "/dev", "/") for option in ("--remount-ro", path)]
 
 
 def _parents(path: str) -> list[str]:
-    """For all to search: those that bwrap makes by itself are closed."""
+    """Creates the parent directories: those that bwrap creates by itself have mode 0700."""
     names = path.split("/")[1:-1]
     paths = accumulate(names, lambda above, name: f"{above}/{name}", initial="")
     return [option for above in list(paths)[1:] for option in ("--dir", above)]

@@ -1,6 +1,6 @@
-"""Input roots as copies, for sandboxes that have no overlay.
+"""Makes input roots by copying, for sandboxes without an overlay.
 
-Copies are never hard links: an action could write through one into what others are given.
+Never by hard links: an action could write through one to a file that other actions use.
 """
 
 from __future__ import annotations
@@ -12,39 +12,42 @@ from collections.abc import Sequence
 from typing import Final
 
 _COPY_BYTES: Final = 1 << 30
-_CANT_COPY_RANGE: Final = frozenset({errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP})
+_COPY_RANGE_UNSUPPORTED: Final = frozenset(
+    {errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP}
+)
 
 
-def compose(layers: Sequence[str], destination: str, owner: int | None = None) -> None:
-    """Copy the union of ``layers`` into the directory ``destination``, which is empty.
+def copy_layers(layers: Sequence[str], destination: str, owner: int | None = None) -> None:
+    """Copy the union of ``layers`` into the empty directory ``destination``.
 
-    Modes, times and symlinks are kept; where several layers have a directory, the first one's.
-    Everything belongs to the uid ``owner`` then, None = whoever calls.
+    Modes, times and symlinks are preserved. A directory that is in several layers gets the mode
+    and time of the first one. The copies belong to the uid ``owner``; None = to the server's user.
 
     Raises:
         FileExistsError: two layers hold the same file.
     """
-    made: dict[str, os.stat_result] = {}
-    _give(destination, owner)
+    directories: dict[str, os.stat_result] = {}
+    _chown(destination, owner)
     for layer in layers:
-        made.setdefault(destination, os.stat(layer))
-        _copy_directory(layer, destination, owner, made)
-    # Last of all and inner ones first: making an entry changes the time, and may need the mode.
-    for path, status in reversed(made.items()):
+        directories.setdefault(destination, os.stat(layer))
+        _copy_directory(layer, destination, owner, directories)
+    # After all entries, and children before parents: creating an entry changes the directory's
+    # time, and needs a mode that allows it.
+    for path, status in reversed(directories.items()):
         os.chmod(path, _permissions(status))
         os.utime(path, ns=_times(status))
 
 
 def _copy_directory(
-    source: str, target: str, owner: int | None, made: dict[str, os.stat_result]
+    source: str, target: str, owner: int | None, directories: dict[str, os.stat_result]
 ) -> None:
     pending = [(source, target)]
     while pending:
         source, target = pending.pop()
-        if target not in made:
-            made[target] = os.stat(source)
+        if target not in directories:
+            directories[target] = os.stat(source)
             os.mkdir(target, mode=0o700)
-            _give(target, owner)
+            _chown(target, owner)
         with os.scandir(source) as entries:
             for entry in entries:
                 path = os.path.join(target, entry.name)
@@ -52,7 +55,7 @@ def _copy_directory(
                     pending.append((entry.path, path))
                 else:
                     _copy_entry(entry, path)
-                    _give(path, owner)
+                    _chown(path, owner)
 
 
 def _copy_entry(entry: os.DirEntry[str], target: str) -> None:
@@ -61,7 +64,7 @@ def _copy_entry(entry: os.DirEntry[str], target: str) -> None:
         os.utime(target, ns=_times(entry.stat(follow_symlinks=False)), follow_symlinks=False)
         return
     if not entry.is_file(follow_symlinks=False):
-        raise OSError(f"{entry.path} is neither a file nor a directory nor a symlink")
+        raise OSError(f"{entry.path} isn't a file, a directory or a symlink")
     with open(entry.path, "rb", buffering=0) as source, open(target, "xb", buffering=0) as copy:
         status = os.fstat(source.fileno())
         _copy_data(source.fileno(), copy.fileno())
@@ -70,18 +73,18 @@ def _copy_entry(entry: os.DirEntry[str], target: str) -> None:
 
 
 def _copy_data(source: int, target: int) -> None:
-    """By sharing blocks, where the file system can."""
+    """Copy content; share blocks if the file system can."""
     try:
         while os.copy_file_range(source, target, _COPY_BYTES):
             pass
     except (AttributeError, OSError) as error:
-        if isinstance(error, OSError) and error.errno not in _CANT_COPY_RANGE:
+        if isinstance(error, OSError) and error.errno not in _COPY_RANGE_UNSUPPORTED:
             raise
         with open(source, "rb", closefd=False) as reader, open(target, "wb", closefd=False) as copy:
             shutil.copyfileobj(reader, copy)
 
 
-def _give(path: str, owner: int | None) -> None:
+def _chown(path: str, owner: int | None) -> None:
     if owner is not None:
         os.chown(path, owner, owner, follow_symlinks=False)
 

@@ -1,4 +1,4 @@
-"""The sandbox that is none: a process of the server's user, on the host as it is."""
+"""No isolation: a plain process group on the host."""
 
 from __future__ import annotations
 
@@ -16,55 +16,58 @@ from reapi_local.execute.sandbox.interface import (
 )
 from reapi_local.execute.sandbox.supervised.action_dirs import ActionDir, ActionDirs
 from reapi_local.execute.sandbox.supervised.supervised_sandbox import SupervisedSandbox
-from reapi_local.execute.sandbox.supervised.supervision import (
+from reapi_local.execute.sandbox.supervised.supervisor_messages import SupervisedProcess
+from reapi_local.execute.sandbox.supervised.supervisor_process import (
     PACKAGES,
-    Process,
     rlimits,
     supervisor_command,
 )
 
-_OF_THE_CONTRACT: Final = re.compile(
+_CONTRACT_PATHS: Final = re.compile(
     "|".join(map(re.escape, (INPUT_ROOT, HOME, CACHES))).join(("(?:", r")(?![\w.-])"))
 )
 
 
 class ProcessGroupSandbox(SupervisedSandbox):
-    """Runs actions that are trusted, where nothing better works. It contains nothing.
+    """Runs trusted actions where no real sandbox works. It isolates nothing.
 
-    An action sees and may change whatever the server's user may, and has the host's network, /tmp
-    and processes. Its input root, a copy, is in a directory of its own below ``work_dir``.
-    Nothing is mounted: where the paths of the contract occur in arguments and variables, those on
-    the host take their place, but not where they occur in files.
+    An action sees and can change everything the server's user can. It has the host's network, /tmp
+    and processes. Its input root is a copy in its own directory below ``work_dir``. Nothing is
+    mounted: in arguments and variables, the paths of the contract are replaced with paths on the
+    host; in files they are not.
 
-    What an action leaves running is killed: on Linux all but what has become another user's,
-    unless the action kills its supervisor; elsewhere only what is still in its process group.
+    What an action leaves running is killed. On Linux that doesn't cover processes that changed to
+    another user, and an action can kill its supervisor. On other systems it covers only what is
+    still in the action's process group.
     """
 
     notes: Final = (
-        "the process group contains nothing: actions may do whatever the server's user may",
-        "of the limits only action_file_size and, process by process, action_cpu_seconds hold",
+        "the process group isolates nothing: actions can do everything the server's user can",
+        "only the limits action_file_size and action_cpu_seconds hold, each for single processes",
     )
 
     def __init__(self, config: SandboxConfig) -> None:
-        dirs = ActionDirs(os.path.join(config.work_dir, "actions"), config.count)
-        super().__init__(config.limits, dirs)
+        action_dirs = ActionDirs(os.path.join(config.work_dir, "actions"), config.count)
+        super().__init__(config.limits, action_dirs)
 
-    async def _start_with(self, spec: ProcessSpec, place: ActionDir) -> tuple[list[str], Process]:
-        replaced = _replacement(spec, place)
-        root = place.directory("root")
+    async def _supervised(
+        self, spec: ProcessSpec, action_dir: ActionDir
+    ) -> tuple[list[str], SupervisedProcess]:
+        replace = _path_replacement(spec, action_dir)
+        root = action_dir.directory("root")
         return supervisor_command(PACKAGES), {
-            "arguments": [replaced(argument) for argument in spec.arguments],
-            "environment": {name: replaced(value) for name, value in spec.environment.items()},
+            "arguments": [replace(argument) for argument in spec.arguments],
+            "environment": {name: replace(value) for name, value in spec.environment.items()},
             "working_directory": os.path.join(root, spec.working_directory),
             "directories": [os.path.join(root, path) for path in spec.directories],
             "limits": rlimits(self._limits),
-            "user": None,
-            "contained": False,
+            "uid": None,
+            "restricted": False,
         }
 
 
-def _replacement(spec: ProcessSpec, place: ActionDir) -> Callable[[str], str]:
-    paths = {INPUT_ROOT: place.directory("root"), HOME: place.directory("home")}
+def _path_replacement(spec: ProcessSpec, action_dir: ActionDir) -> Callable[[str], str]:
+    paths = {INPUT_ROOT: action_dir.directory("root"), HOME: action_dir.directory("home")}
     if spec.caches is not None:
         paths[CACHES] = spec.caches
-    return lambda text: _OF_THE_CONTRACT.sub(lambda match: paths.get(match[0], match[0]), text)
+    return lambda text: _CONTRACT_PATHS.sub(lambda match: paths.get(match[0], match[0]), text)

@@ -1,4 +1,4 @@
-"""What the directories of actions are made of: the disk that is there, or limited memory."""
+"""The file system that holds the directories of actions: the disk as it is, or a limited tmpfs."""
 
 from __future__ import annotations
 
@@ -10,37 +10,37 @@ from reapi_local.execute.sandbox.interface import ActionLimits, SandboxError
 
 
 class ScratchFilesystem(Protocol):
-    """Something to be mounted on an empty directory."""
+    """A file system to mount on an empty directory."""
 
     def mount(self, path: str) -> None:
-        """Put it there."""
+        """Mount a new, empty one."""
 
     def unmount(self, path: str) -> None:
-        """Take it away with all that is on it; none is there, no harm done."""
+        """Unmount it and discard its contents; a no-op if nothing is mounted."""
 
-    def used_up(self, descriptor: int) -> list[str]:
-        """Which limits are reached where ``descriptor`` is, by their names in ``ActionLimits``.
+    def limits_exceeded(self, descriptor: int) -> list[str]:
+        """Which limits are reached on the file system of ``descriptor``: ``ActionLimits`` fields.
 
         Raises:
-            SandboxError: there's no room, for want of a limit.
+            SandboxError: the disk is full and no limit is configured.
         """
 
 
 class Disk:
-    """Whatever file system is there, without limits."""
+    """The file system that the directory is on, without limits."""
 
     def mount(self, path: str) -> None: ...
 
     def unmount(self, path: str) -> None: ...
 
-    def used_up(self, descriptor: int) -> list[str]:
+    def limits_exceeded(self, descriptor: int) -> list[str]:
         if not os.fstatvfs(descriptor).f_bavail:
-            raise SandboxError("the disk that actions write to is full; make room on it")
+            raise SandboxError("the disk that actions write to is full; free some space on it")
         return []
 
 
 class Tmpfs:
-    """A file system in memory, which only root can mount: with the limits of scratch space."""
+    """A file system in memory with the scratch limits. Only root can mount it."""
 
     def __init__(self, limits: ActionLimits) -> None:
         self._options = f"mode=0700,size={limits.scratch_bytes},nr_inodes={limits.scratch_inodes}"
@@ -51,19 +51,19 @@ class Tmpfs:
         mount("tmpfs", path, "tmpfs", NOSUID | NODEV, self._options)
 
     def unmount(self, path: str) -> None:
-        from reapi_local.execute.sandbox.linux.syscalls import detach
+        from reapi_local.execute.sandbox.linux.syscalls import unmount_lazily
 
         try:
-            detach(path)
+            unmount_lazily(path)
         except OSError as error:
             if error.errno not in (errno.EINVAL, errno.ENOENT):
                 raise
 
-    def used_up(self, descriptor: int) -> list[str]:
+    def limits_exceeded(self, descriptor: int) -> list[str]:
         space = os.fstatvfs(descriptor)
-        used_up = []
+        exceeded = []
         if space.f_blocks and not space.f_bfree:
-            used_up.append("scratch_bytes")
+            exceeded.append("scratch_bytes")
         if space.f_files and not space.f_ffree:
-            used_up.append("scratch_inodes")
-        return used_up
+            exceeded.append("scratch_inodes")
+        return exceeded

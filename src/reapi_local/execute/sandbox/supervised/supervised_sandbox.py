@@ -1,4 +1,4 @@
-"""What sandboxes share that give each action a directory and a supervisor of its own."""
+"""The base class of sandboxes that give each action its own directory and its own supervisor."""
 
 from __future__ import annotations
 
@@ -18,19 +18,24 @@ from reapi_local.execute.sandbox.interface import (
     ProcessSpec,
     SandboxError,
 )
-from reapi_local.execute.sandbox.limits_exceeded import in_words
+from reapi_local.execute.sandbox.limit_messages import limit_messages
 from reapi_local.execute.sandbox.supervised.action_dirs import STOPPING, ActionDir, ActionDirs
-from reapi_local.execute.sandbox.supervised.supervision import Process, Report, supervise
+from reapi_local.execute.sandbox.supervised.supervisor_messages import (
+    SupervisedProcess,
+    SupervisorReport,
+)
+from reapi_local.execute.sandbox.supervised.supervisor_process import supervise
 
 _PROBE: Final = ProcessSpec(arguments=("true",), environment={"PATH": os.defpath})
+_PROBE_STDERR_BYTES: Final = 1000
 
 
 class SupervisedSandbox(ABC):
-    """A :class:`~reapi_local.execute.sandbox.interface.Sandbox`, but for starting a process."""
+    """A :class:`~reapi_local.execute.sandbox.interface.Sandbox` without the command to start."""
 
-    def __init__(self, limits: ActionLimits, dirs: ActionDirs) -> None:
-        self._limits, self._dirs = limits, dirs
-        self._running: set[asyncio.Task[Report]] = set()
+    def __init__(self, limits: ActionLimits, action_dirs: ActionDirs) -> None:
+        self._limits, self._action_dirs = limits, action_dirs
+        self._supervisions: set[asyncio.Task[SupervisorReport]] = set()
         self._is_closed = False
 
     @property
@@ -38,76 +43,89 @@ class SupervisedSandbox(ABC):
         return INPUT_ROOT
 
     @abstractmethod
-    async def _start_with(self, spec: ProcessSpec, place: ActionDir) -> tuple[list[str], Process]:
-        """The command that runs the supervisor, and the process it is to carry out."""
+    async def _supervised(
+        self, spec: ProcessSpec, action_dir: ActionDir
+    ) -> tuple[list[str], SupervisedProcess]:
+        """The command that runs the supervisor, and the process that the supervisor runs."""
 
     async def start(self) -> None:
-        await self._dirs.start()
-        async with self.run(_PROBE, asyncio.Event()) as outcome:
-            if outcome.exit_code:
-                said = os.pread(outcome.stderr_fd, 1000, 0).decode(errors="replace").strip()
-                reason = outcome.problem or said or f"exit code {outcome.exit_code}"
+        await self._action_dirs.start()
+        async with self.run(_PROBE, asyncio.Event()) as process_result:
+            if process_result.exit_code:
+                stderr = os.pread(process_result.stderr_fd, _PROBE_STDERR_BYTES, 0)
+                reason = (
+                    process_result.problem
+                    or stderr.decode(errors="replace").strip()
+                    or f"exit code {process_result.exit_code}"
+                )
                 raise SandboxError(f"it can't even run `true`: {reason}")
 
     async def close(self) -> None:
-        """Waits for callers to leave :meth:`run`, so it isn't for one of them to call."""
+        """Waits until all callers have left :meth:`run`, so don't call it within that block."""
         self._is_closed = True
-        for task in self._running:
+        for task in self._supervisions:
             task.cancel()
-        await self._dirs.close()
+        await self._action_dirs.close()
 
     @asynccontextmanager
     async def run(self, spec: ProcessSpec, stop: asyncio.Event) -> AsyncIterator[ProcessResult]:
-        async with self._dirs.taken(spec.layers) as place:
-            command, process = await self._start_with(spec, place)
+        async with self._action_dirs.allocate(spec.layers) as action_dir:
+            command, process = await self._supervised(spec, action_dir)
             if self._is_closed:
                 raise SandboxError(STOPPING)
-            report = await self._report(supervise(command, process, place, stop))
-            used_up = self._dirs.used_up(place.root)
-            yield _outcome(report, process, place, self._limits, used_up)
+            report = await self._report(supervise(command, process, action_dir, stop))
+            exceeded = self._action_dirs.limits_exceeded(action_dir.root_fd)
+            yield _process_result(report, process, action_dir, self._limits, exceeded)
 
-    async def _report(self, supervision: Coroutine[None, None, Report]) -> Report:
+    async def _report(
+        self, supervision: Coroutine[None, None, SupervisorReport]
+    ) -> SupervisorReport:
         task = asyncio.ensure_future(supervision)
-        self._running.add(task)
-        task.add_done_callback(self._running.discard)
+        self._supervisions.add(task)
+        task.add_done_callback(self._supervisions.discard)
         try:
             return await task
         except asyncio.CancelledError:
             caller = asyncio.current_task()
             if caller is None or caller.cancelling():
                 raise
-            raise SandboxError(STOPPING) from None
+            raise SandboxError(STOPPING) from None  # `close` cancelled the task, not the caller
 
 
-def _outcome(
-    report: Report, process: Process, place: ActionDir, limits: ActionLimits, used_up: list[str]
+def _process_result(
+    report: SupervisorReport,
+    process: SupervisedProcess,
+    action_dir: ActionDir,
+    limits: ActionLimits,
+    scratch_limits_exceeded: list[str],
 ) -> ProcessResult:
-    code = os.waitstatus_to_exitcode(report["status"])
+    code = os.waitstatus_to_exitcode(report["wait_status"])
     exit_code = code if code >= 0 else 128 - code
     problem = ""
-    if report["failure"] is not None:
-        exit_code, problem = _why_not_started(process, *report["failure"])
-    if report["refused"] and exit_code == 0:
-        exit_code = 128 + signal.SIGPIPE  # its output lacks a part
-    hit = {*used_up, *_limits_hit(exit_code, report["refused"])}
-    hit = {name for name in hit if getattr(limits, name)}
+    if report["start_failure"] is not None:
+        exit_code, problem = _why_not_started(process, *report["start_failure"])
+    if report["write_errors"] and exit_code == 0:
+        exit_code = 128 + signal.SIGPIPE  # its output is incomplete, though it ignored that signal
+    process_limits = _process_limits_exceeded(exit_code, report["write_errors"])
+    exceeded = {*scratch_limits_exceeded, *process_limits}
+    configured = sorted(name for name in exceeded if getattr(limits, name))
     return ProcessResult(
         exit_code=exit_code,
-        root_fd=place.root,
-        stdout_fd=place.stdout,
-        stderr_fd=place.stderr,
+        root_fd=action_dir.root_fd,
+        stdout_fd=action_dir.stdout_fd,
+        stderr_fd=action_dir.stderr_fd,
         started_ns=report["started_ns"],
         ended_ns=report["ended_ns"],
         problem=problem,
         stopped=report["stopped"],
-        limits_exceeded=in_words(sorted(hit), limits),
+        limits_exceeded=limit_messages(configured, limits),
         user_seconds=report["user_seconds"],
         system_seconds=report["system_seconds"],
         max_rss_bytes=report["max_rss_bytes"],
     )
 
 
-def _why_not_started(process: Process, step: str, number: int) -> tuple[int, str]:
+def _why_not_started(process: SupervisedProcess, step: str, number: int) -> tuple[int, str]:
     """The exit code that a shell would give, and the reason in words."""
     program, reason = process["arguments"][0], os.strerror(number)
     if step == "directories":
@@ -115,19 +133,19 @@ def _why_not_started(process: Process, step: str, number: int) -> tuple[int, str
     if step == "chdir":
         return 126, f"can't enter the working directory {process['working_directory']}: {reason}"
     if step != "exec":
-        raise SandboxError(f"can't make ready for {program}: {reason}")
+        raise SandboxError(f"can't set up the process of {program}: {reason}")
     if number == errno.ENOENT and "/" not in program:
-        search = process["environment"].get("PATH", os.defpath)
-        return 127, f"{program} isn't in any directory of PATH={search}"
+        search_path = process["environment"].get("PATH", os.defpath)
+        return 127, f"{program} isn't in any directory of PATH={search_path}"
     if number in (errno.ENOENT, errno.ENOTDIR):
-        return 127, f"{program} doesn't exist in the sandbox, or the interpreter it names doesn't"
+        return 127, f"{program}, or the interpreter that it names, doesn't exist in the sandbox"
     if number == errno.ENOEXEC:
-        return 126, f"{program} is no program for this machine and has no #! line"
-    return 126, f"{program} can't be run: {reason}"
+        return 126, f"{program} isn't a program for this machine and has no #! line"
+    return 126, f"{program} can't be executed: {reason}"
 
 
-def _limits_hit(exit_code: int, refused: list[int]) -> Iterator[str]:
+def _process_limits_exceeded(exit_code: int, write_errors: list[int]) -> Iterator[str]:
     if exit_code == 128 + signal.SIGXCPU:
         yield "cpu_seconds"
-    if exit_code == 128 + signal.SIGXFSZ or errno.EFBIG in refused:
+    if exit_code == 128 + signal.SIGXFSZ or errno.EFBIG in write_errors:
         yield "file_bytes"

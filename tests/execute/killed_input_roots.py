@@ -1,6 +1,6 @@
 """Makes input roots for ever and tells each that it holds; to be killed.
 
-python killed_maker.py DIRECTORY FIRST
+python killed_input_roots.py DIRECTORY FIRST
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Groups of processes that share a memory limit."""
+"""Cgroups of processes that share a memory limit."""
 
 from __future__ import annotations
 
@@ -9,41 +9,41 @@ from pathlib import Path
 
 import pytest
 
-from reapi_local.execute.sandbox.linux.cgroup import MemoryGroups
+from reapi_local.execute.sandbox.linux.cgroup import MemoryCgroups
 
 MIB = 1024 * 1024
 
 
 @pytest.fixture
-def groups() -> MemoryGroups:
-    found = MemoryGroups.find(50 * MIB)
+def cgroups() -> MemoryCgroups:
+    found = MemoryCgroups.find(50 * MIB)
     if found is None:
-        pytest.skip("no control group here may have groups of its own")
+        pytest.skip("no cgroup can be created here")
     return found
 
 
-def test_a_process_over_the_limit_is_killed_and_counted(groups: MemoryGroups) -> None:
-    group = groups.make()
+def test_a_process_over_the_limit_is_killed_and_counted(cgroups: MemoryCgroups) -> None:
+    cgroup = cgroups.create()
     try:
         greedy = "import sys; sys.stdin.read(); x = bytearray(100 * 2**20)"
         with subprocess.Popen([sys.executable, "-c", greedy], stdin=subprocess.PIPE) as process:
-            group.add(process.pid)
-            assert group.kills() == 0
+            cgroup.add(process.pid)
+            assert cgroup.oom_kills() == 0
         assert process.returncode == -9
-        assert group.kills() == 1
+        assert cgroup.oom_kills() == 1
     finally:
-        group.remove()
+        cgroup.remove()
 
 
-def test_groups_of_servers_that_were_killed_are_removed(groups: MemoryGroups) -> None:
-    mine = groups.make()
+def test_groups_of_servers_that_were_killed_are_removed(cgroups: MemoryCgroups) -> None:
+    mine = cgroups.create()
     try:
-        directory = group_directory(mine)
+        directory = cgroup_directory(mine)
         with subprocess.Popen([sys.executable, "-c", ""]) as gone:
             pass
         left = directory.with_name(f"reapi-local-{gone.pid}-0")
         left.mkdir()
-        assert MemoryGroups.find(50 * MIB) is not None
+        assert MemoryCgroups.find(50 * MIB) is not None
         assert not left.exists()
         assert directory.exists()
     finally:
@@ -51,8 +51,8 @@ def test_groups_of_servers_that_were_killed_are_removed(groups: MemoryGroups) ->
     assert not directory.exists()
 
 
-def group_directory(group: object) -> Path:
-    directory = vars(group)["_directory"]
+def cgroup_directory(cgroup: object) -> Path:
+    directory = vars(cgroup)["_directory"]
     assert isinstance(directory, Path)
     assert str(os.getpid()) in directory.name
     return directory

@@ -7,12 +7,12 @@ from dataclasses import fields
 import pytest
 
 from reapi_local.execute.sandbox.interface import ActionLimits
-from reapi_local.execute.sandbox.limits_exceeded import in_words
+from reapi_local.execute.sandbox.limit_messages import limit_messages
 
 
 @pytest.mark.parametrize("name", [field.name for field in fields(ActionLimits)])
 def test_every_limit_has_words_that_name_the_setting_to_raise(name: str) -> None:
-    (sentence,) = in_words([name], ActionLimits())
+    (sentence,) = limit_messages([name], ActionLimits())
     assert "; raise action_" in sentence or "; raise scratch_" in sentence
 
 
@@ -22,5 +22,6 @@ def test_every_limit_has_words_that_name_the_setting_to_raise(name: str) -> None
 )
 def test_sizes_are_as_people_set_them(size: int, words: str) -> None:
     assert (
-        f"filled the {words} " in in_words(["scratch_bytes"], ActionLimits(scratch_bytes=size))[0]
+        f"filled the {words} "
+        in limit_messages(["scratch_bytes"], ActionLimits(scratch_bytes=size))[0]
     )

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from reapi_local.execute.deletion import remove
-from reapi_local.execute.sandbox.supervised.input_root_copy import compose
+from reapi_local.execute.deletion import remove_tree
+from reapi_local.execute.sandbox.supervised.input_root_copy import copy_layers
 
 
 def layer(path: Path, *names: str) -> str:
@@ -23,7 +23,7 @@ def layer(path: Path, *names: str) -> str:
 def test_a_copy_shares_no_file_with_its_layer(tmp_path: Path) -> None:
     source = layer(tmp_path / "one", "a", "b/c")
     (copy := tmp_path / "copy").mkdir()
-    compose([source], str(copy))
+    copy_layers([source], str(copy))
     for name in ("a", "b/c"):
         assert (copy / name).read_text() == f"one {name}"
         assert (copy / name).stat().st_ino != Path(source, name).stat().st_ino
@@ -37,7 +37,7 @@ def test_modes_and_times_are_kept_of_directories_too(tmp_path: Path) -> None:
     for name in ("plain", "closed/file", "closed", "."):
         os.utime(f"{source}/{name}", ns=(1, 1_234_567_891_234_567_891))
     (copy := tmp_path / "copy").mkdir()
-    compose([source], str(copy))
+    copy_layers([source], str(copy))
     for name, mode in (("plain", 0o640), ("closed", 0o555)):
         assert (copy / name).stat().st_mode & 0o7777 == mode
     for name in ("plain", "closed/file", "closed", "."):
@@ -48,7 +48,7 @@ def test_where_layers_share_a_directory_the_first_one_s_mode_counts(tmp_path: Pa
     layers = [layer(tmp_path / "one", "shared/a"), layer(tmp_path / "two", "shared/b")]
     os.chmod(f"{layers[0]}/shared", 0o711)
     (copy := tmp_path / "copy").mkdir()
-    compose(layers, str(copy))
+    copy_layers(layers, str(copy))
     assert sorted(os.listdir(copy / "shared")) == ["a", "b"]
     assert (copy / "shared").stat().st_mode & 0o777 == 0o711
 
@@ -57,7 +57,7 @@ def test_two_layers_with_the_same_file_are_refused(tmp_path: Path) -> None:
     layers = [layer(tmp_path / "one", "same"), layer(tmp_path / "two", "same")]
     (copy := tmp_path / "copy").mkdir()
     with pytest.raises(FileExistsError):
-        compose(layers, str(copy))
+        copy_layers(layers, str(copy))
 
 
 def test_a_symlink_is_never_written_through(tmp_path: Path) -> None:
@@ -67,7 +67,7 @@ def test_a_symlink_is_never_written_through(tmp_path: Path) -> None:
     second = layer(tmp_path / "two", "door/intruder")
     (copy := tmp_path / "copy").mkdir()
     with pytest.raises(FileExistsError):
-        compose([first, second], str(copy))
+        copy_layers([first, second], str(copy))
     assert os.listdir(outside) == []
 
 
@@ -75,8 +75,8 @@ def test_what_is_no_file_is_refused(tmp_path: Path) -> None:
     source = layer(tmp_path / "one", "file")
     os.mkfifo(f"{source}/pipe")
     (copy := tmp_path / "copy").mkdir()
-    with pytest.raises(OSError, match="pipe is neither a file"):
-        compose([source], str(copy))
+    with pytest.raises(OSError, match="pipe isn't a file"):
+        copy_layers([source], str(copy))
 
 
 def test_large_and_sparse_files_are_copied_whole(tmp_path: Path) -> None:
@@ -85,7 +85,7 @@ def test_large_and_sparse_files_are_copied_whole(tmp_path: Path) -> None:
         file.seek(50_000_000)
         file.write(b"the end")
     (copy := tmp_path / "copy").mkdir()
-    compose([source], str(copy))
+    copy_layers([source], str(copy))
     assert (copy / "file").read_bytes() == Path(source, "file").read_bytes()
 
 
@@ -104,7 +104,7 @@ def test_removing_follows_no_symlink_and_minds_no_mode_or_depth(tmp_path: Path) 
         os.close(descriptor)
         descriptor = below
     os.close(descriptor)
-    remove(str(tree))
+    remove_tree(str(tree))
     assert not tree.exists()
     assert Path(kept, "file").exists()
-    remove(str(tree))
+    remove_tree(str(tree))
