@@ -1,8 +1,8 @@
-"""The hook that Pants calls before every command: where the server is, and how to talk to it.
+"""The hook that Pants calls before every command. It gives Pants the server's address and token.
 
-It must be quick, and it must not raise, for that would fail even `reapi-down`. But where Pants
-sends processes to the server, a build can't do without one: Pants would go on to its first process
-and fail there without a reason. Such a build is ended here, with the remedy.
+It must be quick, and it must not raise, because then even `reapi-down` would fail. But a build
+whose processes run on the server needs one: without it Pants would fail at its first process and
+give no reason. Therefore this hook ends such a build, with the reason and the remedy.
 """
 
 from __future__ import annotations
@@ -10,21 +10,18 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NoReturn, Optional, Union
+from typing import Any, NoReturn, Optional
 
 from pants.base.build_root import BuildRoot
 
-from reapi_local_launcher.errors import LauncherError
-from reapi_local_launcher.server.check import status_of
-from reapi_local_launcher.server.execution import (
-    execution_in,
-    must_be_as_asked,
-    must_be_offered,
-)
-from reapi_local_launcher.server.launch import NotReady, start_if_ready
+from reapi_local_launcher.launcher_error import LauncherError
+from reapi_local_launcher.server.execution_status import must_be_as_asked, must_be_offered
+from reapi_local_launcher.server.launch import launch
 from reapi_local_launcher.server.running import Running, find_running
+from reapi_local_launcher.server.server_status import execution_of
+from reapi_local_launcher.server.timeouts import Timeouts
 from reapi_local_plugin import options as own_options
-from reapi_local_plugin.instance import instance_name
+from reapi_local_plugin.instance_name import instance_name
 from reapi_local_plugin.other_auth_plugins import name_of, other_hook
 
 try:
@@ -34,11 +31,12 @@ except ImportError:  # Pants before 2.29
 
 logger = logging.getLogger(__name__)
 
-_PATIENCE_S, _PATIENCE_TO_EXECUTE_S = 2.0, 15.0
+_MAX_WAIT_S = 2.0
+_MAX_WAIT_TO_EXECUTE_S = 15.0
 
 
 class _NoServerError(Exception):
-    """Why there is no server for this command, and what to do."""
+    """There is no server for this command; the message says why, and what to do."""
 
 
 def remote_auth(
@@ -49,18 +47,20 @@ def remote_auth(
     prior_result: Optional[AuthPluginResult] = None,
     **kwargs: Any,
 ) -> AuthPluginResult:
-    """The server's address, instance and token; or that the build has to do without.
+    """The server's address, instance and token, or the state UNAVAILABLE if there is no server.
 
-    Another plugin's hook, which ours replaced by being loaded later, is called instead of ours.
+    If another plugin has a hook, which Pants ignores because it loaded ours later, then that hook
+    gives the answer.
 
-    Raises: SystemExit, having said why, to end a build that can't do without.
+    Raises:
+        SystemExit: to end a build that needs the server; the reason was logged before.
     """
     try:
         everything = options.for_global_scope()
         other = other_hook(everything.backend_packages, everything.plugins)
     except Exception:
         other = None
-        logger.debug("could not look for other hooks", exc_info=True)
+        logger.debug("the search for other hooks failed", exc_info=True)
     if other is not None:
         if _builds(options):
             logger.warning(
@@ -95,8 +95,13 @@ def _answer(
     store_headers: dict[str, str],
     execution_headers: dict[str, str],
 ) -> Optional[AuthPluginResult]:
-    """What Pants needs to know of the server, its token put into the headers; None, said why, if
-    there is none."""
+    """The answer to Pants, with the token added to both headers.
+
+    None if there is no server; the reason was logged.
+
+    Raises:
+        SystemExit: this build needs one.
+    """
     try:
         return _find(options, env, store_headers, execution_headers)
     except (_NoServerError, LauncherError) as error:
@@ -114,14 +119,17 @@ def _find(
     store_headers: dict[str, str],
     execution_headers: dict[str, str],
 ) -> Optional[AuthPluginResult]:
-    """None if it's off and nothing needs it. Raises _NoServerError or LauncherError."""
+    """The answer to Pants; None if `mode` is off and nothing needs the server.
+
+    Raises _NoServerError or LauncherError.
+    """
     reapi, everything = options.for_scope("reapi"), options.for_global_scope()
     executes = bool(everything.remote_execution)
     if own_options.is_off(reapi):
         if executes:
-            raise _NoServerError("[reapi].mode is off; `cache` lets Pants use the server.")
+            raise _NoServerError("[reapi].mode is off; with `cache` Pants uses the server.")
         return None
-    # What the user set in [GLOBAL] wins, and naming it again would make Pants warn.
+    # What the user set in [GLOBAL] wins, and Pants warns about a second value for it.
     store_address = execution_address = instance = None
     if everything.remote_instance_name is None:
         instance = instance_name(reapi.instance, Path(BuildRoot().path))
@@ -143,6 +151,7 @@ def _find(
 
 
 def _leaves_addresses_to_us(everything: Any) -> bool:
+    """Whether the user set no addresses in [GLOBAL]. Raises _NoServerError for half of them."""
     if not everything.remote_execution:
         return everything.remote_store_address is None
     given = (everything.remote_store_address, everything.remote_execution_address)
@@ -155,7 +164,7 @@ def _leaves_addresses_to_us(everything: Any) -> bool:
 
 
 def _server(options: Any, reapi: Any, env: Mapping[str, str]) -> tuple[str, Optional[str]]:
-    """Address and token of the server. Raises _NoServerError or LauncherError."""
+    """The address and the token of the server. Raises _NoServerError or LauncherError."""
     if own_options.is_own_server(reapi):
         server = _own_server(options, reapi, env)
         return server.grpc_address, server.token
@@ -163,25 +172,24 @@ def _server(options: Any, reapi: Any, env: Mapping[str, str]) -> tuple[str, Opti
 
 
 def _own_server(options: Any, reapi: Any, env: Mapping[str, str]) -> Running:
+    """The user's own server, started if it may be. Raises _NoServerError or LauncherError."""
     executes = _needs_it(options)
     settings = own_options.launcher_settings(reapi, executes=executes)
-    answer: Union[Running, NotReady, None]
+    running: Optional[Running]
     if reapi.autostart and _builds(options):
-        patience_s = _PATIENCE_TO_EXECUTE_S if executes else _PATIENCE_S
-        answer = start_if_ready(settings, env, patience_s)
+        total_s = _MAX_WAIT_TO_EXECUTE_S if executes else _MAX_WAIT_S
+        running = launch(settings, env, logger.debug, timeouts=Timeouts(total_s=total_s))
     else:
-        answer = find_running(settings, env)
-    if isinstance(answer, Running):
-        if executes:
-            offer = execution_in(status_of(answer, settings.words))
-            must_be_offered(offer, settings.words)
-            must_be_as_asked(offer, settings)
-        return answer
-    if answer is not None:
-        raise _NoServerError(f"{answer.reason} {answer.remedy}")
-    raise _NoServerError(
-        f"It isn't running, and [reapi].autostart is off. `{settings.words.up}` starts it."
-    )
+        running = find_running(settings, env)
+    if running is None:
+        raise _NoServerError(
+            f"It isn't running, and [reapi].autostart is off. `{settings.labels.up}` starts it."
+        )
+    if executes:
+        execution = execution_of(running, settings.labels)
+        must_be_offered(execution, settings.labels)
+        must_be_as_asked(execution, settings)
+    return running
 
 
 def _end_build(why: str) -> NoReturn:
@@ -190,12 +198,12 @@ def _end_build(why: str) -> NoReturn:
         "To build without it, add --no-remote-execution, or run `pants reapi-down`.",
         why,
     )
-    # Pants ends with status 1 on it, where any other exception would add a traceback to that.
+    # With it Pants ends with status 1; with any other exception it would also print a traceback.
     raise SystemExit(1)
 
 
 def _needs_it(options: Any) -> bool:
-    """Whether this command sends processes to the server, so that it fails without."""
+    """Whether this command sends processes to the server, so that it fails without one."""
     try:
         return bool(options.for_global_scope().remote_execution) and _builds(options)
     except Exception:
@@ -203,7 +211,7 @@ def _needs_it(options: Any) -> bool:
 
 
 def _builds(options: Any) -> bool:
-    """Whether this command may run processes: not help, not version, not only our own goals."""
+    """Whether this command may run processes: it is not help or version, and not only our goals."""
     # The name changed with Pants 2.23.
     builtin = getattr(options, "builtin_or_auxiliary_goal", None) or getattr(
         options, "builtin_goal", None

@@ -8,8 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pants_config.odd_toml import CASES, odd_files
+from reapi_local_plugin.pants_config.toml_document import Document, TomlError, put
 from reapi_local_plugin.pants_config.toml_lex import quote
-from reapi_local_plugin.pants_config.toml_scan import Document, TomlError, put, scan
+from reapi_local_plugin.pants_config.toml_scan import scan
 
 _TOKENS = st.sampled_from(
     [
