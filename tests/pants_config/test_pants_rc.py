@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from pants_config.odd_toml import CASES, WANTED, odd_files
 from reapi_local_plugin.pants_config.global_table import global_options
-from reapi_local_plugin.pants_config.pants_rc import BEGIN, END, plan_put, plan_removal
+from reapi_local_plugin.pants_config.pants_rc import plan_put, plan_removal
+from reapi_local_plugin.pants_config.rc_block import BEGIN, END
 
 
 def parsed(text: str | None) -> dict[str, Any]:

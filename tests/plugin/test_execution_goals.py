@@ -12,12 +12,15 @@ from typing import Any
 import pytest
 
 from launcher.harness import REAL, Site
+from reapi_contract import admin_api
 from reapi_contract.proof import Proof
 from reapi_local_launcher.cli.terminal import PLAIN
 from reapi_local_launcher.launcher_error import LauncherError
+from reapi_local_launcher.server import admin_client
 from reapi_local_plugin.conflicts import execution_conflicts
 from reapi_local_plugin.goal_report import down_json, down_text, up_json, up_text
-from reapi_local_plugin.goal_runner import GoalRunner, Up
+from reapi_local_plugin.goal_results import Up
+from reapi_local_plugin.goal_runner import GoalRunner
 from reapi_local_plugin.pants_config.switches import switch_off
 
 pytestmark = pytest.mark.skipif(REAL, reason="the stand-in says what it is told to offer")
@@ -120,6 +123,26 @@ def test_up_wires_execution_and_says_how_processes_run(site: Site, root: Path) -
     assert "Pants runs processes on it from the next command on; try `pants test ::`." in shown
     assert [line for line in shown if len(line) > 80 and str(site.data_dir) not in line] == []
     assert up_json(done)["execution"]["slots"] == 2
+
+
+@pytest.mark.usefixtures("x86")
+def test_up_and_check_find_the_server_once(
+    site: Site, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site.json("up")
+    asked: list[str] = []
+
+    def spy(port: int, token: str, method: str, path: str, *rest: Any, **more: Any) -> Any:
+        asked.append(path.partition("?")[0])
+        return call(port, token, method, path, *rest, **more)
+
+    call = admin_client.call
+    monkeypatch.setattr(admin_client, "call", spy)
+    up(runner(site, root))
+    assert asked == [admin_api.HEALTH, admin_api.STATUS, admin_api.CHECK]
+    asked.clear()
+    runner(site, root, remote_execution=True).check(print)
+    assert asked == [admin_api.HEALTH, admin_api.CHECK, admin_api.STATUS, admin_api.RUNS]
 
 
 @pytest.mark.usefixtures("x86")
