@@ -75,6 +75,10 @@ class Site:
     def set_version(self, version: str) -> None:
         (self.package / "__init__.py").write_text(f'__version__ = "{version}"\n')
 
+    def require(self, statement: str) -> None:
+        """Let the server run only on a Python where a statement succeeds."""
+        self.needs.write_text(f"{self.needs.read_text()}\n{statement}\n")
+
     def state(self, data_dir: Path | None = None) -> dict[str, Any]:
         content = json.loads(((data_dir or self.data_dir) / STATE_FILE).read_text())
         assert isinstance(content, dict)

@@ -61,7 +61,7 @@ def test_a_start_that_takes_longer_goes_on_for_the_next_command(site: Site, tmp_
 
 
 def test_an_environment_is_never_built(site: Site) -> None:
-    (site.needs).write_text("import a_package_that_nobody_has\n")
+    site.require("import a_package_that_nobody_has")
 
     assert "reapi-local up" in refusal(site).remedy
     assert not (site.data_dir.parent / "environments").exists()
