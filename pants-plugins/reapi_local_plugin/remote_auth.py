@@ -15,12 +15,14 @@ from typing import Any, NoReturn, Optional
 from pants.base.build_root import BuildRoot
 
 from reapi_local_launcher.launcher_error import LauncherError
-from reapi_local_launcher.server.execution_status import must_be_as_asked, must_be_offered
-from reapi_local_launcher.server.launch import launch
-from reapi_local_launcher.server.running import Running, find_running
-from reapi_local_launcher.server.server_status import execution_of
-from reapi_local_launcher.server.timeouts import Timeouts
 from reapi_local_plugin import options as own_options
+from reapi_local_plugin.build_server import (
+    NoServerError,
+    leaves_addresses_to_us,
+    may_run_processes,
+    needs_server,
+    server_of,
+)
 from reapi_local_plugin.instance_name import instance_name
 from reapi_local_plugin.other_auth_plugins import name_of, other_hook
 
@@ -30,13 +32,6 @@ except ImportError:  # Pants before 2.29
     from pants.option.global_options import AuthPluginResult, AuthPluginState
 
 logger = logging.getLogger(__name__)
-
-_MAX_WAIT_S = 2.0
-_MAX_WAIT_TO_EXECUTE_S = 15.0
-
-
-class _NoServerError(Exception):
-    """There is no server for this command; the message says why, and what to do."""
 
 
 def remote_auth(
@@ -62,7 +57,7 @@ def remote_auth(
         other = None
         logger.debug("the search for other hooks failed", exc_info=True)
     if other is not None:
-        if _builds(options):
+        if may_run_processes(options):
             logger.warning(
                 "%s provides remote caching too, and reapi-local leaves it to it. Remove one of "
                 "the two backends to end this.",
@@ -81,7 +76,7 @@ def remote_auth(
     try:
         found = _answer(options, env, store_headers, execution_headers)
     except Exception as error:
-        if _needs_it(options):
+        if needs_server(options):
             _end_build(f"reapi-local failed: {error!r}.")
         logger.warning("reapi-local failed, so Pants builds without it: %r", error)
     return found or AuthPluginResult(
@@ -104,11 +99,11 @@ def _answer(
     """
     try:
         return _find(options, env, store_headers, execution_headers)
-    except (_NoServerError, LauncherError) as error:
+    except (NoServerError, LauncherError) as error:
         why = str(error)
-    if _needs_it(options):
+    if needs_server(options):
         _end_build(why)
-    if _builds(options):
+    if may_run_processes(options):
         logger.warning("Building without the cache server. %s", why)
     return None
 
@@ -121,20 +116,20 @@ def _find(
 ) -> Optional[AuthPluginResult]:
     """The answer to Pants; None if `mode` is off and nothing needs the server.
 
-    Raises _NoServerError or LauncherError.
+    Raises NoServerError or LauncherError.
     """
     reapi, everything = options.for_scope("reapi"), options.for_global_scope()
     executes = bool(everything.remote_execution)
     if own_options.is_off(reapi):
         if executes:
-            raise _NoServerError("[reapi].mode is off; with `cache` Pants uses the server.")
+            raise NoServerError("[reapi].mode is off; with `cache` Pants uses the server.")
         return None
     # What the user set in [GLOBAL] wins, and Pants warns about a second value for it.
     store_address = execution_address = instance = None
     if everything.remote_instance_name is None:
         instance = instance_name(reapi.instance, Path(BuildRoot().path))
-    if _leaves_addresses_to_us(everything):
-        store_address, token = _server(options, reapi, env)
+    if leaves_addresses_to_us(everything):
+        store_address, token = server_of(options, reapi, env)
         execution_address = store_address if executes else None
         if token is not None:
             for headers in (store_headers, execution_headers):
@@ -150,48 +145,6 @@ def _find(
     )
 
 
-def _leaves_addresses_to_us(everything: Any) -> bool:
-    """Whether the user set no addresses in [GLOBAL]. Raises _NoServerError for half of them."""
-    if not everything.remote_execution:
-        return everything.remote_store_address is None
-    given = (everything.remote_store_address, everything.remote_execution_address)
-    if given.count(None) == 1:
-        raise _NoServerError(
-            "[GLOBAL] sets only one of remote_store_address and remote_execution_address, and "
-            "processes need both on one server. Set both, or neither to use your own server."
-        )
-    return None in given
-
-
-def _server(options: Any, reapi: Any, env: Mapping[str, str]) -> tuple[str, Optional[str]]:
-    """The address and the token of the server. Raises _NoServerError or LauncherError."""
-    if own_options.is_own_server(reapi):
-        server = _own_server(options, reapi, env)
-        return server.grpc_address, server.token
-    return reapi.address, own_options.read_token(reapi.token_path)
-
-
-def _own_server(options: Any, reapi: Any, env: Mapping[str, str]) -> Running:
-    """The user's own server, started if it may be. Raises _NoServerError or LauncherError."""
-    executes = _needs_it(options)
-    settings = own_options.launcher_settings(reapi, executes=executes)
-    running: Optional[Running]
-    if reapi.autostart and _builds(options):
-        total_s = _MAX_WAIT_TO_EXECUTE_S if executes else _MAX_WAIT_S
-        running = launch(settings, env, logger.debug, timeouts=Timeouts(total_s=total_s))
-    else:
-        running = find_running(settings, env)
-    if running is None:
-        raise _NoServerError(
-            f"It isn't running, and [reapi].autostart is off. `{settings.labels.up}` starts it."
-        )
-    if executes:
-        execution = execution_of(running, settings.labels)
-        must_be_offered(execution, settings.labels)
-        must_be_as_asked(execution, settings)
-    return running
-
-
 def _end_build(why: str) -> NoReturn:
     logger.error(
         "Pants is set to run processes on the reapi-local server, and can't. %s\n"
@@ -200,23 +153,3 @@ def _end_build(why: str) -> NoReturn:
     )
     # With it Pants ends with status 1; with any other exception it would also print a traceback.
     raise SystemExit(1)
-
-
-def _needs_it(options: Any) -> bool:
-    """Whether this command sends processes to the server, so that it fails without one."""
-    try:
-        return bool(options.for_global_scope().remote_execution) and _builds(options)
-    except Exception:
-        return False
-
-
-def _builds(options: Any) -> bool:
-    """Whether this command may run processes: it is not help or version, and not only our goals."""
-    # The name changed with Pants 2.23.
-    builtin = getattr(options, "builtin_or_auxiliary_goal", None) or getattr(
-        options, "builtin_goal", None
-    )
-    if builtin is not None:
-        return False
-    goals = [*options.goals]
-    return any(not goal.startswith("reapi-") for goal in goals)
