@@ -42,11 +42,11 @@ def up_text(up: Up, write: Write, style: Style) -> None:
         return
     if up.conflicts:
         write("\nUntil that is changed Pants doesn't use the server. `pants reapi-check` shows\n")
-        write("when it does; `pants reapi-down` takes all of this back.\n")
+        write("when it does; `pants reapi-down` undoes all of this.\n")
         return
     does = "runs processes on it" if up.config.executes else "uses it"
     write(f"\nPants {does} from the next command on; try `pants test ::`.\n")
-    write("`pants reapi-check` proves that; `pants reapi-down` takes all of this back.\n")
+    write("`pants reapi-check` proves that; `pants reapi-down` undoes all of this.\n")
 
 
 def up_json(up: Up) -> dict[str, Any]:

@@ -105,7 +105,7 @@ class GoalRunner:
         return Checked(proofs)
 
     def down(self, *, kill: bool) -> Down:
-        """Take back what `up` wrote and stop the server, in this order.
+        """Remove what `up` wrote and stop the server, in this order.
 
         In the other order a build could start the server again in between. Raises LauncherError.
         """

@@ -85,8 +85,8 @@ class ReapiCheck(Goal):
 class ReapiDownSubsystem(GoalSubsystem):
     name = "reapi-down"
     help = (
-        "Stop the local Remote Execution API server and take back what `reapi-up` wrote into "
-        "`.pants.rc`. What is stored stays stored."
+        "Stop the local Remote Execution API server and remove what `reapi-up` wrote into "
+        "`.pants.rc`. Everything stored stays."
     )
     format = EnumOption(**_FORMAT)
     kill = BoolOption(

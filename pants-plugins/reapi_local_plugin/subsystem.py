@@ -32,7 +32,7 @@ class ReapiSubsystem(Subsystem):
     help = (
         "The local Remote Execution API server: `reapi-up` starts it and makes Pants use it as a "
         "cache, `reapi-up --execution` makes it run the processes too, `reapi-check` proves that "
-        "it works, `reapi-down` takes all of that back."
+        "it works, `reapi-down` undoes all of that."
     )
 
     mode = EnumOption(

@@ -19,7 +19,7 @@ MIN_TOKEN_CHARACTERS = 32
 class State:
     """What a server wrote about itself. Sizes in bytes, times in seconds since the epoch.
 
-    `pid` is None after the server has stopped in good order. `boot_id` is new at each start, so it
+    `pid` is None after the server has stopped gracefully. `boot_id` is new at each start, so it
     identifies a server even if another process gets the same pid. `grpc_port` and `token` stay the
     same over restarts if they can.
     """

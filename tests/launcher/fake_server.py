@@ -72,7 +72,7 @@ def main() -> int:
 
 
 def _parse(options: argparse.Namespace) -> None:
-    """Put numbers in place of their texts."""
+    """Replace the texts of numbers by the numbers. Raises _CannotStart."""
     parsers = {
         setting_names.PORT: lambda text: parse_whole(text, MAX_PORT),
         setting_names.SLOTS: lambda text: parse_whole(text, MAX_SLOTS),

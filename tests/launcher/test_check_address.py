@@ -111,7 +111,7 @@ def test_a_port_where_nobody_speaks_grpc_fails(user: CommandLine) -> None:
 
 
 def _hang_up_twice(server: socket.socket) -> None:
-    """On the one who tries the port, and on the client after it."""
+    """Close two connections: that of the proof `reachable`, and that of the gRPC client."""
     for _ in range(2):
         server.accept()[0].close()
 

@@ -50,7 +50,7 @@ def holds(kind: type, record: object) -> None:
 
 
 def look_up(server: Server) -> None:
-    """A look-up in the action cache by an invocation of a client, to be counted."""
+    """Look up an action as a client does in one of its runs, so that the server counts it."""
     metadata = re_pb2.RequestMetadata(
         tool_details={"tool_name": "pants", "tool_version": "2"}, tool_invocation_id="a-run"
     )
@@ -67,7 +67,7 @@ def look_up(server: Server) -> None:
 
 @pytest.fixture(scope="module")
 def used(server: Server, servers: Servers) -> Server:
-    """A server with something to count; the stand-in makes its counts up."""
+    """A server that has counted something; the counts of the stand-in are constants."""
     if (servers.site.package / "rpc").exists():
         look_up(server)
     return server

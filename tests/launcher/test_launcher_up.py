@@ -1,4 +1,4 @@
-"""`reapi-local up`, `down`: one server per data directory, whatever happened before."""
+"""`reapi-local up` and `down`: one server per data directory, in whatever state they find it."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ def rc(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def foreign_directory() -> Iterator[Path]:
-    """A directory this process may read but not write, with root's rights put aside."""
+    """A directory that this process may read but not write, even if it is root."""
     with tempfile.TemporaryDirectory() as name:
         directory = Path(name, "foreign")
         directory.mkdir()

@@ -1,4 +1,4 @@
-"""After up, `.pants.rc` says what it said before and our settings; down restores its bytes."""
+"""A put block adds our settings to `.pants.rc` and changes no other; removal restores its bytes."""
 
 import tomllib
 from typing import Any

@@ -1,4 +1,4 @@
-"""`.pants.rc` gets the switches nobody has set, and is given back to the byte."""
+"""`.pants.rc` gets the switches that the user has not set, and later gets its old bytes back."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`reapi-up --execution` and what `reapi-check` says of it, on a stand-in for the server."""
+"""`reapi-up --execution`, and `reapi-check` after it, on a stand-in for the server."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The instance's name: the same for all worktrees of a repository, different for all else."""
+"""The instance's name: the same for all worktrees of a repository, another for all others."""
 
 from __future__ import annotations
 

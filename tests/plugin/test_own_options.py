@@ -1,4 +1,4 @@
-"""A server of somebody else: its token, and the proofs that it can be used."""
+"""A server that somebody else runs: its token, and the proofs that it can be used."""
 
 from __future__ import annotations
 

@@ -23,8 +23,8 @@ it into a repository.
 """
 _SERVE = """\
 Run the server in this process, in the foreground, logging to standard error:
-for systemd, containers and other supervisors. It stops in good order on
-SIGTERM and on Ctrl-C.
+for systemd, containers and other supervisors. It stops gracefully
+on SIGTERM and on Ctrl-C.
 
 Flags that are not listed here are passed to the server as they are. Settings
 without a flag come from variables such as REAPI_LOCAL_MAX_SIZE, then from the

@@ -26,8 +26,8 @@ def launch(
 ) -> Running:
     """The server of the data directory, which is started if none runs.
 
-    A running server of an older release, or of another source of the same release, is stopped in
-    good order and replaced, but not by a quick launch; a newer one is kept. The result has a note
+    A running server of an older release, or of another source of the same release, is stopped
+    gracefully and replaced, but not by a quick launch; a newer one is kept. The result has a note
     for each way in which the server is not as asked. `progress` gets a line for each step that
     takes longer.
 

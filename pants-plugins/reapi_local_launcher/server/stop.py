@@ -42,7 +42,7 @@ def launch_lock(
         except LockTimeoutError:
             raise LauncherError(
                 "Another command is starting or stopping the server.",
-                f"It holds {lock}, and {timeout_s:.3g} s passed.",
+                f"{lock} was still locked after {timeout_s:.2g} s.",
                 f"Wait for that command or end it; then `{labels.up}` starts a server.",
             ) from None
         yield
@@ -51,7 +51,7 @@ def launch_lock(
 def stop(
     settings: ServerSettings, env: Mapping[str, str], kill: bool = False, timeout_s: float = STOP_S
 ) -> bool:
-    """Stop the server of the data directory in good order. False if none was running.
+    """Stop the server of the data directory gracefully. False if none was running.
 
     With `kill`, a server that does not stop is killed; everything that was stored stays. Raises
     LauncherError if the server still runs after `timeout_s`.
