@@ -69,9 +69,11 @@ def test_an_environment_is_never_built(site: Site) -> None:
 
 def test_without_time_to_ask_the_interpreter_the_answer_comes_at_once(site: Site) -> None:
     began = time.monotonic()
-    refusal(site, 0.0)
+    refused = refusal(site, 0.0)
 
     assert time.monotonic() - began < 5
+    assert "no time to check it" in refused.why
+    assert not (site.data_dir / "server.log").exists()
 
 
 def test_an_older_server_is_used_and_noted(site: Site) -> None:

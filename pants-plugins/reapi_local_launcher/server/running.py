@@ -15,6 +15,8 @@ from reapi_local_launcher.server import admin_client as admin
 from reapi_local_launcher.server.process import exists
 from reapi_local_launcher.server_settings import ServerSettings
 
+_MIN_TIMEOUT_S = 0.05
+
 FOUND, STARTED, REPLACED = "found", "started", "replaced"
 """How a launch came to its server."""
 
@@ -23,8 +25,10 @@ FOUND, STARTED, REPLACED = "found", "started", "replaced"
 class Running:
     """A server that answered a moment ago, in `milliseconds`.
 
-    `outcome`: FOUND, STARTED or REPLACED. `notes`: sentences for the user, such as a setting that
-    the running server does not have.
+        `outcome`: _MIN_TIMEOUT_S = 0.05
+
+    FOUND, STARTED or REPLACED. `notes`: sentences for the user, such as a setting that
+        the running server does not have.
     """
 
     state: State
@@ -71,7 +75,11 @@ def find_running(
 
 
 def find_in(directory: Path, timeout_s: float = 1.0) -> Running | None:
-    """The same as `find_running`, for the path of a data directory."""
+    """The same as `find_running`, for the path of a data directory.
+
+    A caller without time left still gives the server 50 ms to answer.
+    """
+    timeout_s = max(timeout_s, _MIN_TIMEOUT_S)
     for _ in range(2):
         state = read_state(directory)
         if state is None or state.pid is None or not exists(state.pid):

@@ -5,8 +5,6 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 
-_MIN_S = 0.05
-
 
 @dataclass(frozen=True)
 class Timeouts:
@@ -41,10 +39,7 @@ class Deadline:
         self._end = None if total_s is None else time.monotonic() + total_s
 
     def limit(self, step_s: float) -> float:
-        """The seconds that a step may take, at most `step_s`.
-
-        They are 50 ms at least, so that a step without time left still looks once.
-        """
+        """The seconds that a step may take: `step_s`, or what is left if that is less."""
         if self._end is None:
             return step_s
-        return max(_MIN_S, min(step_s, self._end - time.monotonic()))
+        return max(0.0, min(step_s, self._end - time.monotonic()))
