@@ -1,4 +1,4 @@
-"""File locks (flock): the kernel frees them when their holder ends, however it ends."""
+"""File locks (flock). The kernel frees a lock when its holder ends, even if it is killed."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from pathlib import Path
 
 
 class LockTimeoutError(Exception):
-    """Another process kept the lock for all of the time allowed."""
+    """Another process held the lock until the time was up."""
 
 
 @contextmanager
 def locked(path: Path, timeout_s: float) -> Iterator[None]:
-    """Hold the exclusive lock on `path` inside the block. Raises LockTimeoutError.
+    """Hold the exclusive lock on `path` inside the block. Raises LockTimeoutError and OSError.
 
-    It looks every 20 ms instead of waiting in the kernel, because a blocking flock cannot be given
-    a deadline without signals, and a plugin must not touch those of its host.
+    It tries every 20 ms instead of waiting in the kernel: a blocking flock ends at a deadline only
+    with the help of signals, and a plugin must not change the signals of Pants.
     """
     deadline = time.monotonic() + timeout_s
     fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)

@@ -1,6 +1,6 @@
-"""Where things are, worked out from an environment that is passed in.
+"""Where things are, according to the environment that the caller passes.
 
-`os.environ` is never read: the caller may live in a daemon whose own environment is stale.
+This module never reads `os.environ`: in a daemon it may be older than the command that runs.
 """
 
 from __future__ import annotations
@@ -11,16 +11,17 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from reapi_local_launcher.errors import LauncherError
-from reapi_local_launcher.settings import Settings
+from reapi_contract.setting_names import DATA_DIR, variable
+from reapi_local_launcher.launcher_error import LauncherError
+from reapi_local_launcher.server_settings import ServerSettings
 
 APP = "reapi-local"
 
 
 def user_home(env: Mapping[str, str]) -> str:
-    """The user's home directory: $HOME if absolute, else the password database's.
+    """The user's home directory: $HOME if it is absolute, else that of the password database.
 
-    Raises LauncherError when neither knows one.
+    Raises LauncherError if neither gives one.
     """
     home = env.get("HOME", "")
     if not Path(home).is_absolute():
@@ -38,7 +39,7 @@ def user_home(env: Mapping[str, str]) -> str:
 
 
 def cache_home(env: Mapping[str, str], platform: str = sys.platform) -> Path:
-    """The directory of everything reapi-local keeps: what platformdirs' `user_cache_path` gives.
+    """The directory of all files of reapi-local: the same as `user_cache_path` of platformdirs.
 
     Source: XDG Base Directory Specification (a relative $XDG_CACHE_HOME is ignored).
     """
@@ -49,12 +50,12 @@ def cache_home(env: Mapping[str, str], platform: str = sys.platform) -> Path:
     return Path(f"{user_home(env)}/{caches}", APP)
 
 
-def data_dir(settings: Settings, env: Mapping[str, str]) -> Path:
-    """The data directory, without symlinks.
+def data_dir(settings: ServerSettings, env: Mapping[str, str]) -> Path:
+    """The path of the data directory, with symlinks resolved.
 
-    That of the settings, else of $REAPI_LOCAL_DATA_DIR, else `data` in the cache home.
+    The settings name it, else $REAPI_LOCAL_DATA_DIR, else it is `data` in the cache home.
     """
-    chosen = settings.data_dir or env.get("REAPI_LOCAL_DATA_DIR")
+    chosen = settings.data_dir or env.get(variable(DATA_DIR))
     if not chosen:
         return (cache_home(env) / "data").resolve()
     if chosen == "~" or chosen.startswith("~/"):
@@ -62,10 +63,10 @@ def data_dir(settings: Settings, env: Mapping[str, str]) -> Path:
     return Path(chosen).resolve()
 
 
-def make_data_dir(settings: Settings, env: Mapping[str, str]) -> Path:
-    """Make the data directory, mode 0700, and make sure that files can be made in it.
+def make_data_dir(settings: ServerSettings, env: Mapping[str, str]) -> Path:
+    """Make the data directory with mode 0700, and check that this user can write in it.
 
-    Raises LauncherError naming the setting that moves it elsewhere.
+    Raises LauncherError, which names the setting that chooses another directory.
     """
     path = data_dir(settings, env)
     try:
@@ -74,16 +75,16 @@ def make_data_dir(settings: Settings, env: Mapping[str, str]) -> Path:
         raise LauncherError(
             f"The data directory {path} cannot be used.",
             f"{_reason(error)}.",
-            f"Choose a directory you can write to with {settings.words.data_dir}.",
+            f"Choose a directory you can write to with {settings.labels.data_dir}.",
         ) from error
     return path
 
 
-def make_support_dir(settings: Settings, env: Mapping[str, str]) -> Path:
-    """Make the directory of private environments and unpacked sources.
+def make_support_dir(settings: ServerSettings, env: Mapping[str, str]) -> Path:
+    """Make the directory for private environments and unpacked sources.
 
-    That is the cache home, which all data directories share. Where it cannot be written, as in some
-    containers, the data directory does instead. Raises LauncherError when neither can be used.
+    This is the cache home, which all data directories share, or the data directory if the cache
+    home cannot be written, as in some containers. Raises LauncherError if neither can be used.
     """
     home = cache_home(env)
     try:
@@ -96,7 +97,7 @@ def make_support_dir(settings: Settings, env: Mapping[str, str]) -> Path:
 def _make_writable(path: Path) -> None:
     path.mkdir(mode=0o700, parents=True, exist_ok=True)
     if not os.access(path, os.W_OK | os.X_OK):
-        raise PermissionError(errno.EACCES, "no right to write there", str(path))
+        raise PermissionError(errno.EACCES, "no permission to write there", str(path))
 
 
 def _reason(error: OSError) -> str:

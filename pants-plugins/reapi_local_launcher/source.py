@@ -1,8 +1,9 @@
-"""Where the server's own package is, and what to call that version of it.
+"""Where the packages are that the server needs, and the version label of what they hold.
 
-Three homes, in this order: `server.zip` beside the plugin (a Pants repository that `reapi-local
-init` prepared), `reapi_local` beside the plugin (installed from a wheel), `src/reapi_local` of the
-project's own repository.
+They are in one of three places, searched in this order:
+- `server.zip` in the launcher's package: a Pants repository that `reapi-local init` prepared;
+- beside the launcher's package: an installed wheel;
+- in `src`: the repository of the project itself.
 """
 
 from __future__ import annotations
@@ -13,33 +14,35 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from reapi_local_launcher.errors import LauncherError
+from reapi_contract.command_line import MODULE, PACKAGES
+from reapi_local_launcher.launcher_error import LauncherError
 
-PLUGIN = Path(__file__).resolve().parent.parent
-PACKAGE = "reapi_local"
+LAUNCHER = Path(__file__).resolve().parent
+ARCHIVE = "server.zip"
 
 _VERSION = re.compile(r"""^__version__\s*=\s*["']([^"']+)["']""", re.MULTILINE)
 
 
 @dataclass(frozen=True)
 class Source:
-    """The server's package: a directory or a zip archive, and the version label of its content."""
+    """The server's packages: the directory or the zip archive that holds them, and their label."""
 
     location: Path
     label: str
 
     def prepare(self, support_dir: Path) -> Path:
-        """A directory that holds the package and nothing else, to be the server's PYTHONPATH.
+        """Make a directory with these packages only, to be the PYTHONPATH of the server.
 
-        Nothing else, because a wheel's site-packages may be made for another Python and would hide
-        the packages of the server's own. Made once, under `support_dir`. Raises OSError.
+        With these only, because the other packages beside them may be made for another Python, and
+        would hide those of the server's interpreter. The directory is under `support_dir` and is
+        made once. Raises OSError.
         """
         if self.location.is_dir():
             name = hashlib.sha256(os.fsencode(self.location)).hexdigest()[:16]
         else:
             name = hashlib.sha256(self.location.read_bytes()).hexdigest()[:16]
         root = support_dir / "sources" / name
-        if (root / PACKAGE / "__init__.py").exists():
+        if _has_packages(root):
             return root
         import shutil
         import tempfile
@@ -49,7 +52,8 @@ class Source:
         partial = Path(tempfile.mkdtemp(prefix=".partial-", dir=root.parent))
         try:
             if self.location.is_dir():
-                (partial / PACKAGE).symlink_to(self.location)
+                for package in PACKAGES:
+                    (partial / package).symlink_to(self.location / package)
             else:
                 with zipfile.ZipFile(self.location) as archive:
                     archive.extractall(partial)
@@ -59,39 +63,40 @@ class Source:
         return root
 
 
-def find_source(plugin: Path = PLUGIN) -> Source:
-    """The server's package that belongs to this plugin. Raises LauncherError if there is none."""
-    archive = plugin / "server.zip"
+def find_source(launcher: Path = LAUNCHER) -> Source:
+    """The server's packages that belong to this launcher. Raises LauncherError without them."""
+    archive = launcher / ARCHIVE
     if archive.exists():
         return Source(archive, _archive_label(archive))
-    installed = plugin.parent / PACKAGE
-    if (installed / "__init__.py").exists():
+    installed = launcher.parent
+    if _has_packages(installed):
         return Source(installed, _release(installed))
-    checkout = plugin.parent.parent / "src" / PACKAGE
-    if (checkout / "__init__.py").exists():
+    checkout = launcher.parent.parent / "src"
+    if _has_packages(checkout):
         return Source(checkout, f"{_release(checkout)}+src.{fingerprint(checkout)}")
     raise LauncherError(
-        "The server's package was not found.",
-        f"Neither {archive} nor {installed} nor {checkout} exists.",
+        "The server's packages were not found.",
+        f"There is no {archive}, and neither {installed} nor {checkout} has "
+        f"{' and '.join(PACKAGES)}.",
         "Run `reapi-local init` from an installed reapi-local, or reinstall reapi-local.",
     )
 
 
-def fingerprint(package: Path) -> str:
-    """12 hex digits over the paths and contents of a package's Python files."""
+def fingerprint(directory: Path) -> str:
+    """12 hex digits over the paths and contents of the Python files of the packages in it."""
     digest = hashlib.sha256()
-    for path in sorted(package.rglob("*.py")):
-        content = path.read_bytes()
-        name = path.relative_to(package).as_posix()
-        digest.update(f"{name}\0{len(content)}\0".encode() + content)
+    for package in PACKAGES:
+        for path in sorted((directory / package).rglob("*.py")):
+            content = path.read_bytes()
+            name = path.relative_to(directory).as_posix()
+            digest.update(f"{name}\0{len(content)}\0".encode() + content)
     return digest.hexdigest()[:12]
 
 
 def write_archive(source: Source) -> bytes:
-    """The content of `server.zip` for this source: the same bytes for the same files and label.
+    """The content of `server.zip` for a source: the same bytes for the same files and label.
 
-    The label travels as the archive's comment, so that a copy made from a checkout keeps its
-    fingerprint.
+    The label is the archive's comment, so a copy made from a checkout keeps its fingerprint.
     """
     if not source.location.is_dir():
         return source.location.read_bytes()
@@ -101,10 +106,8 @@ def write_archive(source: Source) -> bytes:
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.comment = source.label.encode()
-        for path in sorted(source.location.rglob("*")):
-            if path.is_dir() or "__pycache__" in path.parts or path.name == "BUILD":
-                continue
-            name = f"{PACKAGE}/{path.relative_to(source.location).as_posix()}"
+        for path in _archived(source.location):
+            name = path.relative_to(source.location).as_posix()
             entry = zipfile.ZipInfo(name, date_time=(1980, 1, 1, 0, 0, 0))
             entry.external_attr = 0o644 << 16
             entry.compress_type = zipfile.ZIP_DEFLATED
@@ -112,20 +115,33 @@ def write_archive(source: Source) -> bytes:
     return buffer.getvalue()
 
 
+def _archived(directory: Path) -> list[Path]:
+    return [
+        path
+        for package in PACKAGES
+        for path in sorted((directory / package).rglob("*"))
+        if path.is_file() and "__pycache__" not in path.parts and path.name != "BUILD"
+    ]
+
+
+def _has_packages(directory: Path) -> bool:
+    return all((directory / package / "__init__.py").exists() for package in PACKAGES)
+
+
 def _publish(partial: Path, root: Path) -> None:
     try:
         partial.rename(root)
     except OSError:
-        if not (root / PACKAGE / "__init__.py").exists():
+        if not _has_packages(root):
             import shutil
 
-            # What is there is broken: a link to an uninstalled copy, or a half-cleaned cache.
+            # The old directory is broken: its links lead to a removed copy, or files were deleted.
             shutil.rmtree(root, ignore_errors=True)
             partial.rename(root)
 
 
-def _release(package: Path) -> str:
-    return _parse_release((package / "__init__.py").read_text(encoding="utf-8"))
+def _release(directory: Path) -> str:
+    return _parse_release((directory / MODULE / "__init__.py").read_text(encoding="utf-8"))
 
 
 def _archive_label(archive: Path) -> str:
@@ -133,13 +149,13 @@ def _archive_label(archive: Path) -> str:
 
     try:
         with zipfile.ZipFile(archive) as opened:
-            text = opened.read(f"{PACKAGE}/__init__.py").decode()
+            text = opened.read(f"{MODULE}/__init__.py").decode()
             return opened.comment.decode() or _parse_release(text)
     except (zipfile.BadZipFile, KeyError, UnicodeDecodeError) as error:
         raise LauncherError(
             f"{archive} cannot be read.",
             f"It is not the server's archive: {error}.",
-            "Write it anew with `reapi-local init` from an installed reapi-local.",
+            "Write it again with `reapi-local init` from an installed reapi-local.",
         ) from error
 
 

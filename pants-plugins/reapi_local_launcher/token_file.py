@@ -1,15 +1,18 @@
-"""The token of a server that somebody else runs."""
+"""Reading the file with the token for a server that somebody else runs."""
 
 from __future__ import annotations
 
 import re
 from pathlib import Path
 
-from reapi_local_launcher.errors import LauncherError
+from reapi_local_launcher.launcher_error import LauncherError
 
 
 def read_token(path: str | None, setting: str) -> str | None:
-    """The token in a file, None when no file is named. Raises LauncherError, naming `setting`."""
+    """The token in a file; None if no file is named.
+
+    Raises LauncherError, which names `setting` as the one to correct.
+    """
     if path is None:
         return None
     try:

@@ -1,4 +1,4 @@
-"""Version labels, `RELEASE` or `RELEASE+src.FINGERPRINT`, and what follows from two of them."""
+"""Version labels, `RELEASE` or `RELEASE+src.FINGERPRINT`, and whether one replaces another."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _PHASES = {"dev": -4, "a": -3, "b": -2, "rc": -1, "": 0, "post": 1}
 
 
 class Verdict(enum.Enum):
-    """What to do with a running server, given the one that would be started."""
+    """What to do with a running server, compared with the one that would be started."""
 
     KEEP = "keep"
     REPLACE = "replace"
@@ -18,7 +18,7 @@ class Verdict(enum.Enum):
 
 
 def judge(running: str, ours: str) -> Verdict:
-    """A newer release is kept, an older one or another source of the same one is replaced."""
+    """Keep a newer release; replace an older one, and another source of the same release."""
     running_order, our_order = _order(running), _order(ours)
     if running_order > our_order:
         return Verdict.NEWER

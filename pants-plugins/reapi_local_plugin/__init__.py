@@ -1,5 +1,5 @@
 """The Pants plugin of reapi-local: it starts a REAPI server on this machine and points Pants at it.
 
-Standard library and `pants.*` only, valid on CPython 3.9 to 3.14. `launcher` and `rewire` never
-import Pants, so they serve the `reapi-local` command as well.
+It needs the standard library, `pants.*` and the launcher only, and works on CPython 3.9 to 3.14.
+`pants_config` never imports Pants, so the `reapi-local` command uses it too.
 """

@@ -1,6 +1,6 @@
-"""What in a repository's own settings keeps Pants from using the server though it is wired.
+"""Settings of a repository that keep Pants from using the server although the plugin is loaded.
 
-Each answer is a sentence or two with the cure. Imports nothing of Pants.
+Each conflict is one or two sentences with the remedy. Imports nothing of Pants.
 """
 
 from __future__ import annotations
@@ -13,14 +13,17 @@ from typing import Any
 from reapi_local_plugin import options as own_options
 from reapi_local_plugin.other_auth_plugins import name_of, other_hook
 
-# Where a sandbox has directories of its own.
-_UNSEEN = ("/tmp/", "/var/tmp/", "/run/", "/dev/")
+# A sandbox has directories of its own at these paths.
+_HIDDEN = ("/tmp/", "/var/tmp/", "/run/", "/dev/")
 # Each release of Pants has one of the two.
 _TOKENS = ("remote_oauth_bearer_token_path", "remote_oauth_bearer_token")
 
 
-def obstacles(reapi: Any, pants: Any) -> list[str]:
-    """To any use of it; `reapi` and `pants` hold the values of `[reapi]` and `[GLOBAL]`."""
+def conflicts(reapi: Any, pants: Any) -> list[str]:
+    """Conflicts with any use of the server.
+
+    `reapi` and `pants` hold the values of `[reapi]` and `[GLOBAL]`.
+    """
     found = []
     if own_options.is_off(reapi):
         found.append("[reapi].mode is off, so Pants won't use the server; set it to cache.")
@@ -41,20 +44,20 @@ def obstacles(reapi: Any, pants: Any) -> list[str]:
     return found
 
 
-def to_execution(
+def execution_conflicts(
     pants: Any, environments: Sequence[str], machine: str = "", python: str = sys.executable
 ) -> list[str]:
-    """To running processes there, beside the others.
+    """More conflicts, with running processes on the server.
 
-    `environments`: the names of `[environments-preview]`; `machine`: as `platform.machine()` has
-    it, which is the default; `python`: the interpreter that Pants runs on.
+    `environments`: the names in `[environments-preview]`. `machine`: the processor, named as
+    `platform.machine()` does, which is the default. `python`: the interpreter that Pants runs on.
     """
     found = []
-    if python.startswith(_UNSEEN):
+    if python.startswith(_HIDDEN):
         found.append(
-            f"Pants runs on {python}, and its processes run on that too, but none of them sees "
-            f"{', '.join(place.rstrip('/') for place in _UNSEEN)} of this machine. Keep Pants "
-            "elsewhere: its launcher's place follows HOME and XDG_CACHE_HOME."
+            f"Pants runs on {python}, and so do its processes, but none of them sees "
+            f"{', '.join(path.rstrip('/') for path in _HIDDEN)} of this machine. Keep Pants "
+            "elsewhere: HOME and XDG_CACHE_HOME say where its launcher puts it."
         )
     if pants.remote_execution_address is not None:
         found.append(_wins("remote_execution_address", pants.remote_execution_address))
@@ -70,8 +73,8 @@ def to_execution(
     machine = machine or platform.machine()
     if machine.lower() not in ("x86_64", "amd64"):
         found.append(
-            f"Pants takes every remote process to run on Linux on x86_64, and this is {machine}. "
-            "Name a remote_environment target with the right platform in "
+            f"Pants assumes that every remote process runs on Linux on x86_64, and this is "
+            f"{machine}. Name a remote_environment target with the right platform in "
             "[environments-preview].names."
         )
     return found

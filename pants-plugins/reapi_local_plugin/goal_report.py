@@ -1,41 +1,33 @@
-"""What the goals show: for people at 80 columns, or as JSON. Imports nothing of Pants."""
+"""The results of the goals, as text of 80 columns or as JSON. Imports nothing of Pants."""
 
 from __future__ import annotations
 
 import textwrap
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict
 from typing import Any
 
-from reapi_local_launcher.cli.report import (
-    Style,
-    Write,
-    fields,
-    notes,
-    running_json,
-)
-from reapi_local_launcher.cli.report import (
-    check_json as proofs_json,
-)
-from reapi_local_launcher.cli.report import check_text as proofs_text
-from reapi_local_launcher.sizes import format_size
-from reapi_local_plugin.operations import Checked, Down, Up
-from reapi_local_plugin.pants_config.switches import Wiring
+from reapi_contract.json_records import to_json
+from reapi_contract.sizes import format_size
+from reapi_local_launcher.cli import report
+from reapi_local_launcher.cli.terminal import Style, Write, fields, notes
+from reapi_local_launcher.server.execution_status import summary
+from reapi_local_plugin.goal_results import Checked, Down, Up
+from reapi_local_plugin.pants_config.switches import ConfigChange
 
 
 def up_text(up: Up, write: Write, style: Style) -> None:
-    """Where the server is, what was written, what the check said, what to do next."""
+    """Where the server is, what was written, what the proofs said, and what to do next."""
     write(f"{_headline(up, style)}\n")
     shown = [("address", up.address), ("instance", up.instance)]
     if up.running is not None:
         state = up.running.state
         shown += [("data", state.data_dir), ("limit", format_size(state.max_size_bytes))]
     if up.execution is not None:
-        shown.append(("execution", up.execution.summary))
-    file = up.wiring.path.name
-    shown += _wrapped("wrote", [f"{line} in {file}" for line in _settings(up.wiring.written)])
-    shown += _wrapped("removed", [f"{line} from {file}" for line in _settings(up.wiring.removed)])
-    shown += _wrapped("kept", up.wiring.kept)
+        shown.append(("execution", summary(up.execution)))
+    file = up.config.path.name
+    shown += _wrapped("wrote", [f"{line} in {file}" for line in _settings(up.config.written)])
+    shown += _wrapped("removed", [f"{line} from {file}" for line in _settings(up.config.removed)])
+    shown += _wrapped("kept", up.config.kept)
     failed = sum(not proof.ok for proof in up.proofs)
     took = sum(proof.milliseconds for proof in up.proofs)
     if failed:
@@ -43,55 +35,58 @@ def up_text(up: Up, write: Write, style: Style) -> None:
     else:
         shown.append(("check", f"all {len(up.proofs)} proofs hold ({took:.0f} ms)"))
     fields(shown, write)
-    notes([*up.notes, *up.obstacles], write, style)
+    notes([*up.notes, *up.conflicts], write, style)
     if failed:
         write("\n")
-        proofs_text(up.proofs, write, style)
+        report.check_text(up.proofs, write, style)
         return
-    if up.obstacles:
+    if up.conflicts:
         write("\nUntil that is changed Pants doesn't use the server. `pants reapi-check` shows\n")
-        write("when it does; `pants reapi-down` takes it all back.\n")
+        write("when it does; `pants reapi-down` undoes all of this.\n")
         return
-    does = "runs processes on it" if up.wiring.executes else "uses it"
-    write(f"\nPants {does} from the next command on, say `pants test ::`.\n")
-    write("`pants reapi-check` shows that it did; `pants reapi-down` takes it all back.\n")
+    does = "runs processes on it" if up.config.executes else "uses it"
+    write(f"\nPants {does} from the next command on; try `pants test ::`.\n")
+    write("`pants reapi-check` proves that; `pants reapi-down` undoes all of this.\n")
 
 
 def up_json(up: Up) -> dict[str, Any]:
-    server = running_json(up.running, up.instance) if up.running else {"grpc_address": up.address}
-    for secret in ("token", "bazel_flags"):  # Pants has them from the hook
+    """All of the result; no token, because Pants has it from the hook."""
+    server: dict[str, object] = {"grpc_address": up.address}
+    if up.running is not None:
+        server = report.running_json(up.running, up.instance)
+    for secret in ("token", "bazel_flags"):
         server.pop(secret, None)
     return {
         "ok": up.ok,
         "server": server,
         "instance": up.instance,
-        "execution": None if up.execution is None else asdict(up.execution),
-        "wiring": _wiring_json(up.wiring),
-        "proofs": [asdict(proof) for proof in up.proofs],
+        "execution": None if up.execution is None else to_json(up.execution),
+        "pants_config": _config_json(up.config),
+        "proofs": [to_json(proof) for proof in up.proofs],
         "notes": list(up.notes),
-        "obstacles": list(up.obstacles),
+        "conflicts": list(up.conflicts),
     }
 
 
 def check_text(checked: Checked, write: Write, style: Style) -> None:
-    proofs_text(checked.proofs, write, style)
+    report.check_text(checked.proofs, write, style)
 
 
 def check_json(checked: Checked) -> dict[str, Any]:
-    return proofs_json(checked.proofs)
+    return report.check_json(checked.proofs)
 
 
 def down_text(down: Down, write: Write, style: Style) -> None:
     """What was stopped and what was taken back."""
     write("The server was stopped.\n" if down.stopped else "No server of this user was running.\n")
-    file = down.wiring.path.name
-    removed = [f"{line} from {file}" for line in _settings(down.wiring.removed)]
-    shown = [*_wrapped("removed", removed), *_wrapped("kept", down.wiring.kept)]
-    if not down.wiring.removed:
+    file = down.config.path.name
+    removed = [f"{line} from {file}" for line in _settings(down.config.removed)]
+    shown = [*_wrapped("removed", removed), *_wrapped("kept", down.config.kept)]
+    if not down.config.removed:
         write(f"There was nothing of ours in {file}.\n")
     if shown:
         fields(shown, write)
-    notes([*_cut_off(down), *down.wiring.notes], write, style)
+    notes([*_lost_processes(down), *down.config.notes], write, style)
     if down.stopped:
         write("Other repositories that use the server start it again with their next build.\n")
 
@@ -100,36 +95,36 @@ def down_json(down: Down) -> dict[str, Any]:
     return {
         "stopped": down.stopped,
         "executing": down.executing,
-        "wiring": _wiring_json(down.wiring),
+        "pants_config": _config_json(down.config),
     }
 
 
-def _cut_off(down: Down) -> list[str]:
+def _lost_processes(down: Down) -> list[str]:
     if not down.executing:
         return []
     ran = "1 process" if down.executing == 1 else f"{down.executing} processes"
     note = (
-        f"Builds had {ran} running on it. What didn't end within 10 seconds was ended with it, and "
-        "a build that lost one, in whatever repository, fails: run it again."
+        f"Builds had {ran} running on it. A process that took more than 10 seconds longer was "
+        "ended with the server, and its build fails, in whichever repository it runs: run that "
+        "build again."
     )
     return [note]
 
 
 def _headline(up: Up, style: Style) -> str:
     if up.running is None:
-        return f"Pants is wired to {style.good(up.address)}, a server run by somebody else"
-    verbs = {"found": "is running", "started": "was started", "replaced": "was replaced"}
+        return f"Pants is set to use {style.good(up.address)}, a server run by somebody else"
     name = style.good(f"reapi-local {up.running.version}")
-    return f"{name} {verbs[up.running.outcome]}, process {up.running.pid}"
+    return f"{name} {report.OUTCOMES[up.running.outcome]}, process {up.running.pid}"
 
 
 def _settings(lines: Sequence[str]) -> list[str]:
-    """The lines without the table's header."""
+    """The lines without the header of the table."""
     return [line for line in lines if not line.startswith("[")]
 
 
 def _wrapped(name: str, lines: Iterable[str]) -> list[tuple[str, str]]:
-    """A field for each line, and fields without a name for what of it is too long."""
+    """A row for each line, and rows without a name for the rest of a line that is too long."""
     rows = []
     for line in lines:
         first, *more = textwrap.wrap(line, 66, break_long_words=False, break_on_hyphens=False)
@@ -137,5 +132,5 @@ def _wrapped(name: str, lines: Iterable[str]) -> list[tuple[str, str]]:
     return rows
 
 
-def _wiring_json(wiring: Wiring) -> dict[str, Any]:
-    return {**asdict(wiring), "path": str(wiring.path)}
+def _config_json(config: ConfigChange) -> dict[str, Any]:
+    return {**to_json(config), "path": str(config.path)}

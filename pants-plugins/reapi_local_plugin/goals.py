@@ -1,7 +1,7 @@
 """The goals `reapi-up`, `reapi-check` and `reapi-down`.
 
-They ask Pants' engine for nothing but singletons, so that they run on every release and nothing of
-them ever goes to a remote server.
+They ask Pants' engine for singletons only. So they run on every release of Pants, and none of their
+work goes to a remote server.
 """
 
 from __future__ import annotations
@@ -20,11 +20,12 @@ from pants.engine.rules import collect_rules, goal_rule
 from pants.option.global_options import GlobalOptions
 from pants.option.option_types import BoolOption, EnumOption
 
-from reapi_local_launcher.cli.report import Style, error_json, error_text, write_json
-from reapi_local_launcher.errors import LauncherError
+from reapi_local_launcher.cli.report import error_json, error_text
+from reapi_local_launcher.cli.terminal import Style, write_json
+from reapi_local_launcher.launcher_error import LauncherError
 from reapi_local_plugin import goal_report
-from reapi_local_plugin.instance import instance_name
-from reapi_local_plugin.operations import Operations
+from reapi_local_plugin.goal_runner import GoalRunner
+from reapi_local_plugin.instance_name import instance_name
 from reapi_local_plugin.subsystem import ReapiSubsystem
 
 try:
@@ -55,9 +56,9 @@ class ReapiUpSubsystem(GoalSubsystem):
     execution = BoolOption(
         default=False,
         help=(
-            "Run every process in the server's sandbox, results being kept as without it. Stays "
-            "so until `reapi-up` without `--execution`, which goes back to the cache alone, or "
-            "`reapi-down`."
+            "Run every process in the server's sandbox, and keep the results as without it. This "
+            "lasts until `reapi-up` without `--execution`, which makes the server a cache again, "
+            "or `reapi-down`."
         ),
     )
 
@@ -70,8 +71,8 @@ class ReapiUp(Goal):
 class ReapiCheckSubsystem(GoalSubsystem):
     name = "reapi-check"
     help = (
-        "Prove, by doing it, that the local Remote Execution API server works and that Pants uses "
-        "it. Exits with 1 and says what to do when a proof fails."
+        "Prove, by trying it, that the local Remote Execution API server works and that Pants "
+        "uses it. If a proof fails, exit with 1 and say what to do."
     )
     format = EnumOption(**_FORMAT)
 
@@ -84,8 +85,8 @@ class ReapiCheck(Goal):
 class ReapiDownSubsystem(GoalSubsystem):
     name = "reapi-down"
     help = (
-        "Stop the local Remote Execution API server and take back what `reapi-up` wrote into "
-        "`.pants.rc`. What is stored stays stored."
+        "Stop the local Remote Execution API server and remove what `reapi-up` wrote into "
+        "`.pants.rc`. Everything stored stays."
     )
     format = EnumOption(**_FORMAT)
     kill = BoolOption(
@@ -108,9 +109,9 @@ async def reapi_up(
     build_root: BuildRoot,
     session: SessionValues,
 ) -> ReapiUp:
-    operations = _operations(reapi, global_options, environments, build_root, session)
+    runner = _runner(reapi, global_options, environments, build_root, session)
     code = _Output(console, goal.format).attempt(
-        lambda: operations.up(console.print_stderr, execution=goal.execution),
+        lambda: runner.up(console.print_stderr, execution=goal.execution),
         goal_report.up_text,
         goal_report.up_json,
     )
@@ -127,9 +128,9 @@ async def reapi_check(
     build_root: BuildRoot,
     session: SessionValues,
 ) -> ReapiCheck:
-    operations = _operations(reapi, global_options, environments, build_root, session)
+    runner = _runner(reapi, global_options, environments, build_root, session)
     code = _Output(console, goal.format).attempt(
-        lambda: operations.check(console.print_stderr),
+        lambda: runner.check(console.print_stderr),
         goal_report.check_text,
         goal_report.check_json,
     )
@@ -146,36 +147,36 @@ async def reapi_down(
     build_root: BuildRoot,
     session: SessionValues,
 ) -> ReapiDown:
-    operations = _operations(reapi, global_options, environments, build_root, session)
+    runner = _runner(reapi, global_options, environments, build_root, session)
     output = _Output(console, goal.format)
     code = output.attempt(
-        lambda: operations.down(kill=goal.kill), goal_report.down_text, goal_report.down_json
+        lambda: runner.down(kill=goal.kill), goal_report.down_text, goal_report.down_json
     )
     return ReapiDown(exit_code=code)
 
 
-def _operations(
+def _runner(
     reapi: ReapiSubsystem,
     global_options: GlobalOptions,
     environments: EnvironmentsSubsystem,
     build_root: BuildRoot,
     session: SessionValues,
-) -> Operations:
+) -> GoalRunner:
     root, pants = Path(build_root.path), global_options.options
     named = pants.remote_instance_name  # what the user sets in [GLOBAL] wins
-    return Operations(
+    return GoalRunner(
         reapi=reapi,
         pants=pants,
         environments=[*environments.names],
         build_root=root,
-        # The run's own environment: the daemon's is that of whoever started it.
+        # The environment of this command: the daemon's is that of the command which started it.
         env=session[CompleteEnvironmentVars],
         instance=instance_name(reapi.instance, root) if named is None else named,
     )
 
 
 class _Output:
-    """Shows what an operation came to, or why it failed."""
+    """Shows the result of a goal, or why it failed."""
 
     def __init__(self, console: Console, wanted: Format) -> None:
         self._write = console.write_stdout
@@ -184,13 +185,13 @@ class _Output:
 
     def attempt(
         self,
-        operation: Callable[[], Any],
+        run: Callable[[], Any],
         as_text: Callable[..., None],
         as_json: Callable[[Any], Any],
     ) -> int:
-        """The exit code: 0 when the operation succeeded."""
+        """Run the goal and show its result; returns the exit code, 0 for success."""
         try:
-            result = operation()
+            result = run()
         except LauncherError as error:
             if self._json:
                 write_json(error_json(error), self._write)

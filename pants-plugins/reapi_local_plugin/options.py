@@ -1,4 +1,4 @@
-"""From the values of `[reapi]` to what the launcher takes. Imports nothing of Pants."""
+"""The values of `[reapi]` as the launcher takes them. Imports nothing of Pants."""
 
 from __future__ import annotations
 
@@ -6,11 +6,13 @@ from dataclasses import replace
 from typing import Any, Optional
 
 from reapi_local_launcher import token_file
-from reapi_local_launcher.settings import Settings, Words
+from reapi_local_launcher.labels import Labels
+from reapi_local_launcher.server_settings import ServerSettings
 
 AUTO = "auto"
+OFF = "off"
 
-WORDS = Words(
+LABELS = Labels(
     up="pants reapi-up",
     down="pants reapi-down",
     kill="pants reapi-down --kill",
@@ -18,21 +20,21 @@ WORDS = Words(
     data_dir="[reapi].data_dir",
     port="[reapi].port",
     max_size="[reapi].max_size",
+    idle_exit="[reapi].idle_exit",
+    slots="[reapi].slots",
     server_python="[reapi].server_python",
     address="[reapi].address, where `auto` is a server of your own",
     token_path="[reapi].token_path",
 )
+EXECUTION_LABELS = replace(LABELS, up="pants reapi-up --execution")
 
 
-EXECUTION_WORDS = replace(WORDS, up="pants reapi-up --execution")
-
-
-def launcher_settings(reapi: Any, *, executes: bool) -> Settings:
+def launcher_settings(reapi: Any, *, executes: bool) -> ServerSettings:
     """The launcher's settings; `reapi` is the subsystem, or Pants' container of its values.
 
-    `executes`: the server is there to run processes, so `reapi-up` alone is no remedy.
+    `executes`: Pants runs processes on the server, so remedies name `reapi-up --execution`.
     """
-    return Settings(
+    return ServerSettings(
         data_dir=reapi.data_dir,
         port=reapi.port,
         max_size=reapi.max_size,
@@ -41,25 +43,25 @@ def launcher_settings(reapi: Any, *, executes: bool) -> Settings:
         slots=reapi.slots,
         hermetic=reapi.hermetic,
         sandbox=_plain(reapi.sandbox),
-        words=EXECUTION_WORDS if executes else WORDS,
+        labels=EXECUTION_LABELS if executes else LABELS,
     )
 
 
 def is_own_server(reapi: Any) -> bool:
-    """Whether the server is this user's, to be found, started and stopped by the launcher."""
+    """Whether the launcher finds, starts and stops the server, because it is this user's own."""
     return bool(reapi.address == AUTO)
 
 
 def is_off(reapi: Any) -> bool:
     """Whether `mode` is off."""
-    return _plain(reapi.mode) == "off"
+    return _plain(reapi.mode) == OFF
 
 
 def read_token(path: Optional[str]) -> Optional[str]:
-    """The token in a file, None when no file is named. Raises LauncherError."""
-    return token_file.read_token(path, WORDS.token_path)
+    """The token in a file; None if no file is named. Raises LauncherError."""
+    return token_file.read_token(path, LABELS.token_path)
 
 
 def _plain(choice: Any) -> str:
-    """The text of a choice; Pants hands out the enum's member."""
+    """The text of a choice; Pants passes the member of an enum."""
     return str(getattr(choice, "value", choice))

@@ -1,4 +1,4 @@
-"""Other plugins' `remote_auth`: Pants keeps only the last one loaded, and says nothing of it.
+"""The `remote_auth` hooks of other plugins: Pants silently uses only the one that it loads last.
 
 Imports nothing of Pants.
 """
@@ -14,7 +14,10 @@ _OWN_PACKAGE = __name__.partition(".")[0]
 
 
 def other_hook(backends: Sequence[str], plugins: Sequence[str]) -> Optional[Hook]:
-    """The hook Pants would use without ours: the last one loaded, plugins before backends."""
+    """The hook that Pants would use without ours; None if there is no other.
+
+    It is the last one that Pants loads: first those of `plugins`, then those of `backends`.
+    """
     candidates = [_of_plugin(plugin) for plugin in plugins] if plugins else []
     candidates += [_of_backend(backend) for backend in backends]
     others = [hook for hook in candidates if hook is not None and not _is_own(hook)]
@@ -22,7 +25,7 @@ def other_hook(backends: Sequence[str], plugins: Sequence[str]) -> Optional[Hook
 
 
 def name_of(hook: Hook) -> str:
-    """Where the hook is defined."""
+    """The module and name of a hook."""
     return f"{hook.__module__}.{hook.__name__}"
 
 

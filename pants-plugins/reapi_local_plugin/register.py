@@ -1,4 +1,4 @@
-"""What Pants loads: the goals and the hook."""
+"""What Pants loads: the goals, and the hook that gives Pants the server's address."""
 
 from __future__ import annotations
 

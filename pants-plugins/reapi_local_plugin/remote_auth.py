@@ -1,8 +1,8 @@
-"""The hook that Pants calls before every command: where the server is, and how to talk to it.
+"""The hook that Pants calls before every command. It gives Pants the server's address and token.
 
-It must be quick, and it must not raise, for that would fail even `reapi-down`. But where Pants
-sends processes to the server, a build can't do without one: Pants would go on to its first process
-and fail there without a reason. Such a build is ended here, with the remedy.
+It must be quick, and it must not raise, because then even `reapi-down` would fail. But a build
+whose processes run on the server needs one: without it Pants would fail at its first process and
+give no reason. Therefore this hook ends such a build, with the reason and the remedy.
 """
 
 from __future__ import annotations
@@ -10,21 +10,20 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NoReturn, Optional, Union
+from typing import Any, NoReturn, Optional
 
 from pants.base.build_root import BuildRoot
 
-from reapi_local_launcher.errors import LauncherError
-from reapi_local_launcher.server.check import status_of
-from reapi_local_launcher.server.execution import (
-    execution_in,
-    must_be_as_asked,
-    must_be_offered,
-)
-from reapi_local_launcher.server.launch import NotReady, start_if_ready
-from reapi_local_launcher.server.running import Running, find_running
+from reapi_local_launcher.launcher_error import LauncherError
 from reapi_local_plugin import options as own_options
-from reapi_local_plugin.instance import instance_name
+from reapi_local_plugin.build_server import (
+    NoServerError,
+    leaves_addresses_to_us,
+    may_run_processes,
+    needs_server,
+    server_of,
+)
+from reapi_local_plugin.instance_name import instance_name
 from reapi_local_plugin.other_auth_plugins import name_of, other_hook
 
 try:
@@ -33,12 +32,6 @@ except ImportError:  # Pants before 2.29
     from pants.option.global_options import AuthPluginResult, AuthPluginState
 
 logger = logging.getLogger(__name__)
-
-_PATIENCE_S, _PATIENCE_TO_EXECUTE_S = 2.0, 15.0
-
-
-class _NoServerError(Exception):
-    """Why there is no server for this command, and what to do."""
 
 
 def remote_auth(
@@ -49,20 +42,22 @@ def remote_auth(
     prior_result: Optional[AuthPluginResult] = None,
     **kwargs: Any,
 ) -> AuthPluginResult:
-    """The server's address, instance and token; or that the build has to do without.
+    """The server's address, instance and token, or the state UNAVAILABLE if there is no server.
 
-    Another plugin's hook, which ours replaced by being loaded later, is called instead of ours.
+    If another plugin has a hook, which Pants ignores because it loaded ours later, then that hook
+    gives the answer.
 
-    Raises: SystemExit, having said why, to end a build that can't do without.
+    Raises:
+        SystemExit: to end a build that needs the server; the reason was logged before.
     """
     try:
         everything = options.for_global_scope()
         other = other_hook(everything.backend_packages, everything.plugins)
     except Exception:
         other = None
-        logger.debug("could not look for other hooks", exc_info=True)
+        logger.debug("the search for other hooks failed", exc_info=True)
     if other is not None:
-        if _builds(options):
+        if may_run_processes(options):
             logger.warning(
                 "%s provides remote caching too, and reapi-local leaves it to it. Remove one of "
                 "the two backends to end this.",
@@ -81,7 +76,7 @@ def remote_auth(
     try:
         found = _answer(options, env, store_headers, execution_headers)
     except Exception as error:
-        if _needs_it(options):
+        if needs_server(options):
             _end_build(f"reapi-local failed: {error!r}.")
         logger.warning("reapi-local failed, so Pants builds without it: %r", error)
     return found or AuthPluginResult(
@@ -95,15 +90,20 @@ def _answer(
     store_headers: dict[str, str],
     execution_headers: dict[str, str],
 ) -> Optional[AuthPluginResult]:
-    """What Pants needs to know of the server, its token put into the headers; None, said why, if
-    there is none."""
+    """The answer to Pants, with the token added to both headers.
+
+    None if there is no server; the reason was logged.
+
+    Raises:
+        SystemExit: this build needs one.
+    """
     try:
         return _find(options, env, store_headers, execution_headers)
-    except (_NoServerError, LauncherError) as error:
+    except (NoServerError, LauncherError) as error:
         why = str(error)
-    if _needs_it(options):
+    if needs_server(options):
         _end_build(why)
-    if _builds(options):
+    if may_run_processes(options):
         logger.warning("Building without the cache server. %s", why)
     return None
 
@@ -114,19 +114,22 @@ def _find(
     store_headers: dict[str, str],
     execution_headers: dict[str, str],
 ) -> Optional[AuthPluginResult]:
-    """None if it's off and nothing needs it. Raises _NoServerError or LauncherError."""
+    """The answer to Pants; None if `mode` is off and nothing needs the server.
+
+    Raises NoServerError or LauncherError.
+    """
     reapi, everything = options.for_scope("reapi"), options.for_global_scope()
     executes = bool(everything.remote_execution)
     if own_options.is_off(reapi):
         if executes:
-            raise _NoServerError("[reapi].mode is off; `cache` lets Pants use the server.")
+            raise NoServerError("[reapi].mode is off; with `cache` Pants uses the server.")
         return None
-    # What the user set in [GLOBAL] wins, and naming it again would make Pants warn.
+    # What the user set in [GLOBAL] wins, and Pants warns about a second value for it.
     store_address = execution_address = instance = None
     if everything.remote_instance_name is None:
         instance = instance_name(reapi.instance, Path(BuildRoot().path))
-    if _leaves_addresses_to_us(everything):
-        store_address, token = _server(options, reapi, env)
+    if leaves_addresses_to_us(everything):
+        store_address, token = server_of(options, reapi, env)
         execution_address = store_address if executes else None
         if token is not None:
             for headers in (store_headers, execution_headers):
@@ -142,73 +145,11 @@ def _find(
     )
 
 
-def _leaves_addresses_to_us(everything: Any) -> bool:
-    if not everything.remote_execution:
-        return everything.remote_store_address is None
-    given = (everything.remote_store_address, everything.remote_execution_address)
-    if given.count(None) == 1:
-        raise _NoServerError(
-            "[GLOBAL] sets only one of remote_store_address and remote_execution_address, and "
-            "processes need both on one server. Set both, or neither to use your own server."
-        )
-    return None in given
-
-
-def _server(options: Any, reapi: Any, env: Mapping[str, str]) -> tuple[str, Optional[str]]:
-    """Address and token of the server. Raises _NoServerError or LauncherError."""
-    if own_options.is_own_server(reapi):
-        server = _own_server(options, reapi, env)
-        return server.grpc_address, server.token
-    return reapi.address, own_options.read_token(reapi.token_path)
-
-
-def _own_server(options: Any, reapi: Any, env: Mapping[str, str]) -> Running:
-    executes = _needs_it(options)
-    settings = own_options.launcher_settings(reapi, executes=executes)
-    answer: Union[Running, NotReady, None]
-    if reapi.autostart and _builds(options):
-        patience_s = _PATIENCE_TO_EXECUTE_S if executes else _PATIENCE_S
-        answer = start_if_ready(settings, env, patience_s)
-    else:
-        answer = find_running(settings, env)
-    if isinstance(answer, Running):
-        if executes:
-            offer = execution_in(status_of(answer, settings.words))
-            must_be_offered(offer, settings.words)
-            must_be_as_asked(offer, settings)
-        return answer
-    if answer is not None:
-        raise _NoServerError(f"{answer.reason} {answer.remedy}")
-    raise _NoServerError(
-        f"It isn't running, and [reapi].autostart is off. `{settings.words.up}` starts it."
-    )
-
-
 def _end_build(why: str) -> NoReturn:
     logger.error(
         "Pants is set to run processes on the reapi-local server, and can't. %s\n"
         "To build without it, add --no-remote-execution, or run `pants reapi-down`.",
         why,
     )
-    # Pants ends with status 1 on it, where any other exception would add a traceback to that.
+    # With it Pants ends with status 1; with any other exception it would also print a traceback.
     raise SystemExit(1)
-
-
-def _needs_it(options: Any) -> bool:
-    """Whether this command sends processes to the server, so that it fails without."""
-    try:
-        return bool(options.for_global_scope().remote_execution) and _builds(options)
-    except Exception:
-        return False
-
-
-def _builds(options: Any) -> bool:
-    """Whether this command may run processes: not help, not version, not only our own goals."""
-    # The name changed with Pants 2.23.
-    builtin = getattr(options, "builtin_or_auxiliary_goal", None) or getattr(
-        options, "builtin_goal", None
-    )
-    if builtin is not None:
-        return False
-    goals = [*options.goals]
-    return any(not goal.startswith("reapi-") for goal in goals)

@@ -7,21 +7,24 @@ from enum import Enum
 from pants.option.option_types import BoolOption, EnumOption, IntOption, StrOption
 from pants.option.subsystem import Subsystem
 
+from reapi_contract import sandbox_levels
+from reapi_local_plugin import options as own_options
+
 
 class Mode(Enum):
     """What Pants uses the server for."""
 
     cache = "cache"
-    off = "off"
+    off = own_options.OFF
 
 
-class Sandbox(Enum):
-    """How the server keeps the processes it runs apart."""
+class SandboxLevel(Enum):
+    """How the server isolates the processes that it runs."""
 
-    auto = "auto"
-    slots = "slots"
-    bubblewrap = "bubblewrap"
-    process_group = "process-group"
+    auto = sandbox_levels.AUTO
+    slots = sandbox_levels.SLOTS
+    bubblewrap = sandbox_levels.BUBBLEWRAP
+    process_group = sandbox_levels.PROCESS_GROUP
 
 
 class ReapiSubsystem(Subsystem):
@@ -29,22 +32,22 @@ class ReapiSubsystem(Subsystem):
     help = (
         "The local Remote Execution API server: `reapi-up` starts it and makes Pants use it as a "
         "cache, `reapi-up --execution` makes it run the processes too, `reapi-check` proves that "
-        "it works, `reapi-down` undoes all of it."
+        "it works, `reapi-down` undoes all of that."
     )
 
     mode = EnumOption(
         default=Mode.cache,
         help=(
-            "`cache`: read and write results of processes, and run them where `reapi-up "
-            "--execution` was said. `off`: build as without the server."
+            "`cache`: read and write results of processes, and after `reapi-up --execution` run "
+            "them on the server. `off`: build as without the server."
         ),
     )
     address = StrOption(
-        default="auto",
+        default=own_options.AUTO,
         help=(
             "`auto`: this user's own server, found by its state file. Else the address of a server "
-            "that somebody else runs, like `grpc://cache.example:8980`; it is never started or "
-            "stopped from here."
+            "that somebody else runs, like `grpc://cache.example:8980`; Pants never starts or "
+            "stops that one."
         ),
     )
     token_path = StrOption(
@@ -54,15 +57,15 @@ class ReapiSubsystem(Subsystem):
     instance = StrOption(
         default=None,
         help=(
-            "The server's action cache to use. Unset: one of this repository's own, shared by all "
-            "its git worktrees."
+            "The name of the action cache on the server. Unset: one for this repository, which all "
+            "its git worktrees share."
         ),
     )
     autostart = BoolOption(
         default=True,
         help=(
             "Start the server before a build when it isn't running, as after a reboot. It waits 2 "
-            "seconds at most, 15 where the server runs the processes, and never installs "
+            "seconds at most, 15 if the server runs the processes, and never installs "
             "anything; `reapi-up` does that."
         ),
     )
@@ -75,26 +78,26 @@ class ReapiSubsystem(Subsystem):
     )
     port = IntOption(
         default=0,
-        help="Port of the server. 0: the one used last, else 8980, else one that is free.",
+        help="Port of the server. 0: the one used last, else 8980, else any free one.",
     )
     max_size = StrOption(
         default=None,
-        help="What the server may take on disk, like 20GiB. Unset: what it had last, else 20GiB.",
+        help="How much disk the server may use, like 20GiB. Unset: as last time, else 20GiB.",
     )
     idle_exit = IntOption(
         default=0,
-        help="Seconds without a call after which the server stops by itself. 0: never.",
+        help="The server stops by itself after so many seconds without a call. 0: never.",
     )
     server_python = StrOption(
         default=None,
         help=(
             "Interpreter (CPython 3.11 or newer, with the server's requirements) that runs the "
-            "server. Unset: one that is found to have them, else a private environment is made."
+            "server. Unset: one that has them is found, or a private environment is made."
         ),
     )
     slots = IntOption(
         default=0,
-        help="Processes the server runs at once. 0: as many as there are cores.",
+        help="The number of processes that the server runs at once. 0: one per core.",
     )
     hermetic = BoolOption(
         default=False,
@@ -104,10 +107,10 @@ class ReapiSubsystem(Subsystem):
         ),
     )
     sandbox = EnumOption(
-        default=Sandbox.auto,
+        default=SandboxLevel.auto,
         help=(
-            "How the server keeps processes apart. `auto`: the strongest that works on this "
-            "machine, `slots` or `bubblewrap`. `process-group`: not at all, they may read and "
-            "write whatever you may; only for processes that you trust."
+            "How the server isolates processes. `auto`: in the strongest way that works on this "
+            "machine, `slots` or `bubblewrap`. `process-group`: not at all, so they can read and "
+            "write all that you can; only for processes that you trust."
         ),
     )

@@ -1,5 +1,5 @@
-"""What server, launcher and plugin agree on, said once.
+"""The facts on which the server, the launcher and the plugin agree, each written once.
 
-Standard library only, CPython 3.9 and newer: the plugin imports it inside Pants. Nothing in here
-starts a process or opens a connection.
+This package needs only the standard library and works on CPython 3.9 and newer, because the plugin
+imports it inside Pants. Nothing here starts a process or opens a connection.
 """

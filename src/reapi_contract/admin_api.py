@@ -1,18 +1,37 @@
-"""The admin interface: its paths, and the JSON objects it answers with. Answers only grow."""
+"""The admin interface: its paths, and the JSON objects of its answers.
+
+It is HTTP on loopback with the header `Authorization: Bearer TOKEN`. Errors are
+`{"error": CODE, "message": TEXT}` with a status of 400 or more. Answers get new fields only; no
+field changes or goes.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
+
+from reapi_contract.json_records import from_json, to_json
 
 API = 1
 
 HEALTH = "/v1/health"
+"""GET: `Health`."""
+
 STATUS = "/v1/status"
+"""GET: `reapi_contract.status.Status`."""
+
 RUNS = "/v1/runs"
+"""GET with the query `instance` (any by default) and `limit`: `{"runs": [RunSummary, …]}`."""
+
 CHECK = "/v1/check"
+"""POST `{"instance": NAME}`: `{"proofs": [Proof, …]}`."""
+
 STOP = "/v1/stop"
+"""POST: `{"status": "stopping"}` with status 202."""
+
 METRICS = "/metrics"
-"""For Prometheus, in its text format; all others answer with JSON."""
+"""GET, for Prometheus, in its text format. All other answers are JSON."""
 
 SERVING = "serving"
 STOPPING = "stopping"
@@ -20,7 +39,7 @@ STOPPING = "stopping"
 
 @dataclass(frozen=True)
 class Health:
-    """What a launcher asks to learn whether this is the server it means."""
+    """What a launcher asks to learn whether this is the server it looks for."""
 
     api: int = API
     status: str = ""
@@ -34,7 +53,7 @@ class Health:
 
 @dataclass(frozen=True)
 class StoreStatus:
-    """The part `store` of the status: bytes on disk, and the generations they are in."""
+    """The part `store` of the status: bytes on disk, and the number of generations."""
 
     max_bytes: int = 0
     disk_bytes: int = 0
@@ -46,10 +65,10 @@ class StoreStatus:
 class ExecutionStatus:
     """The part `execution` of the status: whether and how a server runs actions.
 
-    `slots`: how many at once; `executing`: how many now. `caches`: where they find the directories
-    that they share, "" for nowhere. `hermetic`: they have no network. `notes` are sentences for
-    whoever uses it; `reasons` say why it isn't offered, or why its sandbox isn't a stronger one,
-    with the cure.
+    `slots`: how many at once; `executing`: how many now. `caches`: the path at which actions find
+    the directories that they share, "" if they share none. `hermetic`: they have no network.
+    `notes`: sentences for the user of the server. `reasons`: sentences that say why the server
+    runs no actions, or why it uses no stronger sandbox, each with its remedy.
     """
 
     offered: bool = False
@@ -64,7 +83,7 @@ class ExecutionStatus:
 
 @dataclass(frozen=True)
 class CallCount:
-    """The part `calls` of the status, for each method: a cache miss is no error."""
+    """The part `calls` of the status, for each gRPC method. A cache miss is no error."""
 
     count: int = 0
     errors: int = 0
@@ -81,10 +100,10 @@ class CacheCount:
 
 @dataclass(frozen=True)
 class ExecutionCount:
-    """The part `executions` of the status, for each instance.
+    """The part `executions` of the status, for each instance: how requests to execute ended.
 
-    Actions run to their end, found in the action cache when one was to be run, and ended without a
-    result.
+    `executed`: the action ran to its end. `cached`: the action cache had its result. `failed`:
+    there was no result.
     """
 
     executed: int = 0
@@ -103,3 +122,14 @@ class RunSummary:
     last_call_at: float = 0.0
     hits: int = 0
     misses: int = 0
+
+
+def runs_json(runs: Iterable[RunSummary]) -> dict[str, Any]:
+    """The answer to `RUNS`."""
+    return {"runs": [to_json(run) for run in runs]}
+
+
+def runs_from(raw: Mapping[str, object]) -> list[RunSummary]:
+    """The runs in an answer to `RUNS`, the newest first."""
+    listed = raw.get("runs")
+    return [from_json(RunSummary, one) for one in listed] if isinstance(listed, list) else []

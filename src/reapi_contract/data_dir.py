@@ -1,14 +1,14 @@
-"""What is where in a server's data directory, as far as a launcher has to know."""
+"""The names in a server's data directory that both the server and a launcher use."""
 
 from __future__ import annotations
 
 STATE_FILE = "server.json"
 SERVER_LOCK = "server.lock"
-"""Locked (flock) for as long as a server runs on the directory."""
+"""The server holds this lock (flock) for as long as it runs."""
 
 LAUNCH_LOCK = "launch.lock"
-"""Locked by whoever starts or stops a server."""
+"""A launcher holds this lock (flock) while it starts or stops a server."""
 
 LOG_FILE = "server.log"
 STORE = "store"
-"""Blobs and action results: all that a purge deletes."""
+"""The directory of blobs and action results. A purge deletes it, and nothing else."""

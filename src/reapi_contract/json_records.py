@@ -1,6 +1,7 @@
-"""Records as JSON objects: what is not known is ignored, what is missing gets its default.
+"""Dataclasses as JSON objects, readable across releases.
 
-So that a launcher reads the answers of an older server and of a newer one.
+A reader ignores fields that it does not know, and gives missing fields their defaults. So a
+launcher can read the answers of an older and of a newer server.
 """
 
 from __future__ import annotations
@@ -13,33 +14,32 @@ _R = TypeVar("_R")
 
 
 def to_json(record: Any) -> dict[str, Any]:
-    """A frozen dataclass, and those within it, as a JSON object."""
+    """A dataclass, and the dataclasses within it, as a JSON object."""
     return asdict(record)
 
 
 def from_json(kind: type[_R], raw: object) -> _R:
-    """A record of a kind whose fields have all defaults: each value that has its default's type.
+    """A record from a JSON object. A field keeps its default unless the value has its type.
 
-    A float may come as a whole number, a tuple of strings comes as a list. Anything else than an
-    object makes the record of all defaults.
+    A whole number is accepted for a float, and a list of strings for a tuple. Anything but an
+    object gives the record of all defaults.
+
+    Raises:
+        TypeError: `kind` is a dataclass with a field that has no default.
     """
     given = raw if isinstance(raw, Mapping) else {}
     values: dict[str, Any] = {}
     for field in fields(kind):  # type: ignore[arg-type]  # any dataclass
-        default = field.default
-        if default is MISSING:
+        if field.default is MISSING:
             raise TypeError(f"{kind.__name__}.{field.name} has no default")
-        values[field.name] = _fitting(given.get(field.name), default)
+        values[field.name] = _fitting(given.get(field.name), field.default)
     return kind(**values)
 
 
 def _fitting(value: object, default: Any) -> Any:
-    if isinstance(default, bool) or not isinstance(default, (int, float, str, tuple)):
-        return value if type(value) is type(default) else default
+    """The value as the default's type, or the default if it has another type."""
     if isinstance(default, tuple):
         return tuple(map(str, value)) if isinstance(value, (list, tuple)) else default
-    if isinstance(value, bool):
-        return default
-    if isinstance(default, float):
-        return float(value) if isinstance(value, (int, float)) else default
-    return value if isinstance(value, type(default)) else default
+    if isinstance(default, float) and type(value) is int:
+        return float(value)
+    return value if type(value) is type(default) else default

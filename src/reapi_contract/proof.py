@@ -1,19 +1,22 @@
-"""Proofs: what was tried of a server, and what to do about what failed."""
+"""Proofs: what was tried on a server, whether it worked, and what to do if it did not."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
-# Round trips that the server's own interpreter makes, in the order in which they are tried.
+from reapi_contract.json_records import from_json, to_json
+
+# Round trips over gRPC, in the order in which the server's own interpreter tries them.
 CAPABILITIES = "capabilities"
 BLOB = "blob"
 ACTION_RESULT = "action-result"
 INSTANCE = "instance"
-TOKEN = "token"
 EXECUTION = "execution"
 # What the launcher and the plugin try themselves.
 REACHABLE = "reachable"
+TOKEN = "token"
 SELF_CHECK = "self-check"
 ROUND_TRIPS = "round-trips"
 CONFIGURED = "configured"
@@ -22,22 +25,32 @@ LAST_RUN = "last-run"
 
 @dataclass(frozen=True)
 class Proof:
-    """One thing that was tried. `remedy` is "" when it worked."""
+    """One thing that was tried. `remedy` says what to do when it failed, and is "" otherwise."""
 
-    name: str
-    ok: bool
-    milliseconds: float
-    detail: str
+    name: str = ""
+    ok: bool = False
+    milliseconds: float = 0.0
+    detail: str = ""
     remedy: str = ""
 
 
-def proof_from(raw: Mapping[str, object]) -> Proof:
-    """A proof from the JSON object in which another interpreter tells of it."""
-    milliseconds = raw.get("milliseconds")
-    return Proof(
-        name=str(raw.get("name")),
-        ok=raw.get("ok") is True,
-        milliseconds=float(milliseconds) if isinstance(milliseconds, (int, float)) else 0.0,
-        detail=str(raw.get("detail") or ""),
-        remedy=str(raw.get("remedy") or ""),
-    )
+def proof_from(raw: object) -> Proof:
+    """A proof from its JSON object; anything else gives a failed proof without a name."""
+    return from_json(Proof, raw)
+
+
+def proofs_json(proofs: Iterable[Proof]) -> dict[str, Any]:
+    """The JSON object in which another interpreter reports proofs: `{"proofs": [PROOF, …]}`."""
+    return {"proofs": [to_json(proof) for proof in proofs]}
+
+
+def proofs_from(raw: object) -> list[Proof]:
+    """The proofs in such an object.
+
+    Raises:
+        ValueError: it is another JSON value.
+    """
+    listed = raw.get("proofs") if isinstance(raw, Mapping) else None
+    if not isinstance(listed, list):
+        raise ValueError("there is no list of proofs")
+    return [proof_from(one) for one in listed]

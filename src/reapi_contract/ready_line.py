@@ -1,4 +1,7 @@
-"""What a server says of its start, once, as one line of JSON to the descriptor it was given."""
+"""The ready line: a server reports the end of its start in one line of JSON.
+
+It writes the line to the file descriptor that its starter gave it.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,10 @@ from dataclasses import asdict, dataclass
 from typing import Union
 
 FLAG = "--ready-fd"
+"""The number of the descriptor."""
+
 VERSION_FLAG = "--version-label"
+"""The version that the server gives as its own."""
 
 # Why a server could not start: codes for programs.
 SETTINGS = "settings"
@@ -20,7 +26,7 @@ FAILED = "failed"
 
 @dataclass(frozen=True)
 class Ready:
-    """It serves."""
+    """The server serves."""
 
     pid: int
     grpc_port: int
@@ -29,7 +35,7 @@ class Ready:
 
 @dataclass(frozen=True)
 class NotStarted:
-    """It ended before that: `error` is one of the codes above, `message` is for people."""
+    """The server could not start. `error` is one of the codes above, `message` is for people."""
 
     error: str
     message: str
@@ -44,11 +50,11 @@ def encode(line: ReadyLine) -> str:
 
 
 def decode(data: bytes) -> ReadyLine | None:
-    """What a server said; None for nothing, or for anything else than such a line."""
+    """The line that a server wrote; None if `data` is no such line."""
     try:
         raw = json.loads(data)
         if raw["ready"] is True:
             return Ready(int(raw["pid"]), int(raw["grpc_port"]), int(raw["admin_port"]))
         return NotStarted(str(raw["error"]), str(raw["message"]))
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
         return None

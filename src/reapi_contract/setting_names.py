@@ -1,13 +1,28 @@
-"""How one setting is called in each place: `max_size`, `--max-size`, `REAPI_LOCAL_MAX_SIZE`."""
+"""What one setting is called in each place: `max_size`, `--max-size`, `REAPI_LOCAL_MAX_SIZE`."""
 
 from __future__ import annotations
 
 ENVIRONMENT_PREFIX = "REAPI_LOCAL_"
+CONFIG_FLAG = "--config"
+"""Names the TOML file with settings; it is a flag only."""
+
+# The settings that a launcher passes on. The server has more of them.
+DATA_DIR = "data_dir"
+HOST = "host"
+PORT = "port"
+MAX_SIZE = "max_size"
+INSTANCES = "instances"
+IDLE_EXIT = "idle_exit"
+SLOTS = "slots"
+HERMETIC = "hermetic"
+SANDBOX = "sandbox"
+
+_REPEATED_FLAGS = {INSTANCES: "--instance"}
 
 
 def flag(name: str) -> str:
-    """The command-line flag of a setting."""
-    return "--" + name.replace("_", "-")
+    """The command-line flag of a setting; the flag of a list is repeated for each element."""
+    return _REPEATED_FLAGS.get(name) or "--" + name.replace("_", "-")
 
 
 def variable(name: str) -> str:

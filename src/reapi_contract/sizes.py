@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 
 MIN_STORE_BYTES = 1024**2
-"""A smaller store has no room for its own index."""
+"""The smallest limit of a store: a smaller one has no room for its own index."""
 
 MAX_BYTES = 4 * 1024**4
-"""The store maps several times its size, and processors give a process 128 TiB."""
+"""The largest size. A store maps several times its limit into memory, where 128 TiB is the end."""
 
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
 _FACTORS = {"": 1, "b": 1}
@@ -19,10 +19,10 @@ _SIZE = re.compile(r"(\d{1,20}(?:\.\d{1,20})?)\s*([a-z]*)", re.ASCII | re.IGNORE
 
 
 def parse_size(text: str, min_bytes: int = 0) -> int:
-    """Bytes in `text`: a number, or one with KB … TB (powers of 1000) or KiB … TiB (of 1024).
+    """The bytes in `text`: a number, or one with KB … TB (powers of 1000) or KiB … TiB (of 1024).
 
     Raises:
-        ValueError: with a sentence for people, for anything else, for less than `min_bytes` and for
+        ValueError: with a sentence for people, if it is anything else, less than `min_bytes` or
             more than `MAX_BYTES`.
     """
     match = _SIZE.fullmatch(text.strip())
@@ -38,7 +38,7 @@ def parse_size(text: str, min_bytes: int = 0) -> int:
 
 
 def parse_store_size(text: str) -> int:
-    """The limit of a store; raises as :func:`parse_size` does, below 1 MiB too."""
+    """The limit of a store, from `MIN_STORE_BYTES` to `MAX_BYTES`; else raises as `parse_size`."""
     return parse_size(text, MIN_STORE_BYTES)
 
 

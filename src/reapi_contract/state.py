@@ -1,4 +1,4 @@
-"""The state file: how a launcher finds a server, and what outlives a restart."""
+"""The state file: how a launcher finds a server, and what the next start takes over."""
 
 from __future__ import annotations
 
@@ -9,15 +9,19 @@ from pathlib import Path
 from reapi_contract.data_dir import STATE_FILE
 
 FORMAT = 1
+"""It grows when a field changes its meaning; new fields alone leave it as it is."""
+
 MIN_TOKEN_CHARACTERS = 32
+"""A server makes a new token in place of a shorter one."""
 
 
 @dataclass(frozen=True)
 class State:
-    """One server's account of itself. Sizes in bytes, times in seconds since the epoch.
+    """What a server wrote about itself. Sizes in bytes, times in seconds since the epoch.
 
-    `pid` is None once it has stopped in good order. `boot_id` tells one life of the server from the
-    next even when a pid comes again.
+    `pid` is None after the server has stopped gracefully. `boot_id` is new at each start, so it
+    identifies a server even if another process gets the same pid. `grpc_port` and `token` stay the
+    same over restarts if they can.
     """
 
     pid: int | None
@@ -33,15 +37,18 @@ class State:
     format: int = FORMAT
 
 
+FIELDS = tuple(field.name for field in fields(State))
+
+
 def state_text(state: State) -> str:
     """The content of the state file."""
     return json.dumps(asdict(state), indent=2)
 
 
 def read_state(data_dir: Path) -> State | None:
-    """What the state file in a data directory says; None when there is none or it isn't one.
+    """The state file in a data directory; None if there is none, or if it is damaged.
 
-    Fields that are not known are ignored: a newer server may have written it.
+    Unknown fields are ignored, because a newer server may have written the file.
     """
     try:
         raw = json.loads((data_dir / STATE_FILE).read_bytes())
@@ -56,9 +63,9 @@ def read_state(data_dir: Path) -> State | None:
             token=str(raw["token"]),
             data_dir=str(raw["data_dir"]),
             max_size_bytes=int(raw["max_size_bytes"]),
+            format=int(raw.get("format", FORMAT)),
         )
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
-
-
-FIELDS = tuple(field.name for field in fields(State))
+    except (OverflowError, RecursionError):  # numbers and nesting that no server writes
+        return None

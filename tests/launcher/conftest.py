@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from launcher.harness import Site
+from launcher.server_process import Servers
 
 
 @pytest.fixture
@@ -20,3 +21,12 @@ def checkout(tmp_path: Path) -> Iterator[Site]:
     made = Site(tmp_path / "checkout", checkout=True)
     yield made
     made.clean_up()
+
+
+@pytest.fixture(scope="module", params=["stand-in", "real"])
+def servers(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Servers]:
+    made = Servers(Site(tmp_path_factory.mktemp("site") / "root", real=request.param == "real"))
+    yield made
+    made.end()

@@ -1,9 +1,10 @@
-"""A stand-in for the server that keeps the launcher's side of the bargain and nothing more.
+"""A stand-in for the server that keeps the contract with the launcher, and does nothing more.
 
-It becomes `__main__.py` of a package called `reapi_local`: same flags, ready line, state file, lock
-and admin interface as the real one, with sockets that listen but speak no gRPC. Where the variable
-FAKE_SERVER_GATE names a FIFO, it opens it before it says that it is ready. It says that it runs
-processes, in any sandbox but bubblewrap. With an REAPI_LOCAL_LEASE it does not start.
+It becomes `__main__.py` of a package named `reapi_local`. It has the flags, ready line, state file,
+lock and admin interface of the real server, all by `reapi_contract`, and sockets that listen but
+speak no gRPC. If the variable FAKE_SERVER_GATE names a FIFO, it opens that before it is ready. It
+says that it runs processes, in any sandbox but bubblewrap. If REAPI_LOCAL_LEASE is set, it does not
+start.
 """
 
 from __future__ import annotations
@@ -18,150 +19,200 @@ import socket
 import sys
 import threading
 import time
+from collections.abc import Mapping
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-_UNITS = {"KiB": 1024, "MiB": 1024**2, "GiB": 1024**3, "kB": 1000, "MB": 1000**2, "GB": 1000**3}
+from reapi_contract import admin_api, proof, ready_line, sandbox_levels, setting_names
+from reapi_contract.admin_api import ExecutionStatus, Health, RunSummary, StoreStatus
+from reapi_contract.bounds import MAX_PORT, MAX_SLOTS, parse_seconds, parse_whole
+from reapi_contract.command_line import SERVE
+from reapi_contract.data_dir import SERVER_LOCK, STATE_FILE, STORE
+from reapi_contract.json_records import to_json
+from reapi_contract.proof import Proof, proofs_json
+from reapi_contract.ready_line import NotStarted, Ready, ReadyLine
+from reapi_contract.setting_names import flag, variable
+from reapi_contract.sizes import parse_store_size
+from reapi_contract.state import State, read_state, state_text
+from reapi_contract.status import Status, status_json
+
+_GIB = 1024**3
+
+
+class _CannotStart(Exception):
+    def __init__(self, error: str, message: str) -> None:
+        super().__init__(message)
+        self.line = NotStarted(error, message)
 
 
 def main() -> int:
     parser = argparse.ArgumentParser()
-    parser.add_argument("command", choices=["serve"])
-    parser.add_argument("--data-dir", type=Path, required=True)
-    parser.add_argument("--host", default="127.0.0.1")
-    parser.add_argument("--port", type=int, default=0)
-    parser.add_argument("--max-size", type=_size, default=20 * 1024**3)
-    parser.add_argument("--instance", action="append", default=[])
-    parser.add_argument("--idle-exit", type=float, default=0)
-    parser.add_argument("--slots", type=int, default=0)
-    parser.add_argument("--hermetic", action="store_true")
-    parser.add_argument("--sandbox", default="auto")
-    parser.add_argument("--version-label", default="0")
-    parser.add_argument("--ready-fd", type=int)
-    return _Server(parser.parse_args()).run()
+    parser.add_argument("command", choices=[SERVE])
+    parser.add_argument(flag(setting_names.DATA_DIR), type=Path, required=True)
+    parser.add_argument(flag(setting_names.HOST), default="127.0.0.1")
+    parser.add_argument(flag(setting_names.PORT), default="0")
+    parser.add_argument(flag(setting_names.MAX_SIZE), default="20GiB")
+    parser.add_argument(flag(setting_names.INSTANCES), action="append", default=[])
+    parser.add_argument(flag(setting_names.IDLE_EXIT), default="0")
+    parser.add_argument(flag(setting_names.SLOTS), default="0")
+    parser.add_argument(flag(setting_names.HERMETIC), action="store_true")
+    parser.add_argument(flag(setting_names.SANDBOX), default=sandbox_levels.AUTO)
+    parser.add_argument(ready_line.VERSION_FLAG, default="0")
+    parser.add_argument(ready_line.FLAG, type=int)
+    options = parser.parse_args()
+    try:
+        _Server(options).run()
+    except _CannotStart as error:
+        _say(options.ready_fd, error.line)
+        print(f"reapi-local: {error}", file=sys.stderr)
+        return 3
+    return 0
 
 
-def _size(text: str) -> int:
-    for unit, factor in _UNITS.items():
-        if text.endswith(unit):
-            return int(float(text[: -len(unit)]) * factor)
-    return int(text)
+def _parse(options: argparse.Namespace) -> None:
+    """Replace the texts of numbers by the numbers. Raises _CannotStart."""
+    parsers = {
+        setting_names.PORT: lambda text: parse_whole(text, MAX_PORT),
+        setting_names.SLOTS: lambda text: parse_whole(text, MAX_SLOTS),
+        setting_names.MAX_SIZE: parse_store_size,
+        setting_names.IDLE_EXIT: parse_seconds,
+    }
+    for name, parse in parsers.items():
+        try:
+            setattr(options, name, parse(getattr(options, name)))
+        except ValueError as error:
+            raise _CannotStart(ready_line.SETTINGS, f"command line: {name}: {error}") from error
+    if options.sandbox not in sandbox_levels.CHOICES:
+        message = f"command line: sandbox: {options.sandbox!r} isn't one of the choices"
+        raise _CannotStart(ready_line.SETTINGS, message)
+    if variable("lease") in os.environ:
+        message = "environment: REAPI_LOCAL_LEASE: 'x' isn't a number of seconds"
+        raise _CannotStart(ready_line.SETTINGS, message)
+
+
+def _say(ready_fd: int | None, line: ReadyLine) -> None:
+    if ready_fd is None:
+        return
+    try:
+        os.write(ready_fd, ready_line.encode(line).encode())
+        os.close(ready_fd)
+    except BrokenPipeError:
+        pass  # the launcher was killed
 
 
 class _Server:
     def __init__(self, options: argparse.Namespace) -> None:
+        _parse(options)
         self.options = options
         self.data_dir: Path = options.data_dir
         self.stopped = threading.Event()
-        self.state: dict[str, Any] = {}
 
-    def run(self) -> int:
-        self.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-        lock = os.open(self.data_dir / "server.lock", os.O_RDWR | os.O_CREAT, 0o600)
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            self._say({"ready": False, "error": "data-dir-in-use", "message": "It is in use."})
-            return 3
-        if "REAPI_LOCAL_LEASE" in os.environ:
-            message = "environment: REAPI_LOCAL_LEASE: 'x' isn't a number of seconds"
-            self._say({"ready": False, "error": "settings", "message": message})
-            print(f"reapi-local: {message}", file=sys.stderr)
-            return 2
-        last = self._last_state()
+    def run(self) -> None:
+        self._own_data_dir()
+        last = read_state(self.data_dir)
         grpc = self._listen(last)
-        if grpc is None:
-            port = self.options.port
-            message = f"Port {port} is taken by another program."
-            self._say({"ready": False, "error": "port-in-use", "message": message})
-            return 1
         admin = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
-        self.state = {
-            "format": 1,
-            "pid": os.getpid(),
-            "boot_id": secrets.token_hex(8),
-            "started_at": time.time(),
-            "version": self.options.version_label,
-            "host": self.options.host,
-            "grpc_port": grpc.getsockname()[1],
-            "admin_port": admin.server_port,
-            "token": last.get("token") or secrets.token_urlsafe(32),
-            "data_dir": str(self.data_dir),
-            "max_size_bytes": self.options.max_size,
-        }
-        (self.data_dir / "store").mkdir(exist_ok=True)
+        self.state = State(
+            pid=os.getpid(),
+            boot_id=secrets.token_hex(8),
+            started_at=time.time(),
+            version=self.options.version_label,
+            host=self.options.host,
+            grpc_port=grpc.getsockname()[1],
+            admin_port=admin.server_port,
+            token=last.token if last else secrets.token_urlsafe(32),
+            data_dir=str(self.data_dir),
+            max_size_bytes=self.options.max_size,
+        )
+        (self.data_dir / STORE).mkdir(exist_ok=True)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: self.stopped.set())
         if "FAKE_SERVER_GATE" in os.environ:
             Path(os.environ["FAKE_SERVER_GATE"]).read_bytes()
         self._write_state()
         threading.Thread(target=admin.serve_forever, daemon=True).start()
-        print(f"serving on {self.state['grpc_port']}", file=sys.stderr, flush=True)
-        self._say({"ready": True, "pid": os.getpid(), "grpc_port": self.state["grpc_port"]})
+        print(f"serving on {self.state.grpc_port}", file=sys.stderr, flush=True)
+        line = Ready(os.getpid(), self.state.grpc_port, self.state.admin_port)
+        _say(self.options.ready_fd, line)
         self.stopped.wait()
         admin.shutdown()
-        self.state["pid"] = None
+        self.state = replace(self.state, pid=None)
         self._write_state()
-        return 0
 
-    def answer(self, method: str, path: str, body: dict[str, Any]) -> tuple[int, dict[str, Any]]:
-        health = {
-            "api": 1,
-            "status": "serving",
-            "grpc_address": f"grpc://127.0.0.1:{self.state['grpc_port']}",
-            **{key: self.state[key] for key in ("pid", "boot_id", "version", "started_at")},
-            "data_dir": str(self.data_dir),
-        }
-        if (method, path) == ("GET", "/v1/health"):
-            return 200, health
-        if (method, path) == ("GET", "/v1/status"):
-            return 200, {
-                **health,
-                "store": {
-                    "max_bytes": self.state["max_size_bytes"],
-                    "disk_bytes": 3 * 1024**3,
-                    "free_disk_bytes": 100 * 1024**3,
-                    "generations": 2,
-                },
-                "execution": self._execution(),
-                "instances": ["main"],
-                "calls": {"ActionCache/GetActionResult": {"count": 1200, "errors": 0}},
-                "executions": {"main": {"executed": 1300, "cached": 20, "failed": 1}},
-                "action_cache": {"main": {"hits": 900, "misses": 300, "writes": 300}},
-            }
-        if (method, path) == ("POST", "/v1/check"):
+    def answer(self, method: str, path: str, body: Mapping[str, Any]) -> tuple[int, object]:
+        path, _, query = path.partition("?")
+        if (method, path) == ("GET", admin_api.HEALTH):
+            return 200, to_json(self._health())
+        if (method, path) == ("GET", admin_api.STATUS):
+            return 200, status_json(self._status())
+        if (method, path) == ("GET", admin_api.RUNS):
+            return 200, admin_api.runs_json([_RUN] if "instance=main" in query else [])
+        if (method, path) == ("POST", admin_api.CHECK):
             ok = body["instance"] != "forbidden"
-            proof = {
-                "name": "instance",
-                "ok": ok,
-                "milliseconds": 1.5,
-                "detail": f"instance {body['instance']!r}",
-                "remedy": "" if ok else "Use an instance that this server has.",
-            }
-            return 200, {"proofs": [proof]}
-        if (method, path) == ("POST", "/v1/stop"):
+            remedy = "" if ok else "Use an instance that this server has."
+            tried = Proof(proof.INSTANCE, ok, 1.5, f"instance {body['instance']!r}", remedy)
+            return 200, proofs_json([tried])
+        if (method, path) == ("POST", admin_api.STOP):
             threading.Timer(0.05, self.stopped.set).start()
-            return 202, {"status": "stopping"}
+            return 202, {"status": admin_api.STOPPING}
         return 404, {"error": "not-found", "message": f"There is no {path}."}
 
-    def _execution(self) -> dict[str, Any]:
-        sandbox = {"auto": "slots"}.get(self.options.sandbox, self.options.sandbox)
-        offered, weak = sandbox != "bubblewrap", sandbox == "process-group"
-        return {
-            "offered": offered,
-            "sandbox": sandbox if offered else "",
-            "slots": (self.options.slots or 2) if offered else 0,
-            "executing": int(weak),
-            "caches": "/reapi/caches" if offered and not weak else "",
-            "hermetic": self.options.hermetic,
-            "notes": ["Processes can read your files."] if weak else [],
-            "reasons": [] if offered else ["There is no `bwrap`; `apt install bubblewrap`."],
-        }
+    def _health(self) -> Health:
+        state = self.state
+        return Health(
+            status=admin_api.SERVING,
+            pid=os.getpid(),
+            boot_id=state.boot_id,
+            version=state.version,
+            started_at=state.started_at,
+            grpc_address=f"grpc://127.0.0.1:{state.grpc_port}",
+            data_dir=state.data_dir,
+        )
 
-    def _listen(self, last: dict[str, Any]) -> socket.socket | None:
+    def _status(self) -> Status:
+        return Status(
+            health=self._health(),
+            store=StoreStatus(self.state.max_size_bytes, 3 * _GIB, 100 * _GIB, 2),
+            execution=self._execution(),
+            instances=("main",),
+            calls={"ActionCache/GetActionResult": admin_api.CallCount(1200, 0)},
+            action_cache={"main": admin_api.CacheCount(900, 300, 300)},
+            executions={"main": admin_api.ExecutionCount(1300, 20, 1)},
+        )
+
+    def _execution(self) -> ExecutionStatus:
+        level = self.options.sandbox
+        if level == sandbox_levels.BUBBLEWRAP:
+            return ExecutionStatus(reasons=("There is no `bwrap`; `apt install bubblewrap`.",))
+        weak = level == sandbox_levels.PROCESS_GROUP
+        return ExecutionStatus(
+            offered=True,
+            sandbox=sandbox_levels.SLOTS if level == sandbox_levels.AUTO else level,
+            slots=self.options.slots or 2,
+            executing=int(weak),
+            caches="" if weak else "/reapi/caches",
+            hermetic=self.options.hermetic,
+            notes=("Processes can read your files.",) if weak else (),
+        )
+
+    def _own_data_dir(self) -> None:
+        try:
+            self.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+            lock = os.open(self.data_dir / SERVER_LOCK, os.O_RDWR | os.O_CREAT, 0o600)
+        except OSError as error:
+            raise _CannotStart(
+                ready_line.DATA_DIR_UNUSABLE, f"It can't be used: {error}"
+            ) from error
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise _CannotStart(ready_line.DATA_DIR_IN_USE, "It is in use.") from None
+
+    def _listen(self, last: State | None) -> socket.socket:
         wanted = self.options.port
-        for port in [wanted] if wanted else [last.get("grpc_port", 0), 0]:
+        for port in [wanted] if wanted else [last.grpc_port if last else 0, 0]:
             listener = socket.socket()
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
@@ -171,29 +222,17 @@ class _Server:
                 continue
             listener.listen()
             return listener
-        return None
-
-    def _last_state(self) -> dict[str, Any]:
-        try:
-            content = json.loads((self.data_dir / "server.json").read_bytes())
-        except (OSError, ValueError):
-            return {}
-        return content if isinstance(content, dict) and "token" in content else {}
+        message = f"Port {wanted} is taken by another program."
+        raise _CannotStart(ready_line.PORT_IN_USE, message)
 
     def _write_state(self) -> None:
-        partial = self.data_dir / "server.json.partial"
+        partial = self.data_dir / f"{STATE_FILE}.partial"
         partial.touch(mode=0o600)
-        partial.write_text(json.dumps(self.state))
-        partial.replace(self.data_dir / "server.json")
+        partial.write_text(state_text(self.state))
+        partial.replace(self.data_dir / STATE_FILE)
 
-    def _say(self, line: dict[str, Any]) -> None:
-        if self.options.ready_fd is None:
-            return
-        try:
-            os.write(self.options.ready_fd, json.dumps(line).encode() + b"\n")
-            os.close(self.options.ready_fd)
-        except BrokenPipeError:
-            pass  # the launcher was killed
+
+_RUN = RunSummary("a-run", "pants 2.17.1", "main", 1.5, 2.5, hits=9, misses=3)
 
 
 def _handler(server: _Server) -> type[BaseHTTPRequestHandler]:
@@ -206,7 +245,9 @@ def _handler(server: _Server) -> type[BaseHTTPRequestHandler]:
 
         def _respond(self, method: str) -> None:
             body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-            if self.headers.get("Authorization") != f"Bearer {server.state['token']}":
+            status: int
+            answer: object
+            if self.headers.get("Authorization") != f"Bearer {server.state.token}":
                 status, answer = 401, {"error": "unauthenticated", "message": "Wrong token."}
             else:
                 status, answer = server.answer(method, self.path, json.loads(body or b"{}"))

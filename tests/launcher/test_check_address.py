@@ -16,8 +16,8 @@ import grpc
 import pytest
 from google.protobuf.message import Message
 
+from launcher.harness import CHECKOUT
 from reapi_local.proto import remote_execution_pb2 as re_pb2
-from reapi_local_launcher.source import PLUGIN
 
 _ROUND_TRIPS = ["capabilities", "blob", "action-result", "instance"]
 
@@ -26,7 +26,11 @@ class CommandLine:
     """`reapi-local` of this checkout, for a user with an empty home."""
 
     def __init__(self, home: Path) -> None:
-        self._env = {**os.environ, "HOME": str(home), "PYTHONPATH": str(PLUGIN.parent)}
+        self._env = {
+            **os.environ,
+            "HOME": str(home),
+            "PYTHONPATH": f"{CHECKOUT}/pants-plugins:{CHECKOUT}/src",
+        }
 
     def run(self, *arguments: str) -> tuple[int, Any]:
         """The exit status, and the JSON that was written."""
@@ -107,7 +111,7 @@ def test_a_port_where_nobody_speaks_grpc_fails(user: CommandLine) -> None:
 
 
 def _hang_up_twice(server: socket.socket) -> None:
-    """On the one who tries the port, and on the client after it."""
+    """Close two connections: that of the proof `reachable`, and that of the gRPC client."""
     for _ in range(2):
         server.accept()[0].close()
 

@@ -10,16 +10,17 @@ from pathlib import Path
 
 import pytest
 
-from launcher.harness import Site
-from reapi_local_launcher.errors import LauncherError
+from launcher.harness import REAL, Site
+from reapi_local_launcher.launcher_error import LauncherError
 from reapi_local_launcher.python import discovery, environment
 
-_NEEDS_PACKAGES = "import grpc, lmdb, starlette, uvicorn\n"
+_NEEDS_PACKAGES = "import grpc, lmdb, starlette, uvicorn"
+needs_fake = pytest.mark.skipif(REAL, reason="this Python has no packages for the real server")
 
 
 def test_an_environment_is_made_once_and_runs_the_server(site: Site, tmp_path: Path) -> None:
     _skip_without_index(tmp_path)
-    (site.package / "app.py").write_text(_NEEDS_PACKAGES)
+    site.require(_NEEDS_PACKAGES)
     bare = _bare_python(tmp_path)
 
     first = site.run("up", python=bare)
@@ -36,7 +37,7 @@ def test_an_environment_is_made_once_and_runs_the_server(site: Site, tmp_path: P
 
 
 def test_an_index_that_cannot_be_reached_is_said_plainly(site: Site) -> None:
-    (site.package / "app.py").write_text("import a_package_that_nobody_has\n")
+    site.require("import a_package_that_nobody_has")
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{closed.getsockname()[1]}/simple"
@@ -64,10 +65,11 @@ def test_a_configured_python_is_used_or_refused_but_never_passed_over(site: Site
     assert taken.returncode == 0
 
 
+@needs_fake
 def test_the_python_of_an_installed_reapi_local_on_path_is_found(
     site: Site, tmp_path: Path
 ) -> None:
-    (site.package / "app.py").write_text("import sys\nassert sys.prefix.endswith('chosen')\n")
+    site.require("import sys\nassert sys.prefix.endswith('chosen')")
     chosen = _bare_python(tmp_path, "chosen")
     scripts = tmp_path / "scripts"
     scripts.mkdir()
@@ -79,8 +81,9 @@ def test_the_python_of_an_installed_reapi_local_on_path_is_found(
     assert _command(site.state()["pid"])[0] == chosen
 
 
+@needs_fake
 def test_the_python_of_a_script_with_a_long_path_is_found(site: Site, tmp_path: Path) -> None:
-    (site.package / "app.py").write_text("import sys\nassert sys.prefix.endswith('chosen')\n")
+    site.require("import sys\nassert sys.prefix.endswith('chosen')")
     chosen = _bare_python(tmp_path / "with a space", "chosen")
     script = tmp_path / "reapi-local"
     script.write_text(f"#!/bin/sh\n'''exec' \"{chosen}\" \"$0\" \"$@\"\n' '''\nimport sys\n")

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from reapi_local_launcher import paths
-from reapi_local_launcher.settings import Settings
+from reapi_local_launcher.server_settings import ServerSettings
 
 _ENVIRONMENTS: list[dict[str, str]] = [
     {"HOME": "/home/someone"},
@@ -47,13 +47,13 @@ def test_a_data_directory_may_begin_with_a_tilde_or_be_a_symlink(tmp_path: Path)
     (tmp_path / "link").symlink_to("real")
     env = {"HOME": str(tmp_path)}
 
-    assert paths.data_dir(Settings(data_dir="~/a/../b"), env) == tmp_path / "b"
-    assert paths.data_dir(Settings(data_dir=str(tmp_path / "link")), env) == tmp_path / "real"
-    assert paths.data_dir(Settings(), env) == tmp_path / ".cache" / "reapi-local" / "data"
+    assert paths.data_dir(ServerSettings(data_dir="~/a/../b"), env) == tmp_path / "b"
+    assert paths.data_dir(ServerSettings(data_dir=str(tmp_path / "link")), env) == tmp_path / "real"
+    assert paths.data_dir(ServerSettings(), env) == tmp_path / ".cache" / "reapi-local" / "data"
 
 
 def test_a_variable_names_the_data_directory_unless_the_settings_do(tmp_path: Path) -> None:
     env = {"HOME": str(tmp_path), "REAPI_LOCAL_DATA_DIR": str(tmp_path / "by-variable")}
 
-    assert paths.data_dir(Settings(), env) == tmp_path / "by-variable"
-    assert paths.data_dir(Settings(data_dir=str(tmp_path / "x")), env) == tmp_path / "x"
+    assert paths.data_dir(ServerSettings(), env) == tmp_path / "by-variable"
+    assert paths.data_dir(ServerSettings(data_dir=str(tmp_path / "x")), env) == tmp_path / "x"

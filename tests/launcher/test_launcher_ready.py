@@ -1,66 +1,79 @@
-"""`start_if_ready` and `find_running`: what a hook may call before every command."""
+"""A quick launch and `find_running`: what a hook may call before every command."""
 
 from __future__ import annotations
 
 import os
 import signal
 import subprocess
-import sys
+import time
 from pathlib import Path
 
 import pytest
 
 from launcher.harness import REAL, Site
-from reapi_local_launcher.server.launch import NotReady, start_if_ready
+from launcher.interpreters import interpreter
+from reapi_contract.command_line import PACKAGES
+from reapi_local_launcher.launcher_error import LauncherError
+from reapi_local_launcher.server.launch import launch
 from reapi_local_launcher.server.running import Running, find_running
-from reapi_local_launcher.settings import Settings
+from reapi_local_launcher.server.timeouts import Timeouts
+from reapi_local_launcher.server_settings import ServerSettings
 from reapi_local_launcher.source import fingerprint
 from reapi_local_launcher.version import Verdict, judge
 
 _OTHER_PYTHONS = ("3.9", "3.10", "3.12", "3.13", "3.14")
 
 
-def test_a_server_is_started_at_once_where_everything_is_there(site: Site) -> None:
-    answer = start_if_ready(site.settings, site.env, 30.0, site.source)
+def quick(site: Site, total_s: float = 30.0) -> Running:
+    return launch(site.settings, site.env, print, site.source, Timeouts(total_s=total_s))
 
-    assert isinstance(answer, Running)
+
+def refusal(site: Site, total_s: float = 30.0) -> LauncherError:
+    with pytest.raises(LauncherError) as refused:
+        quick(site, total_s)
+    return refused.value
+
+
+def test_a_server_is_started_at_once_where_everything_is_there(site: Site) -> None:
+    answer = quick(site)
+
     assert answer.outcome == "started"
     assert find_running(site.settings, site.env) is not None
 
 
 @pytest.mark.skipif(REAL, reason="holds back the stand-in server")
 def test_a_start_that_takes_longer_goes_on_for_the_next_command(site: Site, tmp_path: Path) -> None:
-    assert isinstance(start_if_ready(site.settings, site.env, 30.0, site.source), Running)
+    quick(site)
     site.json("down")
     gate = tmp_path / "gate"
     os.mkfifo(gate)
-    held_back = {**site.env, "FAKE_SERVER_GATE": str(gate)}
+    usual = site.env
+    site.env = {**usual, "FAKE_SERVER_GATE": str(gate)}
 
-    early = start_if_ready(site.settings, held_back, 0.3, site.source)
+    early = refusal(site, 0.3)
+    site.env = usual
     gate.write_bytes(b"go")
     later = site.json("up")
 
-    assert early == NotReady(
-        "The server is still starting.",
-        "The next command will find it; `reapi-local up` waits for it.",
-    )
+    assert early.what == "The server is still starting."
+    assert early.remedy == "The next command will find it; `reapi-local up` waits for it."
     assert later["outcome"] == "found"
 
 
 def test_an_environment_is_never_built(site: Site) -> None:
-    (site.package / "app.py").write_text("import a_package_that_nobody_has\n")
+    site.require("import a_package_that_nobody_has")
 
-    answer = start_if_ready(site.settings, site.env, 30.0, site.source)
-
-    assert isinstance(answer, NotReady)
-    assert "reapi-local up" in answer.remedy
+    assert "reapi-local up" in refusal(site).remedy
     assert not (site.data_dir.parent / "environments").exists()
 
 
 def test_without_time_to_ask_the_interpreter_the_answer_comes_at_once(site: Site) -> None:
-    answer = start_if_ready(site.settings, site.env, 0.0, site.source)
+    began = time.monotonic()
+    refused = refusal(site, 0.0)
 
-    assert isinstance(answer, NotReady)
+    assert time.monotonic() - began < 5
+    assert "no time to check it" in refused.why
+    assert not (site.data_dir / "server.log").exists()
 
 
 def test_an_older_server_is_used_and_noted(site: Site) -> None:
@@ -68,23 +81,22 @@ def test_an_older_server_is_used_and_noted(site: Site) -> None:
     old = site.json("up")
     site.set_version("0.2.0")
 
-    answer = start_if_ready(site.settings, site.env, 30.0, site.source)
+    answer = quick(site)
 
-    assert isinstance(answer, Running)
     assert answer.pid == old["pid"]
     assert answer.notes == ("The running server is 0.1.0; `reapi-local up` replaces it by 0.2.0.",)
 
 
-def test_an_unusable_data_directory_is_an_answer_and_not_an_exception(
+def test_an_unusable_data_directory_is_named_with_the_setting_for_another(
     site: Site, tmp_path: Path
 ) -> None:
     (tmp_path / "file").touch()
-    settings = Settings(data_dir=str(tmp_path / "file" / "data"))
+    settings = ServerSettings(data_dir=str(tmp_path / "file" / "data"))
 
-    answer = start_if_ready(settings, site.env, 30.0, site.source)
+    with pytest.raises(LauncherError) as refused:
+        launch(settings, site.env, print, site.source, Timeouts(total_s=30.0))
 
-    assert isinstance(answer, NotReady)
-    assert "--data-dir" in answer.remedy
+    assert "--data-dir" in refused.value.remedy
 
 
 def test_a_server_that_does_not_answer_is_not_found(site: Site) -> None:
@@ -97,10 +109,10 @@ def test_a_server_that_does_not_answer_is_not_found(site: Site) -> None:
 
 @pytest.mark.parametrize("version", _OTHER_PYTHONS)
 def test_other_pythons_compile_the_launcher_and_find_the_server(site: Site, version: str) -> None:
-    python = _python(version, site)
+    python = interpreter(version)
     up = site.json("up")
     compiled = subprocess.run(
-        [python, "-W", "error", "-m", "compileall", "-q", "-f", str(site.plugin / "launcher")],
+        [python, "-W", "error", "-m", "compileall", "-q", "-f", *map(str, site.path)],
         check=False,
     )
 
@@ -129,29 +141,15 @@ def test_versions_decide_who_stays(running: str, ours: str, verdict: Verdict) ->
 
 
 def test_the_fingerprint_follows_names_and_contents_of_python_files(tmp_path: Path) -> None:
-    (tmp_path / "a.py").write_text("x = 1\n")
-    first = fingerprint(tmp_path)
-    (tmp_path / "notes.txt").write_text("not code\n")
-    same = fingerprint(tmp_path)
-    (tmp_path / "a.py").rename(tmp_path / "b.py")
+    for package in PACKAGES:
+        (tmp_path / package).mkdir()
+        (tmp_path / package / "a.py").write_text("x = 1\n")
+    seen = [fingerprint(tmp_path)]
+    for package in PACKAGES:
+        (tmp_path / package / "notes.txt").write_text("not code\n")
+        assert fingerprint(tmp_path) == seen[-1]
+        (tmp_path / package / "a.py").rename(tmp_path / package / "b.py")
+        seen.append(fingerprint(tmp_path))
 
-    assert same == first
-    assert len(first) == 12
-    assert fingerprint(tmp_path) != first
-
-
-def _python(version: str, site: Site) -> str:
-    """A Python of this version on PATH or under pyenv; skips the test where there is none."""
-    pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")) / "versions"
-    candidates = [f"python{version}", *map(str, pyenv.glob(f"{version}.*/bin/python"))]
-    for candidate in candidates:
-        try:
-            question = "import sys; print(sys.executable)"
-            asked = subprocess.run(
-                [candidate, "-c", question], capture_output=True, text=True, check=False
-            )
-        except OSError:
-            continue
-        if asked.returncode == 0 and asked.stdout.strip() != sys.executable:
-            return asked.stdout.strip()
-    pytest.skip(f"there is no Python {version} on this machine")
+    assert len(set(seen)) == 1 + len(PACKAGES)
+    assert {len(digits) for digits in seen} == {12}

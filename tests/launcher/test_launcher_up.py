@@ -1,4 +1,4 @@
-"""`reapi-local up`, `down`: one server per data directory, whatever happened before."""
+"""`reapi-local up` and `down`: one server per data directory, in whatever state they find it."""
 
 from __future__ import annotations
 
@@ -16,9 +16,10 @@ from threading import Thread
 import pytest
 
 from launcher.harness import REAL, Site
-from reapi_local_launcher.errors import LauncherError
-from reapi_local_launcher.server.launch import Patience, ensure
+from reapi_local_launcher.launcher_error import LauncherError
+from reapi_local_launcher.server.launch import launch
 from reapi_local_launcher.server.process import is_server
+from reapi_local_launcher.server.timeouts import Timeouts
 
 needs_fake = pytest.mark.skipif(REAL, reason="needs a trick of the stand-in server")
 
@@ -198,7 +199,7 @@ def test_ups_killed_at_any_point_leave_nothing_that_blocks_the_next(site: Site) 
 def test_a_server_survives_the_interrupt_of_the_terminal_that_started_it(site: Site) -> None:
     process = subprocess.Popen(
         [sys.executable, "-m", "reapi_local_launcher", "up"],
-        env={**site.env, "PYTHONPATH": str(site.plugin.parent)},
+        env={**site.env, "PYTHONPATH": site.python_path},
         stdout=subprocess.DEVNULL,
         start_new_session=True,
     )
@@ -212,7 +213,7 @@ def test_a_hung_server_is_named_and_can_be_killed(site: Site) -> None:
     os.kill(hung["pid"], signal.SIGSTOP)
 
     with pytest.raises(LauncherError) as refused:
-        ensure(site.settings, site.env, print, site.source, Patience(other_s=0.5))
+        launch(site.settings, site.env, print, site.source, Timeouts(other_s=0.5))
 
     assert f"Process {hung['pid']} holds" in refused.value.why
     assert "reapi-local down --kill" in refused.value.remedy

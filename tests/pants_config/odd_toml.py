@@ -2,7 +2,7 @@
 
 from hypothesis import strategies as st
 
-from reapi_local_plugin.pants_config.pants_rc import BEGIN, END
+from reapi_local_plugin.pants_config.rc_block import BEGIN, END
 
 STRING_WITH_A_BLOCK = f'''a = """
 [GLOBAL]

@@ -23,7 +23,7 @@ def rc(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def foreign_directory() -> Iterator[Path]:
-    """A directory this process may read but not write, with root's rights put aside."""
+    """A directory that this process may read but not write, even if it is root."""
     with tempfile.TemporaryDirectory() as name:
         directory = Path(name, "foreign")
         directory.mkdir()
@@ -40,10 +40,10 @@ def foreign_directory() -> Iterator[Path]:
 
 
 def test_up_and_down_leave_no_file_behind(rc: Path) -> None:
-    assert pants_rc.up(rc, WANTED).refusal is None
+    assert pants_rc.put_block(rc, WANTED).refusal is None
     assert [path.name for path in rc.parent.iterdir()] == [".pants.rc"]
 
-    pants_rc.down(rc)
+    pants_rc.remove_block(rc)
 
     assert list(rc.parent.iterdir()) == []
 
@@ -53,10 +53,10 @@ def test_bytes_and_mode_are_the_same_after_up_and_down(rc: Path) -> None:
     rc.write_bytes(content)
     rc.chmod(0o640)
 
-    pants_rc.up(rc, WANTED)
+    pants_rc.put_block(rc, WANTED)
     assert b"remote_cache_read = true\r\n" in rc.read_bytes()
     assert stat.S_IMODE(rc.stat().st_mode) == 0o640
-    pants_rc.down(rc)
+    pants_rc.remove_block(rc)
 
     assert rc.read_bytes() == content
     assert stat.S_IMODE(rc.stat().st_mode) == 0o640
@@ -65,7 +65,7 @@ def test_bytes_and_mode_are_the_same_after_up_and_down(rc: Path) -> None:
 def test_a_new_file_has_the_mode_the_user_gives_new_files(rc: Path) -> None:
     before = os.umask(0o027)
     try:
-        pants_rc.up(rc, WANTED)
+        pants_rc.put_block(rc, WANTED)
     finally:
         os.umask(before)
 
@@ -77,16 +77,16 @@ def test_a_file_of_another_user_keeps_its_owner(rc: Path) -> None:
     rc.write_text("[GLOBAL]\n")
     os.chown(rc, 65534, 65534)
 
-    pants_rc.up(rc, WANTED)
+    pants_rc.put_block(rc, WANTED)
 
     assert (rc.stat().st_uid, rc.stat().st_gid) == (65534, 65534)
 
 
 def test_a_file_that_needs_no_change_is_not_touched(rc: Path) -> None:
-    pants_rc.up(rc, WANTED)
+    pants_rc.put_block(rc, WANTED)
     before = rc.stat()
 
-    pants_rc.up(rc, WANTED)
+    pants_rc.put_block(rc, WANTED)
 
     assert (rc.stat().st_ino, rc.stat().st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
 
@@ -97,9 +97,9 @@ def test_a_symlink_stays_and_its_target_is_edited(rc: Path, tmp_path: Path) -> N
     (shared / "rc").write_text("[GLOBAL]")
     rc.symlink_to(Path("shared", "rc"))
 
-    pants_rc.up(rc, WANTED)
+    pants_rc.put_block(rc, WANTED)
     assert "remote_cache_read" in (shared / "rc").read_text()
-    pants_rc.down(rc)
+    pants_rc.remove_block(rc)
 
     assert rc.readlink() == Path("shared", "rc")
     assert (shared / "rc").read_text() == "[GLOBAL]"
@@ -108,9 +108,9 @@ def test_a_symlink_stays_and_its_target_is_edited(rc: Path, tmp_path: Path) -> N
 def test_a_symlink_to_nothing_is_one_again_after_down(rc: Path, tmp_path: Path) -> None:
     rc.symlink_to("later")
 
-    pants_rc.up(rc, WANTED)
+    pants_rc.put_block(rc, WANTED)
     assert (tmp_path / "later").exists()
-    pants_rc.down(rc)
+    pants_rc.remove_block(rc)
 
     assert rc.is_symlink()
     assert not (tmp_path / "later").exists()
@@ -120,14 +120,14 @@ def test_a_symlink_to_itself_is_an_error(rc: Path) -> None:
     rc.symlink_to(".pants.rc")
 
     with pytest.raises(EditError, match="could not be edited: "):
-        pants_rc.up(rc, WANTED)
+        pants_rc.put_block(rc, WANTED)
 
 
 def test_a_directory_in_its_place_is_an_error(rc: Path) -> None:
     rc.mkdir()
 
     with pytest.raises(EditError, match="Is a directory"):
-        pants_rc.up(rc, WANTED)
+        pants_rc.put_block(rc, WANTED)
 
 
 def test_a_read_only_file_is_an_error_and_stays(rc: Path) -> None:
@@ -135,7 +135,7 @@ def test_a_read_only_file_is_an_error_and_stays(rc: Path) -> None:
     rc.chmod(0o444)
 
     with pytest.raises(EditError, match=r"file is read-only.*Make the file"):
-        pants_rc.up(rc, WANTED)
+        pants_rc.put_block(rc, WANTED)
 
     assert rc.read_text() == "[GLOBAL]\n"
 
@@ -145,7 +145,7 @@ def test_a_directory_without_the_right_to_write_is_an_error(
     foreign_directory: Path, name: str
 ) -> None:
     with pytest.raises(EditError, match=r"Permission denied.*its directory readable and writable"):
-        pants_rc.up(foreign_directory / name, WANTED)
+        pants_rc.put_block(foreign_directory / name, WANTED)
 
     assert [path.name for path in foreign_directory.iterdir()] == [".pants.rc"]
     assert (foreign_directory / ".pants.rc").read_text() == "[GLOBAL]\n"
@@ -153,13 +153,13 @@ def test_a_directory_without_the_right_to_write_is_an_error(
 
 def test_a_directory_that_is_not_there_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(EditError, match="No such file"):
-        pants_rc.up(tmp_path / "gone" / ".pants.rc", WANTED)
+        pants_rc.put_block(tmp_path / "gone" / ".pants.rc", WANTED)
 
 
 def test_bytes_that_are_not_utf8_are_refused_and_kept(rc: Path) -> None:
     rc.write_bytes(b"# caf\xe9\n[GLOBAL]\n")
 
-    plan = pants_rc.up(rc, WANTED)
+    plan = pants_rc.put_block(rc, WANTED)
 
     assert plan.refusal is not None
     assert plan.refusal.startswith("line 1: the character")
@@ -173,7 +173,7 @@ def test_a_plan_that_fails_leaves_the_file_and_frees_the_lock(rc: Path) -> None:
         edit_file(rc, lambda _: Plan("\ud800"))
 
     assert [path.name for path in rc.parent.iterdir()] == [".pants.rc"]
-    assert pants_rc.up(rc, WANTED).refusal is None
+    assert pants_rc.put_block(rc, WANTED).refusal is None
 
 
 def test_a_write_that_fails_half_way_leaves_the_old_file_alone(rc: Path) -> None:
@@ -182,7 +182,7 @@ def test_a_write_that_fails_half_way_leaves_the_old_file_alone(rc: Path) -> None
     resource.setrlimit(resource.RLIMIT_FSIZE, (20, limits[1]))
     try:
         with pytest.raises(EditError, match="File too large"):
-            pants_rc.up(rc, WANTED)
+            pants_rc.put_block(rc, WANTED)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 

@@ -1,4 +1,4 @@
-"""After up, `.pants.rc` says what it said before and our settings; down restores its bytes."""
+"""A put block adds our settings to `.pants.rc` and changes no other; removal restores its bytes."""
 
 import tomllib
 from typing import Any
@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from pants_config.odd_toml import CASES, WANTED, odd_files
 from reapi_local_plugin.pants_config.global_table import global_options
-from reapi_local_plugin.pants_config.pants_rc import BEGIN, END, plan_down, plan_up
+from reapi_local_plugin.pants_config.pants_rc import plan_put, plan_removal
+from reapi_local_plugin.pants_config.rc_block import BEGIN, END
 
 
 def parsed(text: str | None) -> dict[str, Any]:
@@ -17,14 +18,14 @@ def parsed(text: str | None) -> dict[str, Any]:
 
 
 def up(text: str | None, **wanted: bool | str | int) -> str:
-    plan = plan_up(text, wanted or WANTED)
+    plan = plan_put(text, wanted or WANTED)
     assert plan.refusal is None
     assert plan.text is not None
     return plan.text
 
 
 def down(text: str | None) -> str | None:
-    plan = plan_down(text)
+    plan = plan_removal(text)
     assert plan.refusal is None
     return plan.text
 
@@ -52,15 +53,15 @@ def test_any_file_keeps_its_settings_and_gets_its_bytes_back(
     before = parsed(text)
     expected = {**before, "GLOBAL": {**wanted, **before.get("GLOBAL", {})}}
 
-    plan = plan_up(text, wanted)
+    plan = plan_put(text, wanted)
 
     assert plan.refusal is None
     assert plan.text is not None
     assert parsed(plan.text) == expected
     assert set(plan.kept) == before.get("GLOBAL", {}).keys() & wanted.keys()
-    assert plan_up(plan.text, wanted).text == plan.text
-    assert plan_up(plan_up(text, WANTED).text, wanted).text == plan.text
-    assert plan_down(plan.text).text == text
+    assert plan_put(plan.text, wanted).text == plan.text
+    assert plan_put(plan_put(text, WANTED).text, wanted).text == plan.text
+    assert plan_removal(plan.text).text == text
 
 
 def edit_by_hand(text: str, place: str) -> str:
@@ -139,7 +140,7 @@ def test_the_block_says_who_wrote_it_and_how_it_goes_away() -> None:
 def test_a_setting_of_the_user_is_kept_and_reported() -> None:
     text = "[GLOBAL]\n'remote_cache_read' = false # slow disk\n"
 
-    plan = plan_up(text, WANTED)
+    plan = plan_put(text, WANTED)
 
     assert plan.kept == {"remote_cache_read": "false"}
     assert plan.written == ("remote_cache_write = true",)
@@ -149,7 +150,7 @@ def test_a_setting_of_the_user_is_kept_and_reported() -> None:
 def test_nothing_is_written_when_the_user_has_set_everything() -> None:
     text = "[GLOBAL]\nremote_cache_read = true\nremote_cache_write = false"
 
-    plan = plan_up(text, WANTED)
+    plan = plan_put(text, WANTED)
 
     assert (plan.text, plan.written) == (text, ())
     assert plan.kept == {"remote_cache_read": "true", "remote_cache_write": "false"}
@@ -158,7 +159,7 @@ def test_nothing_is_written_when_the_user_has_set_everything() -> None:
 def test_a_setting_the_user_makes_later_replaces_ours_at_the_next_up() -> None:
     changed = up("[GLOBAL]\n") + "remote_cache_read = false\n"
 
-    plan = plan_up(changed, WANTED)
+    plan = plan_put(changed, WANTED)
 
     assert plan.kept == {"remote_cache_read": "false"}
     assert parsed(plan.text)["GLOBAL"] == {"remote_cache_read": False, "remote_cache_write": True}
@@ -197,7 +198,7 @@ def test_a_block_whose_header_was_deleted_goes_back_into_global() -> None:
 def test_what_is_no_longer_wanted_is_removed_and_reported() -> None:
     executing = up("[a]\nx = 1\n", remote_cache_read=True, remote_execution=True, slots=2)
 
-    plan = plan_up(executing, {"remote_cache_read": True, "slots": 3})
+    plan = plan_put(executing, {"remote_cache_read": True, "slots": 3})
 
     assert plan.written == ("[GLOBAL]", "remote_cache_read = true", "slots = 3")
     assert plan.removed == ("remote_execution = true", "slots = 2")
@@ -207,7 +208,7 @@ def test_what_is_no_longer_wanted_is_removed_and_reported() -> None:
 def test_our_header_stays_for_settings_the_user_put_below_it() -> None:
     changed = up("[a]\nx = 1") + "pants_version = '2.17.1'\n"
 
-    plan = plan_down(changed)
+    plan = plan_removal(changed)
 
     assert plan.text == "[a]\nx = 1\n[GLOBAL]\npants_version = '2.17.1'\n"
     assert "[GLOBAL]" not in plan.removed
@@ -220,7 +221,7 @@ def test_lines_the_user_put_inside_the_block_are_left_and_reported() -> None:
         "remote_cache_write = false\n\n# why not\nnote = '''\nremote_cache_read = true\n'''\n",
     )
 
-    plan = plan_down(changed)
+    plan = plan_removal(changed)
 
     assert plan.text == (
         "[GLOBAL]\nremote_cache_write = false\n\n# why not\n"
@@ -251,7 +252,7 @@ def test_a_line_break_cut_from_the_end_does_not_matter() -> None:
     ],
 )
 def test_what_cannot_be_extended_is_refused_with_the_lines_to_paste(text: str, says: str) -> None:
-    plan = plan_up(text, WANTED)
+    plan = plan_put(text, WANTED)
 
     assert plan.text == text
     assert plan.refusal is not None
@@ -273,7 +274,7 @@ def test_what_cannot_be_extended_is_refused_with_the_lines_to_paste(text: str, s
 def test_a_damaged_block_is_refused_and_told_how_to_repair(damage: Any) -> None:
     text = damage(up("[a]\nx = 1\n"))
 
-    for plan in (plan_up(text, WANTED), plan_down(text)):
+    for plan in (plan_put(text, WANTED), plan_removal(text)):
         assert plan.text == text
         assert plan.refusal is not None
         assert "Delete" in plan.refusal
@@ -283,7 +284,7 @@ def test_a_damaged_block_is_refused_and_told_how_to_repair(damage: Any) -> None:
 def test_down_refuses_what_the_user_broke_with_the_line() -> None:
     text = up("") + "oops\n"
 
-    plan = plan_down(text)
+    plan = plan_removal(text)
 
     assert plan.text == text
     assert plan.refusal is not None
@@ -292,7 +293,7 @@ def test_down_refuses_what_the_user_broke_with_the_line() -> None:
 
 def test_a_setting_that_is_no_option_name_is_an_error() -> None:
     with pytest.raises(ValueError, match="not the name"):
-        plan_up("", {"a.b": True})
+        plan_put("", {"a.b": True})
 
 
 def test_global_options_are_read_however_they_are_written() -> None:

@@ -1,4 +1,4 @@
-"""`pants.toml` comes to name the plugin, in the layout it already has."""
+"""After an edit `pants.toml` names the plugin, and its layout is as before."""
 
 import tomllib
 from typing import Any

@@ -1,4 +1,4 @@
-"""The scanner reads a text as the standard library does, and knows where all of it stands."""
+"""The scanner reads a text as the standard library does, and knows the place of every part."""
 
 import tomllib
 from typing import Any
@@ -8,8 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pants_config.odd_toml import CASES, odd_files
+from reapi_local_plugin.pants_config.toml_document import Document, TomlError, put
 from reapi_local_plugin.pants_config.toml_lex import quote
-from reapi_local_plugin.pants_config.toml_scan import Document, TomlError, put, scan
+from reapi_local_plugin.pants_config.toml_scan import scan
 
 _TOKENS = st.sampled_from(
     [
@@ -21,7 +22,7 @@ _TOKENS = st.sampled_from(
 
 
 def as_data(document: Document) -> dict[str, Any]:
-    """What the document says, for texts without arrays of tables."""
+    """The data of a document without arrays of tables."""
     root: dict[str, Any] = {}
     for table in document.tables:
         into = root
@@ -65,7 +66,7 @@ def test_any_text_is_read_like_the_standard_library_or_refused(text: str) -> Non
     try:
         data = parsed(text)
     except tomllib.TOMLDecodeError:
-        return  # a key or table given twice: only whoever extends a table checks that
+        return  # a key or table is there twice; only the code that extends a table checks that
     if not any(table.is_array for table in document.tables):
         assert repr(as_data(document)).replace("\\r\\n", "\\n") == repr(data)
 

@@ -1,4 +1,4 @@
-"""`reapi-up --execution` and what `reapi-check` says of it, on a stand-in for the server."""
+"""`reapi-up --execution`, and `reapi-check` after it, on a stand-in for the server."""
 
 from __future__ import annotations
 
@@ -12,13 +12,16 @@ from typing import Any
 import pytest
 
 from launcher.harness import REAL, Site
-from reapi_local_launcher.cli.report import PLAIN
-from reapi_local_launcher.errors import LauncherError
-from reapi_local_launcher.server.check import Proof
-from reapi_local_plugin.conflicts import to_execution
+from reapi_contract import admin_api
+from reapi_contract.proof import Proof
+from reapi_local_launcher.cli.terminal import PLAIN
+from reapi_local_launcher.launcher_error import LauncherError
+from reapi_local_launcher.server import admin_client
+from reapi_local_plugin.conflicts import execution_conflicts
 from reapi_local_plugin.goal_report import down_json, down_text, up_json, up_text
-from reapi_local_plugin.operations import Operations, Up
-from reapi_local_plugin.pants_config.switches import unwire
+from reapi_local_plugin.goal_results import Up
+from reapi_local_plugin.goal_runner import GoalRunner
+from reapi_local_plugin.pants_config.switches import switch_off
 
 pytestmark = pytest.mark.skipif(REAL, reason="the stand-in says what it is told to offer")
 
@@ -41,13 +44,13 @@ def root(tmp_path: Path) -> Path:
     return made
 
 
-def operations(
+def runner(
     site: Site,
     root: Path,
     environments: Sequence[str] = (),
     asked: dict[str, Any] | None = None,
     **pants: Any,
-) -> Operations:
+) -> GoalRunner:
     """`asked`: values of [reapi] other than the defaults; `pants`: of [GLOBAL]."""
     reapi = SimpleNamespace(
         address="auto",
@@ -74,7 +77,7 @@ def operations(
         "remote_execution": False,
         "process_execution_remote_parallelism": 128,
     }
-    return Operations(
+    return GoalRunner(
         reapi=reapi,
         pants=SimpleNamespace(**{**defaults, **pants}),
         environments=environments,
@@ -85,17 +88,17 @@ def operations(
     )
 
 
-def up(made: Operations) -> Up:
+def up(made: GoalRunner) -> Up:
     return made.up(lambda line: None, execution=True)
 
 
-def refusal(made: Operations) -> LauncherError:
+def refusal(made: GoalRunner) -> LauncherError:
     with pytest.raises(LauncherError) as raised:
         up(made)
     return raised.value
 
 
-def configured(made: Operations) -> Proof:
+def configured(made: GoalRunner) -> Proof:
     return next(proof for proof in made.check(print).proofs if proof.name == "configured")
 
 
@@ -113,20 +116,40 @@ def x86(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("x86")
 def test_up_wires_execution_and_says_how_processes_run(site: Site, root: Path) -> None:
     site.json("up")
-    done = up(operations(site, root))
+    done = up(runner(site, root))
     assert EXECUTE in (root / ".pants.rc").read_text().splitlines()
     shown = text(done).splitlines()
     assert "  execution  slots sandbox, 2 at once" in shown
-    assert "Pants runs processes on it from the next command on, say `pants test ::`." in shown
+    assert "Pants runs processes on it from the next command on; try `pants test ::`." in shown
     assert [line for line in shown if len(line) > 80 and str(site.data_dir) not in line] == []
     assert up_json(done)["execution"]["slots"] == 2
 
 
 @pytest.mark.usefixtures("x86")
+def test_up_and_check_find_the_server_once(
+    site: Site, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site.json("up")
+    asked: list[str] = []
+
+    def spy(port: int, token: str, method: str, path: str, *rest: Any, **more: Any) -> Any:
+        asked.append(path.partition("?")[0])
+        return call(port, token, method, path, *rest, **more)
+
+    call = admin_client.call
+    monkeypatch.setattr(admin_client, "call", spy)
+    up(runner(site, root))
+    assert asked == [admin_api.HEALTH, admin_api.STATUS, admin_api.CHECK]
+    asked.clear()
+    runner(site, root, remote_execution=True).check(print)
+    assert asked == [admin_api.HEALTH, admin_api.CHECK, admin_api.STATUS, admin_api.RUNS]
+
+
+@pytest.mark.usefixtures("x86")
 def test_up_without_it_goes_back_to_the_cache(site: Site, root: Path) -> None:
     site.json("up")
-    up(operations(site, root))
-    done = operations(site, root, remote_execution=True).up(lambda line: None, execution=False)
+    up(runner(site, root))
+    done = runner(site, root, remote_execution=True).up(lambda line: None, execution=False)
     assert EXECUTE not in (root / ".pants.rc").read_text()
     assert f"  removed   {EXECUTE} from .pants.rc\n" in text(done)
     assert not any("remote_execution" in note for note in done.notes)
@@ -135,14 +158,14 @@ def test_up_without_it_goes_back_to_the_cache(site: Site, root: Path) -> None:
 
 def test_execution_that_only_the_user_switched_on_is_noted(site: Site, root: Path) -> None:
     site.json("up")
-    done = operations(site, root, remote_execution=True).up(lambda line: None, execution=False)
+    done = runner(site, root, remote_execution=True).up(lambda line: None, execution=False)
     assert any("pants reapi-up --execution" in note for note in done.notes)
 
 
 @pytest.mark.usefixtures("x86")
 def test_a_server_that_runs_no_processes_leaves_the_wiring_alone(site: Site, root: Path) -> None:
     site.json("up", "--sandbox=bubblewrap")
-    error = refusal(operations(site, root))
+    error = refusal(runner(site, root))
     assert error.why == "There is no `bwrap`; `apt install bubblewrap`."
     assert "`pants reapi-down`, then `pants reapi-up --execution`" in error.remedy
     assert not (root / ".pants.rc").exists()
@@ -160,11 +183,11 @@ def test_a_server_that_isolates_otherwise_than_asked_leaves_the_wiring_alone(
     site: Site, root: Path, asked: dict[str, Any], why: str
 ) -> None:
     site.json("up")
-    error = refusal(operations(site, root, asked=asked))
+    error = refusal(runner(site, root, asked=asked))
     assert error.why.startswith(why)
     assert "`pants reapi-down`, then `pants reapi-up --execution`" in error.remedy
     assert not (root / ".pants.rc").exists()
-    proof = configured(operations(site, root, asked=asked, remote_execution=True))
+    proof = configured(runner(site, root, asked=asked, remote_execution=True))
     assert not proof.ok
     assert why in proof.detail
 
@@ -172,7 +195,7 @@ def test_a_server_that_isolates_otherwise_than_asked_leaves_the_wiring_alone(
 @pytest.mark.usefixtures("x86")
 def test_other_slots_than_asked_for_are_noted(site: Site, root: Path) -> None:
     site.json("up")
-    notes = up(operations(site, root, asked={"slots": 9})).notes
+    notes = up(runner(site, root, asked={"slots": 9})).notes
     assert any("The running server runs 2 processes at once" in note for note in notes)
 
 
@@ -183,18 +206,18 @@ def test_what_keeps_pants_from_using_it_takes_the_place_of_the_promise(
     site: Site, root: Path, settings: dict[str, Any]
 ) -> None:
     site.json("up")
-    done = operations(site, root, **settings).up(lambda line: None, execution=False)
+    done = runner(site, root, **settings).up(lambda line: None, execution=False)
     assert "uses it from the next command on" not in text(done)
     assert "Until that is changed Pants doesn't use the server." in text(done)
-    assert up_json(done)["obstacles"] == list(done.obstacles) != []
-    usual = operations(site, root).up(lambda line: None, execution=False)
+    assert up_json(done)["conflicts"] == list(done.conflicts) != []
+    usual = runner(site, root).up(lambda line: None, execution=False)
     assert "uses it from the next command on" in text(usual)
 
 
 @pytest.mark.usefixtures("x86")
 def test_a_server_with_a_failing_proof_is_wired_as_a_cache_alone(site: Site, root: Path) -> None:
     site.json("up")
-    done = up(replace(operations(site, root), instance="forbidden"))
+    done = up(replace(runner(site, root), instance="forbidden"))
     assert not done.ok
     assert EXECUTE not in (root / ".pants.rc").read_text()
     assert "A proof failed" in text(done)
@@ -216,45 +239,45 @@ def test_a_server_with_a_failing_proof_is_wired_as_a_cache_alone(site: Site, roo
 def test_what_would_make_builds_fail_is_refused_before_anything_is_started(
     site: Site, root: Path, settings: dict[str, Any], cure: str
 ) -> None:
-    assert cure in refusal(operations(site, root, **settings)).why
+    assert cure in refusal(runner(site, root, **settings)).why
     assert not (root / ".pants.rc").exists()
     assert not site.data_dir.exists()
 
 
 def test_other_processors_need_an_environment_that_names_them() -> None:
     pants = SimpleNamespace(plugins=[], remote_execution_address=None)
-    (obstacle,) = to_execution(pants, [], machine="aarch64", python=PYTHON)
-    assert "aarch64" in obstacle
-    assert to_execution(pants, ["arm"], machine="aarch64", python=PYTHON) == []
-    assert to_execution(pants, [], machine="x86_64", python=PYTHON) == []
+    (conflict,) = execution_conflicts(pants, [], machine="aarch64", python=PYTHON)
+    assert "aarch64" in conflict
+    assert execution_conflicts(pants, ["arm"], machine="aarch64", python=PYTHON) == []
+    assert execution_conflicts(pants, [], machine="x86_64", python=PYTHON) == []
 
 
 def test_pants_must_not_live_where_its_processes_don_t_see_it() -> None:
     pants = SimpleNamespace(plugins=[], remote_execution_address=None)
-    (obstacle,) = to_execution(pants, [], machine="x86_64", python="/tmp/pants/bin/python")
-    assert "/tmp/pants/bin/python" in obstacle
+    (conflict,) = execution_conflicts(pants, [], machine="x86_64", python="/tmp/pants/bin/python")
+    assert "/tmp/pants/bin/python" in conflict
 
 
 def test_named_environments_end_the_trap_of_plugins_and_are_noted(site: Site, root: Path) -> None:
     site.json("up")
-    made = operations(site, root, ["remote"], plugins=["some-plugin==1"])
+    made = runner(site, root, ["remote"], plugins=["some-plugin==1"])
     assert any("remote_environment" in note for note in up(made).notes)
     assert EXECUTE in (root / ".pants.rc").read_text()
 
 
 def test_down_says_whose_processes_it_ended(site: Site, root: Path) -> None:
     site.json("up", "--sandbox=process-group")
-    down, shown = operations(site, root).down(kill=False), io.StringIO()
+    down, shown = runner(site, root).down(kill=False), io.StringIO()
     down_text(down, shown.write, PLAIN)
     assert down.executing == 1
     assert "Builds had 1 process running on it." in shown.getvalue()
-    assert down_json(operations(site, root).down(kill=False))["executing"] == 0
+    assert down_json(runner(site, root).down(kill=False))["executing"] == 0
 
 
 @pytest.mark.usefixtures("x86")
 def test_a_sandbox_without_caches_is_noted(site: Site, root: Path) -> None:
     site.json("up", "--sandbox=process-group")
-    done = up(operations(site, root))
+    done = up(runner(site, root))
     assert "Processes can read your files." in done.notes
     assert any("repeat work" in note for note in done.notes)
     assert "  execution  no sandbox, 2 at once\n" in text(done)
@@ -265,20 +288,20 @@ def test_down_takes_all_of_it_back(site: Site, root: Path) -> None:
     site.json("up")
     before = b"# mine\n[python]\ninterpreter_constraints = ['==3.11.*']"
     (root / ".pants.rc").write_bytes(before)
-    up(operations(site, root))
-    unwire(root)
+    up(runner(site, root))
+    switch_off(root)
     assert (root / ".pants.rc").read_bytes() == before
 
 
 @pytest.mark.usefixtures("x86")
 def test_check_says_that_processes_run_there(site: Site, root: Path) -> None:
     site.json("up")
-    everything = operations(site, root, remote_execution=True, remote_cache_read=False)
+    everything = runner(site, root, remote_execution=True, remote_cache_read=False)
     assert configured(everything).detail == (
         "Pants is configured to use it for every process, 2 at once, but off in [GLOBAL]: "
         "remote_cache_read"
     )
-    some = operations(site, root, ["remote"], remote_execution=True)
+    some = runner(site, root, ["remote"], remote_execution=True)
     assert "processes of remote_environment targets, 2 at once" in configured(some).detail
 
 
@@ -287,16 +310,16 @@ def test_check_fails_where_pants_sends_processes_to_a_server_that_runs_none(
     site: Site, root: Path
 ) -> None:
     site.json("up", "--sandbox=bubblewrap")
-    proof = configured(operations(site, root, remote_execution=True))
+    proof = configured(runner(site, root, remote_execution=True))
     assert not proof.ok
     assert "apt install bubblewrap" in proof.detail
     assert "pants reapi-up --execution" in proof.remedy
-    assert configured(operations(site, root)).ok, "as a cache it serves"
+    assert configured(runner(site, root)).ok, "as a cache it serves"
 
 
 @pytest.mark.usefixtures("x86")
 def test_check_names_the_trap_and_where_to_start_a_server(site: Site, root: Path) -> None:
-    made = operations(site, root, remote_execution=True, plugins=["some-plugin==1"])
+    made = runner(site, root, remote_execution=True, plugins=["some-plugin==1"])
     reachable, proof = made.check(print).proofs
     assert reachable.remedy == "Start one with `pants reapi-up --execution`."
     assert not proof.ok

@@ -1,4 +1,4 @@
-"""The instance's name: the same for all worktrees of a repository, different for all else."""
+"""The instance's name: the same for all worktrees of a repository, another for all others."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from reapi_local_plugin.instance import instance_name
+from reapi_local_plugin.instance_name import instance_name
 
 _GIT = ["git", "-c", "user.name=x", "-c", "user.email=x@example.com"]
 _GIT += ["-c", "protocol.file.allow=always"]

@@ -1,4 +1,4 @@
-"""Another plugin's `remote_auth` is found as Pants finds it, and ours is never taken for it."""
+"""Another plugin's `remote_auth` is found as Pants finds it, and ours is never mistaken for it."""
 
 from __future__ import annotations
 

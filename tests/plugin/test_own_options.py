@@ -1,4 +1,4 @@
-"""A server of somebody else: its token, and the proofs that it can be used."""
+"""A server that somebody else runs: its token, and the proofs that it can be used."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from types import SimpleNamespace
 
 import pytest
 
-from reapi_local_launcher.errors import LauncherError
-from reapi_local_plugin.operations import Operations
+from reapi_local_launcher.launcher_error import LauncherError
+from reapi_local_plugin.goal_runner import GoalRunner
 from reapi_local_plugin.options import read_token
 
 
-def operations(root: Path, address: str, token_path: str | None = None) -> Operations:
+def runner(root: Path, address: str, token_path: str | None = None) -> GoalRunner:
     reapi = SimpleNamespace(
         address=address,
         token_path=token_path,
@@ -36,7 +36,7 @@ def operations(root: Path, address: str, token_path: str | None = None) -> Opera
         remote_cache_read=True,
         remote_cache_write=True,
     )
-    return Operations(reapi, pants, [], root, {"XDG_CACHE_HOME": str(root)}, "some")
+    return GoalRunner(reapi, pants, [], root, {"XDG_CACHE_HOME": str(root)}, "some")
 
 
 def test_no_file_means_no_token() -> None:
@@ -66,13 +66,13 @@ def test_a_path_that_leads_to_no_file_is_refused(tmp_path: Path, name: str) -> N
     "address", ["grpc://127.0.0.1:1", "grpc://127.0.0.1:many", "grpc://[::1", "grpc://..:1"]
 )
 def test_one_that_cannot_be_reached_fails_with_a_remedy(tmp_path: Path, address: str) -> None:
-    reachable, *_ = operations(tmp_path, address, str(tmp_path / "missing")).check(print).proofs
+    reachable, *_ = runner(tmp_path, address, str(tmp_path / "missing")).check(print).proofs
     assert not reachable.ok
     assert address in reachable.detail
     assert "[reapi].address" in reachable.remedy
 
 
 def test_down_leaves_the_server_of_somebody_else_alone(tmp_path: Path) -> None:
-    down = operations(tmp_path, "grpc://127.0.0.1:1").down(kill=False)
+    down = runner(tmp_path, "grpc://127.0.0.1:1").down(kill=False)
     assert down.ok
     assert not down.stopped

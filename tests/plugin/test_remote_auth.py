@@ -1,4 +1,4 @@
-"""The hook says at most one thing, and ends no command but a build that can't do without a server.
+"""The hook logs at most one message, and ends only builds that need a server and have none.
 
 What it needs of Pants is two small classes and the build root, so stand-ins will do here; the real
 ones are used where Pants itself runs.
@@ -47,7 +47,7 @@ class AuthPluginResult:
 
 
 class Options:
-    """What Pants hands the hook of its options; nothing is started by them."""
+    """The options as Pants passes them to the hook; no server is started for them."""
 
     def __init__(self, *goals: str, builtin: str | None = None, **values: Any) -> None:
         self.goals = list(goals)
@@ -116,7 +116,7 @@ def hook(build_root: Path) -> Iterator[Callable[[Options], AuthPluginResult]]:
 
 
 class Hostile:
-    """Raises when it is taken for a string or a path."""
+    """Raises when it is used as a string or a path."""
 
     def __str__(self) -> str:
         raise RuntimeError
@@ -218,7 +218,7 @@ def test_an_address_in_global_gets_neither_token_nor_a_second_address(
 def ended(
     hook: Callable[[Options], AuthPluginResult], caplog: pytest.LogCaptureFixture, options: Options
 ) -> str:
-    """What was said to a build that was ended."""
+    """The message to a build that was ended."""
     with pytest.raises(SystemExit) as raised:
         hook(options)
     assert raised.value.code == 1

@@ -1,25 +1,36 @@
-"""Putting the plugin into a Pants repository, or a newer one in place of an older."""
+"""Putting the plugin into a Pants repository, or upgrading it there."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import shutil
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from reapi_local_launcher.errors import LauncherError
-from reapi_local_launcher.source import PLUGIN, Source, find_source, write_archive
+import reapi_contract
+from reapi_local_launcher.launcher_error import LauncherError
+from reapi_local_launcher.source import ARCHIVE, LAUNCHER, Source, find_source, write_archive
 from reapi_local_plugin.pants_config import pants_toml
 from reapi_local_plugin.pants_config.edit import EditError, Plan
 
-_TARGET = Path("pants-plugins", PLUGIN.name)
+_FOLDER = "pants-plugins"
+_PLUGIN = "reapi_local_plugin"
+_REQUIREMENTS = "server-requirements.txt"
+
+PACKAGES = (
+    LAUNCHER.with_name(_PLUGIN),
+    LAUNCHER,
+    Path(reapi_contract.__file__).resolve().parent,
+)
+"""The packages that Pants needs on its `pythonpath`; the server's are in the launcher's archive."""
 
 
 @dataclass(frozen=True)
 class Initialised:
-    """What `init` did to a repository, by paths relative to it, and what is left to the user.
+    """What `init` did to a repository, with paths relative to its root, and what the user must do.
 
-    `pants_toml`: the lines that were added. `paste`: lines the user has to add to pants.toml,
-    because of `refusal`.
+    `pants_toml`: the lines that were added. `paste`: the lines that the user has to add to
+    pants.toml, and `refusal`: why they could not be added.
     """
 
     root: Path
@@ -32,11 +43,13 @@ class Initialised:
 
 
 def init(root: Path, source: Source | None = None) -> Initialised:
-    """Copy the plugin and the server's package to `root`/pants-plugins and load it in pants.toml.
+    """Copy plugin, launcher and contract to `root`/pants-plugins, and load them in pants.toml.
 
-    Files that are the same stay untouched; Python files of the plugin that this version no longer
-    has are removed. Raises LauncherError outside a Pants repository, or if something cannot be
-    written.
+    Files with the same content stay untouched. Files of an earlier copy that this version no longer
+    has are removed.
+
+    Raises:
+        LauncherError: `root` is not the root of a Pants repository, or cannot be written.
     """
     root = root.absolute()
     if not (root / "pants.toml").is_file():
@@ -66,28 +79,42 @@ def init(root: Path, source: Source | None = None) -> Initialised:
 
 
 def _copy(root: Path, source: Source) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    target = root / _TARGET
-    if target.exists() and target.samefile(PLUGIN):
-        return (), ()  # The plugin's own repository, or run from the copy in this one.
-    files = dict(_plugin_files())
-    files["server.zip"] = write_archive(source)
-    written = [name for name, content in files.items() if _write(target / name, content)]
-    stale = [
-        path for path in target.rglob("*.py") if path.relative_to(target).as_posix() not in files
+    """The paths of the files that were written and removed, relative to the root."""
+    folder = root / _FOLDER
+    launcher = folder / LAUNCHER.name
+    if launcher.exists() and launcher.samefile(LAUNCHER):
+        return (), ()  # The project's own repository, or the copy in this one is what runs.
+    files = dict(_files())
+    files[launcher.relative_to(folder) / ARCHIVE] = write_archive(source)
+    written = [name for name, content in files.items() if _write(folder / name, content)]
+    removed = [
+        path.relative_to(folder)
+        for package in PACKAGES
+        for path in (folder / package.name).rglob("*")
+        if _is_copied(path) and path.relative_to(folder) not in files
     ]
-    for path in stale:
-        path.unlink()
-    return _shown(written), _shown(path.relative_to(target).as_posix() for path in stale)
+    for name in removed:
+        (folder / name).unlink()
+    for package in PACKAGES:
+        _remove_empty_folders(folder / package.name)
+    return _shown(written), _shown(removed)
 
 
-def _plugin_files() -> Iterator[tuple[str, bytes]]:
-    for path in sorted(PLUGIN.rglob("*")):
-        if path.suffix == ".py" or path.name == "server-requirements.txt":
-            yield path.relative_to(PLUGIN).as_posix(), path.read_bytes()
+def _files() -> Iterator[tuple[Path, bytes]]:
+    """The files to copy: the path below pants-plugins, and the content."""
+    for package in PACKAGES:
+        for path in sorted(package.rglob("*")):
+            if _is_copied(path) and path.name != ARCHIVE:
+                yield path.relative_to(package.parent), path.read_bytes()
+
+
+def _is_copied(path: Path) -> bool:
+    """Whether a file in a package is of a kind that `init` writes; all others are the user's."""
+    return path.suffix == ".py" or path.name in (_REQUIREMENTS, ARCHIVE)
 
 
 def _write(path: Path, content: bytes) -> bool:
-    """Write a file in one step unless it has this content; whether it did."""
+    """Write a file in one step, unless it has this content. Returns whether it was written."""
     if path.is_file() and path.read_bytes() == content:
         return False
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -97,5 +124,13 @@ def _write(path: Path, content: bytes) -> bool:
     return True
 
 
-def _shown(names: Mapping[str, bytes] | Iterator[str] | list[str]) -> tuple[str, ...]:
-    return tuple(sorted((_TARGET / name).as_posix() for name in names))
+def _remove_empty_folders(package: Path) -> None:
+    """Remove folders that hold nothing but bytecode of files that were removed."""
+    folders = [path for path in package.rglob("*") if path.is_dir() and path.name != "__pycache__"]
+    for folder in sorted(folders, reverse=True):  # a folder comes after the folders within it
+        if all(path.name == "__pycache__" for path in folder.iterdir()):
+            shutil.rmtree(folder)
+
+
+def _shown(names: list[Path]) -> tuple[str, ...]:
+    return tuple(sorted(Path(_FOLDER, name).as_posix() for name in names))

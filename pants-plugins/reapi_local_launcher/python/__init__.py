@@ -1,1 +1,1 @@
-"""The Python that runs the server: found, or made once."""
+"""The Python that runs the server: an interpreter that is there, or a private environment."""

@@ -1,4 +1,4 @@
-"""The Pythons of this machine that a private environment can be made with."""
+"""Finding the Pythons on this machine that can make a private environment."""
 
 from __future__ import annotations
 
@@ -11,15 +11,16 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from reapi_local_launcher.errors import LauncherError
+from reapi_local_launcher.launcher_error import LauncherError
 from reapi_local_launcher.paths import user_home
-from reapi_local_launcher.settings import Settings
+from reapi_local_launcher.server_settings import ServerSettings
 
-# The newest first, but 3.14 last: fewer packages have wheels for it yet.
+# The newest first, but 3.14 last, because fewer packages have wheels for it.
 PREFERENCE = ((3, 13), (3, 12), (3, 11), (3, 14))
 
 _NAMES = (*(f"python{major}.{minor}" for major, minor in PREFERENCE), "python3", "python")
 _PYENV_VERSION = re.compile(r"3\.(11|12|13|14)\.\w+")
+_NOT_PYTHON = "does not answer like a Python 3"
 _QUESTION = """
 import json, sys, sysconfig
 answer = {
@@ -38,7 +39,7 @@ print(json.dumps(answer))
 
 @dataclass(frozen=True)
 class Python:
-    """A CPython that can make the environment: its executable and its version, like (3, 13, 1)."""
+    """A CPython that can make an environment: its executable, and its version like (3, 13, 1)."""
 
     path: Path
     version: tuple[int, ...]
@@ -53,7 +54,8 @@ class _Search:
 
     def consider(self, path: Path) -> None:
         real = path.resolve()
-        # All of pyenv's shims are one script that acts by its name: so both names tell them apart.
+        # All shims of pyenv are links to one script, and its name says which program it runs: so
+        # both names together identify an interpreter.
         identity = real if real.name == path.name else real.with_name(f"{real.name} {path.name}")
         if identity in self.seen:
             return
@@ -66,25 +68,23 @@ class _Search:
             self.found.append(Python(Path(str(answer["base"])), _version(answer)))
 
 
-def find_python(settings: Settings, env: Mapping[str, str]) -> Python:
+def find_python(settings: ServerSettings, env: Mapping[str, str]) -> Python:
     """The best CPython 3.11 to 3.14 on PATH or under pyenv.
 
-    Raises LauncherError that lists what was looked at.
+    Raises LauncherError, which lists the interpreters that were looked at.
     """
     search = _Search(env)
     for path in _candidates(env):
         search.consider(path)
     if search.found:
         return min(search.found, key=_rank)
-    looked_at = (
-        "; ".join(search.rejected) if search.rejected else "no Python at all was found there"
-    )
+    looked_at = "; ".join(search.rejected) if search.rejected else "there is no Python at all"
     raise LauncherError(
-        "No Python was found that the server can run on.",
+        "No Python was found that can run the server.",
         f"It needs CPython 3.11 to 3.14, and PATH and pyenv were searched: {looked_at}.",
         "Install one (for example `apt install python3.12 python3.12-venv`, `brew install "
         "python@3.13` or `pyenv install 3.13`), or name one that has reapi-local[server] "
-        f"installed with {settings.words.server_python}.",
+        f"installed with {settings.labels.server_python}.",
     )
 
 
@@ -114,7 +114,7 @@ def _pyenv_roots(env: Mapping[str, str], directories: list[Path]) -> list[Path]:
 
 
 def _ask(path: Path, env: Mapping[str, str]) -> dict[str, object] | str:
-    """The interpreter's answer about itself, or why there is none."""
+    """What the interpreter says about itself, or a clause that says why it does not answer."""
     clean = {name: value for name, value in env.items() if not name.startswith("PYTHON")}
     try:
         asked = subprocess.run(
@@ -134,8 +134,8 @@ def _ask(path: Path, env: Mapping[str, str]) -> dict[str, object] | str:
     try:
         answer = json.loads(asked.stdout)
     except ValueError:
-        return "does not answer as a Python 3 would"
-    return answer if isinstance(answer, dict) else "does not answer as a Python 3 would"
+        return _NOT_PYTHON
+    return answer if isinstance(answer, dict) else _NOT_PYTHON
 
 
 def _unsuitable(answer: Mapping[str, object]) -> str | None:

@@ -1,7 +1,8 @@
-"""The private environment: a venv with the server's pinned requirements, made once per pin set.
+"""The private environment: a venv with the server's pinned requirements.
 
-It is built under another name and renamed when complete, so one with its real name is whole. Only
-its `bin/python` is ever used, which finds its home by `pyvenv.cfg` and so survives the rename.
+It is made once for each set of requirements. It gets its final name when it is complete, so an
+environment of that name is whole. The rename does no harm, because only `bin/python` is used, which
+finds its home by `pyvenv.cfg`.
 """
 
 from __future__ import annotations
@@ -15,10 +16,10 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from reapi_local_launcher.errors import LauncherError
+from reapi_local_launcher.launcher_error import LauncherError
 from reapi_local_launcher.locks import LockTimeoutError, locked
 from reapi_local_launcher.python.discovery import Python, find_python
-from reapi_local_launcher.settings import Settings
+from reapi_local_launcher.server_settings import ServerSettings
 
 REQUIREMENTS = Path(__file__).with_name("server-requirements.txt")
 
@@ -26,25 +27,26 @@ _MAX_BUILD_S = 1800
 
 
 def requirements_key() -> str:
-    """12 hex digits that change whenever a pinned requirement does."""
+    """12 hex digits that change when a pinned requirement changes."""
     return hashlib.sha256(REQUIREMENTS.read_bytes()).hexdigest()[:12]
 
 
 def existing(support_dir: Path) -> list[Path]:
-    """The Pythons of complete environments for the present requirements on this kind of machine."""
+    """The Pythons of all environments for the current requirements on this kind of machine."""
     pattern = f"{requirements_key()}-*-{_machine()}/bin/python"
     return sorted((support_dir / "environments").glob(pattern), reverse=True)
 
 
 def build(
-    settings: Settings,
+    settings: ServerSettings,
     env: Mapping[str, str],
     support_dir: Path,
     progress: Callable[[str], None],
 ) -> Path:
-    """Make the environment and return its Python. Safe beside other builders, and when killed.
+    """Make the environment and return the path of its Python.
 
-    Raises LauncherError when no Python is suitable or the packages cannot be installed.
+    Several launchers may do so at once, and may be killed. `progress` gets a line for each step.
+    Raises LauncherError if no Python is suitable or the packages cannot be installed.
     """
     python = find_python(settings, env)
     tag = "cp{}{}".format(*python.version[:2])
@@ -57,9 +59,9 @@ def build(
                 _build_at(target, python, settings, env, progress)
     except LockTimeoutError:
         raise LauncherError(
-            "The server's Python environment is not there yet.",
+            "The server's Python environment is not ready.",
             f"Another command has been making it for {_MAX_BUILD_S // 60} minutes.",
-            f"Look for that command, end it, and run `{settings.words.up}` again.",
+            f"Find that command, end it, and run `{settings.labels.up}` again.",
         ) from None
     return target / "bin" / "python"
 
@@ -67,13 +69,12 @@ def build(
 def _build_at(
     target: Path,
     python: Python,
-    settings: Settings,
+    settings: ServerSettings,
     env: Mapping[str, str],
     progress: Callable[[str], None],
 ) -> None:
-    for leftover in target.parent.glob(
-        ".partial-*"
-    ):  # of builders that were killed: we hold the lock
+    # Other builders that left these were killed, because this one holds the lock.
+    for leftover in target.parent.glob(".partial-*"):
         shutil.rmtree(leftover, ignore_errors=True)
     version = ".".join(map(str, python.version))
     progress(
@@ -85,7 +86,7 @@ def _build_at(
     try:
         _run([str(python.path), "-m", "venv", str(partial)], env, log, settings, "w")
         _run(_pip_command(partial), env, log, settings, "a")
-        if target.exists():  # it does not work: its Python was uninstalled, or files are gone
+        if target.exists():  # it does not work: its Python was removed, or files were deleted
             target.rename(partial / "replaced")
         partial.rename(target)
     finally:
@@ -110,9 +111,12 @@ def _pip_command(venv: Path) -> list[str]:
 
 
 def _run(
-    command: list[str], env: Mapping[str, str], log: Path, settings: Settings, mode: str
+    command: list[str], env: Mapping[str, str], log: Path, settings: ServerSettings, mode: str
 ) -> None:
-    """Run one step with the user's index settings, its output to the log. Raises LauncherError."""
+    """Run one step with the user's index settings and write its output to the log.
+
+    Raises LauncherError if the step fails.
+    """
     redirecting = ("PIP_TARGET", "PIP_PREFIX", "PIP_ROOT", "PIP_USER", "PIP_PYTHON")
     clean = {
         name: value
@@ -134,11 +138,12 @@ def _run(
     last_lines = "\n    ".join(log.read_text(errors="replace").strip().splitlines()[-6:])
     raise LauncherError(
         "The server's Python environment could not be made.",
-        f"`{' '.join(command[1:4])}` ended with status {status}; {log} ends so:\n    {last_lines}",
+        f"`{' '.join(command[1:4])}` ended with status {status}. The end of {log}:\n"
+        f"    {last_lines}",
         "If the package index cannot be reached: pip reads PIP_INDEX_URL, PIP_CERT, HTTPS_PROXY, "
         "SSL_CERT_FILE and its own configuration file. Without an index, install "
-        "reapi-local[server] into a Python of yours and name it with "
-        f"{settings.words.server_python}.",
+        "reapi-local[server] into a Python of your own and name it with "
+        f"{settings.labels.server_python}.",
     )
 
 

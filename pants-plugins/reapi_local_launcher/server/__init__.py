@@ -1,1 +1,1 @@
-"""Finding, starting, checking and stopping the server."""
+"""One server and what is done with it: find, start, stop, check, purge."""

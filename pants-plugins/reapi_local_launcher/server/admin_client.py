@@ -1,8 +1,8 @@
 """A client of the server's admin interface: JSON over HTTP on loopback, never through a proxy.
 
-It speaks over a plain socket rather than `http.client`, which costs more time to import than the
-call takes and bounds each read but not the whole answer. With HTTP/1.0 the answer is never chunked
-and ends where the connection does.
+It uses a plain socket and not `http.client`, whose import takes longer than the call, and which
+limits the time of each read but not of the whole answer. With HTTP/1.0 an answer is never chunked,
+and it ends where the connection ends.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ _MAX_ANSWER_BYTES = 16 * 1024 * 1024
 
 
 class AdminError(Exception):
-    """No usable answer came: nobody listens, or whoever does is not our server."""
+    """There is no usable answer: connection refused, or the peer is not our server."""
 
 
 class AdminTimeoutError(AdminError):
-    """Somebody listens, but no whole answer came in time."""
+    """The port is open, but no complete answer came in time."""
 
 
 class AdminRefusedError(AdminError):
-    """The server answered with an error: its `code` and message."""
+    """The server answered with an error: an HTTP `status`, a `code` for programs and a message."""
 
     def __init__(self, status: int, code: str, message: str) -> None:
         super().__init__(message or f"HTTP status {status}")
@@ -42,9 +42,9 @@ def call(
     body: Mapping[str, object] | None = None,
     timeout_s: float = 1.0,
 ) -> Json:
-    """One request and its JSON answer; `timeout_s` bounds all of it.
+    """Send one request and return its JSON answer; `timeout_s` limits the whole exchange.
 
-    Raises AdminError or one of its kinds.
+    Raises AdminError or one of its subclasses.
     """
     payload = b"" if body is None else json.dumps(body).encode()
     head = (

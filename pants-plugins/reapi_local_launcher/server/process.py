@@ -1,4 +1,4 @@
-"""Questions about other processes, safe against a process id that another program got meanwhile."""
+"""Questions about other processes. A process id may belong to another program by now."""
 
 from __future__ import annotations
 
@@ -7,11 +7,13 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
+from reapi_contract.command_line import MODULE, SERVE
+
 _PROC = Path("/proc/self")
 
 
 def exists(pid: int) -> bool:
-    """Whether a process has this id now, whoever it is."""
+    """Whether any process has this id now."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
@@ -22,7 +24,7 @@ def exists(pid: int) -> bool:
 
 
 def command_line(pid: int) -> str:
-    """The command line of a process, its words joined by spaces; empty if it cannot be seen."""
+    """The command line of a process, its words joined by spaces; "" if it cannot be read."""
     try:
         return (
             Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
@@ -43,16 +45,16 @@ def command_line(pid: int) -> str:
 
 
 def is_server(pid: int, data_dir: Path) -> bool:
-    """Whether the process is a reapi-local server of this data directory, by its command line."""
+    """Whether the command line of a process is that of a server on this data directory."""
     line = f"{command_line(pid)} "
-    return "reapi_local serve" in line and f"{data_dir} " in line
+    return f"{MODULE} {SERVE}" in line and f"{data_dir} " in line
 
 
 class ExitWatch:
     """Waits for the exit of a process that is not a child.
 
-    Open it while the process is known to be the right one, so that a later owner of the same id
-    cannot be taken for it. Waits for the kernel's event on Linux; looks again and again elsewhere.
+    Make it while the process is known to be the right one: it is then not mistaken for a later
+    process with the same id. On Linux it waits for an event of the kernel, elsewhere it polls.
     """
 
     def __init__(self, pid: int) -> None:
@@ -60,7 +62,7 @@ class ExitWatch:
         self._fd: int | None = None
 
         if hasattr(os, "pidfd_open"):
-            with suppress(OSError):  # gone already, or a kernel without it
+            with suppress(OSError):  # the process has ended, or the kernel has no pidfd
                 self._fd = os.pidfd_open(pid)
 
     def close(self) -> None:
@@ -68,7 +70,7 @@ class ExitWatch:
             os.close(self._fd)
 
     def wait(self, timeout_s: float) -> bool:
-        """True as soon as the process has ended, False if it lives after `timeout_s` seconds."""
+        """True as soon as the process has ended; False if it runs after `timeout_s` seconds."""
         if self._fd is not None:
             import selectors
 
@@ -76,7 +78,7 @@ class ExitWatch:
                 selector.register(self._fd, selectors.EVENT_READ)
                 return bool(selector.select(timeout_s))
         deadline = time.monotonic() + timeout_s
-        # One that nobody reaps, as in a container without an init, has no command line any more.
+        # A zombie, as in a container without an init process, has no command line any more.
         while exists(self._pid) and not (_PROC.is_dir() and not command_line(self._pid)):
             if time.monotonic() > deadline:
                 return False

@@ -8,17 +8,16 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from reapi_contract import sandbox_levels
+from reapi_contract.data_dir import SERVER_LOCK, STORE
 from reapi_local_launcher import paths
-from reapi_local_launcher.errors import LauncherError
+from reapi_local_launcher.launcher_error import LauncherError
 from reapi_local_launcher.locks import LockTimeoutError, locked
-from reapi_local_launcher.server.check import status_of
-from reapi_local_launcher.server.execution import execution_in
-from reapi_local_launcher.server.launch import ensure
+from reapi_local_launcher.server.launch import launch
 from reapi_local_launcher.server.running import Running, find_in
+from reapi_local_launcher.server.server_status import execution_of
 from reapi_local_launcher.server.stop import launch_lock, stop_locked
-from reapi_local_launcher.settings import Settings
-
-_STORE = "store"
+from reapi_local_launcher.server_settings import ServerSettings
 
 
 @dataclass(frozen=True)
@@ -29,46 +28,51 @@ class Purged:
     running: Running | None
 
 
-def purge(settings: Settings, env: Mapping[str, str], progress: Callable[[str], None]) -> Purged:
+def purge(
+    settings: ServerSettings, env: Mapping[str, str], progress: Callable[[str], None]
+) -> Purged:
     """Delete all blobs and action results. The token, the ports and the log stay.
 
-    A server that runs is stopped before and started again after, with its size limit and its way
-    to run processes. Raises LauncherError.
+    A running server is stopped before and started again after, with the same size limit and the
+    same settings for running processes. Raises LauncherError.
     """
     data_dir = paths.data_dir(settings, env)
     if not data_dir.is_dir():
         return Purged(0, None)
     with launch_lock(data_dir, settings):
-        ran = find_in(data_dir)
-        if ran is not None:
-            settings = _as_it_runs(ran, settings)
+        before = find_in(data_dir)
+        if before is not None:
+            settings = _settings_of(before, settings)
         stop_locked(data_dir, settings)
         freed_bytes = _delete_store(data_dir, settings)
-    if ran is None:
+    if before is None:
         return Purged(freed_bytes, None)
-    return Purged(freed_bytes, ensure(settings, env, progress))
+    return Purged(freed_bytes, launch(settings, env, progress))
 
 
-def _as_it_runs(running: Running, settings: Settings) -> Settings:
-    execution = execution_in(status_of(running, settings.words))
+def _settings_of(running: Running, settings: ServerSettings) -> ServerSettings:
+    """Settings that start a server like the running one."""
+    execution = execution_of(running, settings.labels)
     return replace(
         settings,
         max_size=settings.max_size or str(running.state.max_size_bytes),
         slots=execution.slots,
         hermetic=execution.hermetic,
-        sandbox=execution.sandbox or "auto",
+        sandbox=execution.sandbox or sandbox_levels.AUTO,
     )
 
 
-def _delete_store(data_dir: Path, settings: Settings) -> int:
+def _delete_store(data_dir: Path, settings: ServerSettings) -> int:
+    """Delete the store; returns the bytes of disk that this freed. Raises LauncherError."""
+    lock = data_dir / SERVER_LOCK
     try:
-        # With the server's own lock, so that one started by other hands cannot open it meanwhile.
-        with locked(data_dir / "server.lock", timeout_s=1.0):
-            store = data_dir / _STORE
+        # This holds the server's own lock, so no server can open the store meanwhile.
+        with locked(lock, timeout_s=1.0):
+            store = data_dir / STORE
             if store.exists():
-                # Renamed first: a purge that is killed must not leave half a store to be opened.
-                store.rename(data_dir / f"{_STORE}.purged-{secrets.token_hex(4)}")
-            doomed = sorted(data_dir.glob(f"{_STORE}.purged-*"))
+                # Renamed first: if this is killed, no server must find half a store.
+                store.rename(data_dir / f"{STORE}.purged-{secrets.token_hex(4)}")
+            doomed = sorted(data_dir.glob(f"{STORE}.purged-*"))
             freed_bytes = sum(map(_disk_bytes, doomed))
             for directory in doomed:
                 shutil.rmtree(directory)
@@ -76,8 +80,8 @@ def _delete_store(data_dir: Path, settings: Settings) -> int:
     except LockTimeoutError:
         raise LauncherError(
             "The store is in use.",
-            f"A server that was started meanwhile holds {data_dir / 'server.lock'}.",
-            f"Stop it with `{settings.words.down}` and purge again.",
+            f"A server that was started meanwhile holds {lock}.",
+            f"Stop it with `{settings.labels.down}` and purge again.",
         ) from None
     except OSError as error:
         raise LauncherError(

@@ -1,4 +1,4 @@
-"""Proofs that a server works which somebody else runs: reachable from here, then round trips."""
+"""Proofs that a server works that somebody else runs: it is reachable, and round trips succeed."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ import socket
 import subprocess
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from reapi_local_launcher.errors import LauncherError
-from reapi_local_launcher.server.check import Proof, proof_from
-from reapi_local_launcher.settings import Settings
+from reapi_contract import command_line, proof
+from reapi_contract.proof import Proof, proofs_from
+from reapi_local_launcher.launcher_error import LauncherError
+from reapi_local_launcher.server_settings import ServerSettings
 from reapi_local_launcher.source import find_source
 from reapi_local_launcher.token_file import read_token
 
@@ -21,10 +22,10 @@ _PORTS = {"grpc": 80, "grpcs": 443}
 
 
 @dataclass(frozen=True)
-class Remote:
-    """A server as clients are told of it: `grpc://host:port`, or `grpcs://` for TLS.
+class RemoteEndpoint:
+    """How to reach a server as a client: `grpc://host:port`, or `grpcs://` for TLS.
 
-    The others are paths of files: a bearer token, and in PEM the authorities to trust, and the
+    The other fields are paths of files: a bearer token; in PEM the authorities to trust, and the
     client's own certificate with its key.
     """
 
@@ -36,67 +37,72 @@ class Remote:
 
     @property
     def flags(self) -> list[str]:
-        """All but the address, for the server's own command."""
+        """The files as flags of the server's `check` command."""
         files = {
-            "--token-path": self.token_path,
-            "--ca-certs-path": self.ca_certs_path,
-            "--client-certs-path": self.client_certs_path,
-            "--client-key-path": self.client_key_path,
+            command_line.TOKEN_PATH_FLAG: self.token_path,
+            command_line.CA_CERTS_PATH_FLAG: self.ca_certs_path,
+            command_line.CLIENT_CERTS_PATH_FLAG: self.client_certs_path,
+            command_line.CLIENT_KEY_PATH_FLAG: self.client_key_path,
         }
         return [f"{flag}={path}" for flag, path in files.items() if path]
 
 
 def check_remote(
-    remote: Remote,
+    endpoint: RemoteEndpoint,
     instance: str,
-    settings: Settings,
+    settings: ServerSettings,
     env: Mapping[str, str],
     progress: Callable[[str], None],
 ) -> list[Proof]:
-    """The proofs, as far as they can be tried. Raises LauncherError if no Python can try them.
+    """The proofs, up to the first one that makes the others pointless.
 
-    Round trips take the server's packages, whose environment is made if it isn't there.
+    Round trips need the packages of the server; their environment is made if it is missing. Raises
+    LauncherError if no Python can try them.
     """
-    proofs = [_reachable(remote.address, settings), _token(remote.token_path, settings)]
-    if not all(proof.ok for proof in proofs):
+    proofs = [_reachable(endpoint.address, settings), _token(endpoint.token_path, settings)]
+    if not all(one.ok for one in proofs):
         return proofs
     from reapi_local_launcher.python import interpreter
+    from reapi_local_launcher.server.spawn import program
 
     python, environment = interpreter.ready(settings, env, find_source(), progress)
-    command = [python.path, "-P", "-m", "reapi_local", "check", remote.address]
-    command += [f"--instance={instance}", *remote.flags]
+    command = [*program(python), command_line.CHECK, endpoint.address]
+    command += [f"{command_line.INSTANCE_FLAG}={instance}", *endpoint.flags]
     try:
         return proofs + _round_trips(command, environment)
     except _NoProofsError as error:
-        remedy = f"Ask who runs it, or correct {settings.words.address}."
-        return [*proofs, Proof("round-trips", False, 0.0, str(error), remedy)]
+        remedy = _remedy(settings)
+        return [*proofs, Proof(proof.ROUND_TRIPS, False, 0.0, str(error), remedy)]
 
 
-def _reachable(address: str, settings: Settings) -> Proof:
+def _reachable(address: str, settings: ServerSettings) -> Proof:
     began = time.monotonic()
-    proof = Proof("reachable", True, 0.0, f"{address}, run by somebody else", "")
     try:
         parts = urlsplit(address)
         if parts.scheme not in _PORTS:
             raise ValueError("an address begins with grpc:// or grpcs://")
         where = (parts.hostname or "", parts.port or _PORTS[parts.scheme])
         with socket.create_connection(where, timeout=5):
-            return replace(proof, milliseconds=1000 * (time.monotonic() - began))
+            milliseconds = 1000 * (time.monotonic() - began)
     except (OSError, ValueError) as error:
-        remedy = f"Ask who runs it, or correct {settings.words.address}."
-        return Proof("reachable", False, 0.0, f"{address}: {error}", remedy)
+        return Proof(proof.REACHABLE, False, 0.0, f"{address}: {error}", _remedy(settings))
+    return Proof(proof.REACHABLE, True, milliseconds, f"{address}, run by somebody else")
 
 
-def _token(path: str | None, settings: Settings) -> Proof:
+def _token(path: str | None, settings: ServerSettings) -> Proof:
     try:
-        read_token(path, settings.words.token_path)
+        read_token(path, settings.labels.token_path)
     except LauncherError as error:
-        return Proof("token", False, 0.0, f"{error.what} {error.why}", error.remedy)
-    return Proof("token", True, 0.0, "none is sent" if path is None else f"read from {path}", "")
+        return Proof(proof.TOKEN, False, 0.0, f"{error.what} {error.why}", error.remedy)
+    return Proof(proof.TOKEN, True, 0.0, "none is sent" if path is None else f"read from {path}")
+
+
+def _remedy(settings: ServerSettings) -> str:
+    return f"Ask the people who run it, or correct {settings.labels.address}."
 
 
 class _NoProofsError(Exception):
-    """The command that tries the server told nothing of it; the message says why."""
+    """The command that tries the server reported no proofs; the message says why."""
 
 
 def _round_trips(command: list[str], env: Mapping[str, str]) -> list[Proof]:
@@ -112,7 +118,7 @@ def _round_trips(command: list[str], env: Mapping[str, str]) -> list[Proof]:
     except subprocess.TimeoutExpired:
         raise _NoProofsError(f"no answer within {_MAX_S:g} s") from None
     try:
-        return [proof_from(raw) for raw in json.loads(done.stdout)["proofs"]]
-    except (ValueError, LookupError):
+        return proofs_from(json.loads(done.stdout))
+    except ValueError:
         last_line = done.stderr.decode(errors="replace").strip().rpartition("\n")[2]
         raise _NoProofsError(last_line) from None

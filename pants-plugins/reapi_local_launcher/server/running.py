@@ -1,4 +1,4 @@
-"""Finding the running server: its state file names it, its answer proves it."""
+"""Finding the running server: its state file names it, and its answer proves that it is the one."""
 
 from __future__ import annotations
 
@@ -7,26 +7,35 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from reapi_contract import admin_api
+from reapi_contract.json_records import from_json
+from reapi_contract.state import State, read_state
 from reapi_local_launcher.paths import data_dir
 from reapi_local_launcher.server import admin_client as admin
 from reapi_local_launcher.server.process import exists
-from reapi_local_launcher.server.state import State, read_state
-from reapi_local_launcher.settings import Settings
+from reapi_local_launcher.server_settings import ServerSettings
+
+_MIN_TIMEOUT_S = 0.05
+
+FOUND, STARTED, REPLACED = "found", "started", "replaced"
+"""How a launch came to its server."""
 
 
 @dataclass(frozen=True)
 class Running:
-    """A server that answered a moment ago.
+    """A server that answered a moment ago, in `milliseconds`.
 
-    `outcome`: "found", "started" or "replaced" by the call that returned this. `notes`: sentences
-    the user should see, such as a setting that the running server does not have.
+        `outcome`: _MIN_TIMEOUT_S = 0.05
+
+    FOUND, STARTED or REPLACED. `notes`: sentences for the user, such as a setting that
+        the running server does not have.
     """
 
     state: State
     pid: int
     grpc_address: str
     milliseconds: float
-    outcome: str = "found"
+    outcome: str = FOUND
     notes: tuple[str, ...] = ()
 
     @property
@@ -38,6 +47,7 @@ class Running:
         return self.state.version
 
     def with_notes(self, notes: Sequence[str]) -> Running:
+        """The same with more notes."""
         return replace(self, notes=(*self.notes, *notes))
 
     def call(
@@ -47,39 +57,45 @@ class Running:
         body: Mapping[str, object] | None = None,
         timeout_s: float = 5.0,
     ) -> admin.Json:
-        """One call of its admin interface. Raises `admin.AdminError`."""
+        """Call the server's admin interface once. Raises `admin.AdminError`."""
         state = self.state
         return admin.call(state.admin_port, state.token, method, path, body, timeout_s)
 
 
 def find_running(
-    settings: Settings, env: Mapping[str, str], timeout_s: float = 1.0
+    settings: ServerSettings, env: Mapping[str, str], timeout_s: float = 1.0
 ) -> Running | None:
-    """The server of the data directory if it is alive, else None. Starts and writes nothing.
+    """The server of the data directory if it serves, else None. Starts and writes nothing.
 
-    Alive means: it answers with the boot id of the state file within `timeout_s`. So neither a
-    stale file nor a recycled process id nor a foreign program on its port is taken for it.
+    It serves if it answers with the boot id of the state file within `timeout_s`. So an old state
+    file, another process with the same id or another program on the port is never taken for it.
+    Raises LauncherError if the data directory cannot be named.
     """
     return find_in(data_dir(settings, env), timeout_s)
 
 
 def find_in(directory: Path, timeout_s: float = 1.0) -> Running | None:
-    """`find_running` for a data directory that is known."""
+    """The same as `find_running`, for the path of a data directory.
+
+    A caller without time left still gives the server 50 ms to answer.
+    """
+    timeout_s = max(timeout_s, _MIN_TIMEOUT_S)
     for _ in range(2):
         state = read_state(directory)
         if state is None or state.pid is None or not exists(state.pid):
             return None
         began = time.monotonic()
         try:
-            health = admin.call(
-                state.admin_port, state.token, "GET", "/v1/health", timeout_s=timeout_s
+            answer = admin.call(
+                state.admin_port, state.token, "GET", admin_api.HEALTH, timeout_s=timeout_s
             )
         except admin.AdminError:
             return None
-        if health.get("boot_id") == state.boot_id:
-            if health.get("status") != "serving":
+        health = from_json(admin_api.Health, answer)
+        if health.boot_id == state.boot_id:
+            if health.status != admin_api.SERVING:
                 return None
             milliseconds = (time.monotonic() - began) * 1000
-            return Running(state, state.pid, str(health.get("grpc_address")), milliseconds)
-        # Another start of the server answered: the file was read just before it was replaced.
+            return Running(state, state.pid, health.grpc_address, milliseconds)
+        # A later start of the server answered, and it replaced the file after this read it.
     return None

@@ -1,8 +1,7 @@
-"""Starting one server process, detached from whoever starts it."""
+"""Starting one server process that does not depend on the process that starts it."""
 
 from __future__ import annotations
 
-import json
 import os
 import selectors
 import subprocess
@@ -11,48 +10,59 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
-from reapi_local_launcher.python.interpreter import Interpreter, server_environment
-from reapi_local_launcher.settings import Settings
+from reapi_contract import ready_line, sandbox_levels, setting_names
+from reapi_contract.command_line import MODULE, SERVE
+from reapi_contract.data_dir import LOG_FILE
+from reapi_contract.ready_line import NotStarted, ReadyLine
+from reapi_contract.setting_names import flag
+from reapi_local_launcher.python.interpreter import Interpreter
+from reapi_local_launcher.python.prober import server_environment
+from reapi_local_launcher.server_settings import ServerSettings
 
 _MAX_LOG_BYTES = 5 * 1024 * 1024
 
 
+def program(interpreter: Interpreter) -> list[str]:
+    """The beginning of each command line of the server's program."""
+    return [interpreter.path, "-P", "-m", MODULE]
+
+
 def server_command(
-    interpreter: Interpreter, settings: Settings, data_dir: Path | None, label: str
+    interpreter: Interpreter, settings: ServerSettings, data_dir: Path | None, label: str
 ) -> list[str]:
-    """The server's command line; without a data directory the server's own settings name one."""
-    command = [interpreter.path, "-P", "-m", "reapi_local", "serve", "--version-label", label]
-    if data_dir is not None:
-        command += ["--data-dir", str(data_dir)]
-    if settings.max_size_bytes is not None:
-        command += ["--max-size", str(settings.max_size_bytes)]
-    if settings.port:
-        command += ["--port", str(settings.port)]
+    """The server's command line. Without a data directory, other settings of the server name it."""
+    command = [*program(interpreter), SERVE, ready_line.VERSION_FLAG, label]
+    given = {
+        setting_names.DATA_DIR: data_dir,
+        setting_names.MAX_SIZE: settings.max_size_bytes,
+        setting_names.PORT: settings.port,
+        setting_names.IDLE_EXIT: settings.idle_exit_s,
+        setting_names.SLOTS: settings.slots,
+    }
+    for name, value in given.items():
+        if value:
+            command += [flag(name), str(value)]
     for instance in settings.instances:
-        command += ["--instance", instance]
-    if settings.idle_exit_s:
-        command += ["--idle-exit", str(settings.idle_exit_s)]
-    if settings.slots:
-        command += ["--slots", str(settings.slots)]
+        command += [flag(setting_names.INSTANCES), instance]
     if settings.hermetic:
-        command += ["--hermetic"]
-    if settings.sandbox != "auto":
-        command += ["--sandbox", settings.sandbox]
+        command.append(flag(setting_names.HERMETIC))
+    if settings.sandbox != sandbox_levels.AUTO:
+        command += [flag(setting_names.SANDBOX), settings.sandbox]
     return command
 
 
 class Spawned:
-    """A server being started. Closing this leaves it running.
+    """A server that is being started. It goes on when this is closed.
 
-    It has its own session and its own log, so that neither Ctrl-C nor the end of the caller reaches
-    it. It reports once, over a pipe.
+    It has a session and a log of its own, so neither Ctrl-C nor the end of the process that started
+    it ends the server. It writes its ready line to a pipe.
     """
 
     def __init__(
         self, command: list[str], env: Mapping[str, str], source_root: Path, data_dir: Path
     ) -> None:
         self.python = command[0]
-        self._log = data_dir / "server.log"
+        self._log = data_dir / LOG_FILE
         _rotate(self._log)
         self._received = b""
         self._pipe, child_end = os.pipe()
@@ -60,7 +70,7 @@ class Spawned:
             with self._log.open("ab") as log:
                 self._log_start = log.tell()
                 self._process = subprocess.Popen(
-                    [*command, "--ready-fd", str(child_end)],
+                    [*command, ready_line.FLAG, str(child_end)],
                     env=server_environment(env, source_root),
                     cwd=data_dir,
                     stdin=subprocess.DEVNULL,
@@ -74,15 +84,18 @@ class Spawned:
             raise
         finally:
             os.close(child_end)
-        # The caller may be a daemon that outlives the server: somebody has to reap it.
+        # Pants' daemon may live longer than the server, which would then stay as a zombie.
         threading.Thread(target=self._process.wait, name="reapi-local reaper", daemon=True).start()
 
     def close(self) -> None:
-        """Stop listening to it; it goes on."""
+        """Stop waiting for the ready line; the server goes on."""
         os.close(self._pipe)
 
-    def report(self, timeout_s: float) -> Mapping[str, object] | None:
-        """What the server says of its start: empty if it died first, None if nothing yet."""
+    def ready_line(self, timeout_s: float) -> ReadyLine | None:
+        """What the server says about its start; None if it says nothing within `timeout_s`.
+
+        A server that ended without a ready line counts as not started.
+        """
         deadline = time.monotonic() + timeout_s
         with selectors.DefaultSelector() as selector:
             selector.register(self._pipe, selectors.EVENT_READ)
@@ -93,11 +106,8 @@ class Spawned:
                 if not chunk:
                     break
                 self._received += chunk
-        try:
-            report = json.loads(self._received)
-        except ValueError:
-            return {}
-        return report if isinstance(report, dict) else {}
+        silent = NotStarted(ready_line.FAILED, "It ended before it was ready")
+        return ready_line.decode(self._received) or silent
 
     def kill(self) -> None:
         """End it at once."""
@@ -114,6 +124,6 @@ class Spawned:
 def _rotate(log: Path) -> None:
     try:
         if log.stat().st_size > _MAX_LOG_BYTES:
-            log.replace(log.with_name("server.log.1"))
+            log.replace(log.with_name(f"{LOG_FILE}.1"))
     except FileNotFoundError:
         pass

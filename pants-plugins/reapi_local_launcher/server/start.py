@@ -1,5 +1,7 @@
-"""One start of the server, from its command line to its first answer. The caller holds the launch
-lock."""
+"""One start of the server, from its command line to its first answer.
+
+The caller holds the launch lock.
+"""
 
 from __future__ import annotations
 
@@ -9,24 +11,29 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from reapi_contract import ready_line
+from reapi_contract.data_dir import LOG_FILE, SERVER_LOCK
+from reapi_contract.ready_line import NotStarted, Ready
+from reapi_contract.setting_names import MAX_SIZE, variable
+from reapi_contract.state import read_state
 from reapi_local_launcher import paths
-from reapi_local_launcher.errors import LauncherError
+from reapi_local_launcher.launcher_error import LauncherError
 from reapi_local_launcher.locks import is_locked
-from reapi_local_launcher.python import interpreter
+from reapi_local_launcher.python import prober
 from reapi_local_launcher.python.interpreter import Interpreter
 from reapi_local_launcher.server.process import is_server
-from reapi_local_launcher.server.running import Running, find_in
+from reapi_local_launcher.server.running import STARTED, Running, find_in
 from reapi_local_launcher.server.spawn import Spawned, server_command
-from reapi_local_launcher.server.state import read_state
-from reapi_local_launcher.settings import Settings
+from reapi_local_launcher.server.timeouts import Deadline, Timeouts
+from reapi_local_launcher.server_settings import ServerSettings
 from reapi_local_launcher.source import Source
 
 
 @dataclass(frozen=True)
-class Place:
-    """What a start needs besides an interpreter: settings, directories that exist, the source."""
+class StartContext:
+    """What a start needs besides an interpreter. All directories exist."""
 
-    settings: Settings
+    settings: ServerSettings
     env: Mapping[str, str]
     data_dir: Path
     support_dir: Path
@@ -34,106 +41,106 @@ class Place:
     label: str
 
     @classmethod
-    def make(cls, settings: Settings, env: Mapping[str, str], source: Source) -> Place:
-        """Make the directories. Raises LauncherError if they cannot be used."""
+    def make(cls, settings: ServerSettings, env: Mapping[str, str], source: Source) -> StartContext:
+        """Make the directories. Raises LauncherError or OSError if they cannot be used."""
         data_dir = paths.make_data_dir(settings, env)
         support_dir = paths.make_support_dir(settings, env)
         root = source.prepare(support_dir)
         return cls(settings, env, data_dir, support_dir, root, source.label)
 
     @property
-    def launch_lock(self) -> Path:
-        return self.data_dir / "launch.lock"
-
-    @property
     def server_lock(self) -> Path:
-        return self.data_dir / "server.lock"
+        return self.data_dir / SERVER_LOCK
 
     def spawn(self, chosen: Interpreter) -> Spawned:
-        """Start the process. A limit that nobody sets stays what it was at the last start."""
+        """Start the process. If no limit is set, it gets that of the last start."""
         settings, last = self.settings, read_state(self.data_dir)
-        if settings.max_size is None and "REAPI_LOCAL_MAX_SIZE" not in self.env and last:
+        if settings.max_size is None and variable(MAX_SIZE) not in self.env and last:
             settings = replace(settings, max_size=str(last.max_size_bytes))
         command = server_command(chosen, settings, self.data_dir, self.label)
         return Spawned(command, self.env, self.source_root, self.data_dir)
 
 
-def start(place: Place, chosen: Interpreter, start_s: float, other_s: float) -> Running:
-    """Start a server, or take over one that another hand starts at this moment.
+def start(
+    context: StartContext, chosen: Interpreter, timeouts: Timeouts, deadline: Deadline
+) -> Running:
+    """Start a server, or find the one that another process starts on the same data directory.
 
-    Waits `start_s` for ours and `other_s` for whoever has the data directory, starting or stopping.
-    Raises LauncherError.
+    Raises:
+        LauncherError: the server could not start, or was not ready in time. After a quick launch
+            it then goes on starting; else it was killed.
     """
-    give_up = time.monotonic() + other_s
+    give_up = time.monotonic() + deadline.limit(timeouts.other_s)
     while True:
-        with closing(place.spawn(chosen)) as spawned:
-            report = spawned.report(start_s)
-            if report is None:
+        with closing(context.spawn(chosen)) as spawned:
+            line = spawned.ready_line(deadline.limit(timeouts.start_s))
+            if line is None and timeouts.is_quick:
+                raise _still_starting(context)
+            if line is None:
                 spawned.kill()
-                raise _failed(place, f"It was not ready after {start_s:g} s", spawned)
-            if report.get("error") != "data-dir-in-use":
-                return _result(place, spawned, report)
-        while is_locked(place.server_lock):
-            running = find_in(place.data_dir)
+                raise _failed(context, f"It was not ready after {timeouts.start_s:g} s", spawned)
+            if isinstance(line, Ready):
+                return _first_answer(context, spawned)
+            if line.error != ready_line.DATA_DIR_IN_USE:
+                raise _not_started(context, spawned, line)
+        while is_locked(context.server_lock):
+            running = find_in(context.data_dir, deadline.limit(1.0))
             if running is not None:
                 return running
             if time.monotonic() > give_up:
-                raise _hung(place, other_s)
+                raise _still_starting(context) if timeouts.is_quick else _hung(context, timeouts)
             time.sleep(0.1)
 
 
-def start_once(place: Place, chosen: Interpreter, timeout_s: float) -> Running | None:
-    """Start a server; None if it is not ready in time, in which case it goes on starting.
-
-    Raises LauncherError.
-    """
-    with closing(place.spawn(chosen)) as spawned:
-        report = spawned.report(timeout_s)
-        if report is None or report.get("error") == "data-dir-in-use":
-            return None
-        return _result(place, spawned, report)
+def _first_answer(context: StartContext, spawned: Spawned) -> Running:
+    running = find_in(context.data_dir, timeout_s=5.0)
+    if running is None:
+        raise _failed(context, "It said that it was ready, but does not answer", spawned)
+    return replace(running, outcome=STARTED)
 
 
-def _result(place: Place, spawned: Spawned, report: Mapping[str, object]) -> Running:
-    if report.get("ready") is True:
-        running = find_in(place.data_dir, timeout_s=5.0)
-        if running is None:
-            raise _failed(place, "It said it was ready, but does not answer", spawned)
-        return replace(running, outcome="started")
-    words = place.settings.words
+def _not_started(context: StartContext, spawned: Spawned, line: NotStarted) -> LauncherError:
+    labels = context.settings.labels
     remedies = {
-        "settings": "Correct that setting.",
-        "port-in-use": f"Choose another {words.port}, or leave it out and a free one is taken.",
-        "data-dir-unusable": f"Choose another directory with {words.data_dir}.",
+        ready_line.SETTINGS: "Correct that setting.",
+        ready_line.PORT_IN_USE: f"Choose another {labels.port}, or leave it out to get a free one.",
+        ready_line.DATA_DIR_UNUSABLE: f"Choose another directory with {labels.data_dir}.",
     }
-    remedy = remedies.get(str(report.get("error")))
+    remedy = remedies.get(line.error)
     if remedy is not None:
-        raise LauncherError("The server could not start.", str(report.get("message")), remedy)
-    interpreter.forget(place.support_dir)
-    if report:
-        raise _failed(place, str(report.get("message")), spawned)
-    raise _failed(place, "It ended before it was ready", spawned)
+        return LauncherError("The server could not start.", line.message, remedy)
+    prober.forget(context.support_dir)
+    return _failed(context, line.message, spawned)
 
 
-def _failed(place: Place, why: str, spawned: Spawned) -> LauncherError:
+def _failed(context: StartContext, why: str, spawned: Spawned) -> LauncherError:
     tail = spawned.log_tail()
     return LauncherError(
         "The server could not start.",
         f"{why.rstrip('.')}. It ran on {spawned.python}"
         + (f" and wrote:\n    {tail}" if tail else "."),
-        f"Its whole log is {place.data_dir / 'server.log'}. If its Python is at fault, name "
-        f"another one with {place.settings.words.server_python}.",
+        f"Its whole log is {context.data_dir / LOG_FILE}. If its Python is the cause, name "
+        f"another one with {context.settings.labels.server_python}.",
     )
 
 
-def _hung(place: Place, waited_s: float) -> LauncherError:
-    words = place.settings.words
-    state = read_state(place.data_dir)
-    pid = state.pid if state is not None else None
-    known = pid is not None and is_server(pid, place.data_dir)
-    who = f"Process {pid}" if known else "A process"
+def _still_starting(context: StartContext) -> LauncherError:
     return LauncherError(
-        "A server has the data directory, but does not answer.",
-        f"{who} holds {place.server_lock} and gave no answer for {waited_s:g} s.",
-        f"End it with `{words.kill}`, which loses nothing that was stored, then run `{words.up}`.",
+        "The server is still starting.",
+        "There was no time to wait for it.",
+        f"The next command will find it; `{context.settings.labels.up}` waits for it.",
+    )
+
+
+def _hung(context: StartContext, timeouts: Timeouts) -> LauncherError:
+    labels = context.settings.labels
+    state = read_state(context.data_dir)
+    pid = state.pid if state is not None else None
+    known = pid is not None and is_server(pid, context.data_dir)
+    holder = f"Process {pid}" if known else "A process"
+    return LauncherError(
+        "A server uses the data directory, but does not answer.",
+        f"{holder} holds {context.server_lock} and gave no answer for {timeouts.other_s:g} s.",
+        f"End it with `{labels.kill}`, which loses nothing that was stored, then run "
+        f"`{labels.up}`.",
     )

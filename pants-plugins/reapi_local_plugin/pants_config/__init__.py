@@ -1,1 +1,1 @@
-"""Lossless edits of Pants' configuration files: standard library only, and no Pants import."""
+"""Edits of Pants' configuration files that keep the rest of the file. Imports nothing of Pants."""

@@ -1,4 +1,4 @@
-"""What an edit of a file came to, and the one way to carry it out: under a lock and in one step."""
+"""A planned edit of a file, and the one way to carry it out: under a lock and in one step."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-_LOCK_PATIENCE_S = 10.0
+_MAX_LOCK_WAIT_S = 10.0
 
 
 @dataclass(frozen=True)
 class Plan:
-    """The outcome of planning an edit; nothing is done yet.
+    """A planned edit, which nothing has carried out yet.
 
-    `text` is the new text, None for no file. With a `refusal` (what stands in the way, and what to
-    do) it is the old text, and `paste` has the lines to put in by hand.
-    `written` are our lines now in the file, `removed` those taken out, `left` lines of the user
-    that stood among ours and stay. `kept` are the settings that the user had made, so that we
-    did not: key to value, as it stands in the file.
+    `text`: the new text; None for no file. `refusal`: why the edit is not possible, and what to do;
+    then `text` is the old text, and `paste` has the lines to put in by hand. `written`: our lines
+    that are in the new text. `removed`: our lines that were taken out. `left`: lines of the user
+    that were among ours and stay. `kept`: the settings that the user made, so that we make none:
+    key to value, as it is written in the file.
     """
 
     text: str | None
@@ -37,21 +37,22 @@ class Plan:
 
 
 class UnsafeEditError(Exception):
-    """A text is written in a way that cannot be extended safely; the message says what to do."""
+    """A text cannot be extended safely; the message says why and what to do."""
 
 
 class EditError(Exception):
-    """A file could not be read or replaced; it is as it was."""
+    """A file could not be read or replaced, and was not changed."""
 
 
 def edit_file(path: Path, plan_for: Callable[[str | None], Plan]) -> Plan:
-    """Read a file (None when there is none), plan, and carry the plan out; the plan is returned.
+    """Read a file, call `plan_for` with its text (None for no file), and carry out the plan.
 
-    The file is replaced by a rename, so a reader sees the old text or the new. It keeps its mode,
-    and its owner where we may set one. A symlink stays: the file it leads to is edited. Editors
-    through this function exclude each other by a lock on the directory.
+    Returns the plan. The file is replaced by a rename, so a reader sees the old text or the new. It
+    keeps its mode, and its owner if we may set it. A symlink stays, and the file that it names is
+    edited. A lock on the directory lets only one call of this function edit at a time.
 
-    Raises: EditError when the file or its directory cannot be read, locked or written.
+    Raises:
+        EditError: the file or its directory cannot be read, locked or written.
     """
     try:
         target = _resolve(path)
@@ -68,15 +69,15 @@ def edit_file(path: Path, plan_for: Callable[[str | None], Plan]) -> Plan:
 def _resolve(path: Path) -> Path:
     try:
         return path.resolve()
-    except RuntimeError as error:  # CPython before 3.13; later ones leave it to the reading
-        raise OSError(errno.ELOOP, "it is a symlink that leads back to itself", path) from error
+    except RuntimeError as error:  # CPython before 3.13; on later ones reading it fails
+        raise OSError(errno.ELOOP, "it is a symlink to itself", path) from error
 
 
 @contextmanager
 def _exclusive(directory: Path) -> Iterator[None]:
     descriptor = os.open(directory, os.O_RDONLY)
     try:
-        deadline = time.monotonic() + _LOCK_PATIENCE_S
+        deadline = time.monotonic() + _MAX_LOCK_WAIT_S
         while True:
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -84,12 +85,12 @@ def _exclusive(directory: Path) -> Iterator[None]:
             except BlockingIOError:
                 if time.monotonic() > deadline:
                     raise EditError(
-                        f"Another process keeps {directory} locked since {_LOCK_PATIENCE_S:.0f} s. "
-                        "Wait until it is done (`lsof` on the directory names it) and try again."
+                        f"Another process has locked {directory} for {_MAX_LOCK_WAIT_S:.0f} s. "
+                        "Wait until it has ended (`lsof` on the directory names it) and try again."
                     ) from None
                 time.sleep(0.02)
             except OSError:
-                break  # a file system without locks; the rename still never leaves half a file
+                break  # a file system without locks; even so a reader never sees half a file
         yield
     finally:
         os.close(descriptor)
@@ -97,7 +98,7 @@ def _exclusive(directory: Path) -> Iterator[None]:
 
 def _read(target: Path) -> str | None:
     try:
-        # Bytes that are no UTF-8 survive as surrogates, which the scanner refuses with their line.
+        # Bytes that are not UTF-8 become surrogates, which the scanner refuses with their line.
         return target.read_bytes().decode("utf-8", "surrogateescape")
     except FileNotFoundError:
         return None
@@ -106,14 +107,14 @@ def _read(target: Path) -> str | None:
 def _write(target: Path, text: str | None) -> None:
     before = target.stat() if target.exists() else None
     if before is not None:
-        if not before.st_mode & 0o222:  # root may write all the same, but was asked not to
+        if not before.st_mode & 0o222:  # root could write it, but the user protected it
             raise PermissionError(errno.EACCES, "the file is read-only", str(target))
         os.close(os.open(target, os.O_WRONLY))
     if text is None:
         target.unlink()
     else:
         _replace(target, text.encode("utf-8", "surrogateescape"), before)
-    with suppress(OSError):  # not every file system syncs a directory
+    with suppress(OSError):  # not every file system can sync a directory
         _sync_directory(target.parent)
 
 
@@ -147,7 +148,7 @@ def _explain(path: Path, error: OSError) -> str:
     reason = error.strerror or str(error)
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return (
-            f"{path} cannot be changed: {reason}. It is as it was. Make the file and its directory "
-            "readable and writable for this user, then try again."
+            f"{path} cannot be changed: {reason}. It was not changed. Make the file and its "
+            "directory readable and writable for this user, then try again."
         )
-    return f"{path} could not be edited: {reason}. It is as it was."
+    return f"{path} could not be edited: {reason}. It was not changed."

@@ -1,4 +1,4 @@
-"""Whether git ignores a file: a `.pants.rc` that it does not may be committed by accident."""
+"""Whether git ignores a file. A `.pants.rc` that it does not ignore may be committed by mistake."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from pathlib import Path
 
 
 def is_ignored(build_root: Path, name: str) -> bool | None:
-    """Whether git ignores a file of the build root; a file that git tracks is not ignored.
+    """Whether git ignores a file of the build root; it ignores no file that it tracks.
 
-    None when git cannot tell: it is not installed, or the build root is in no work tree.
+    None if git cannot say: it is not installed, or the build root is in no worktree.
     """
     try:
         done = subprocess.run(

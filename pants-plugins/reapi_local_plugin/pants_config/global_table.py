@@ -1,7 +1,7 @@
-"""The [GLOBAL] table of a Pants configuration file: find it, read it, write a line of it. Pure.
+"""The [GLOBAL] table of a Pants configuration file: find it, read it, format a line of it.
 
-Pants refuses a file with two [GLOBAL] headers or with a key given twice, and 2.17 also one that
-says `GLOBAL.key = …`, so a place to write in must be certain.
+Pants refuses a file with two [GLOBAL] headers or with a key that is set twice, and Pants 2.17 also
+one with `GLOBAL.key = …`. So a line may only be added where there is one [GLOBAL] table.
 """
 
 from __future__ import annotations
@@ -10,8 +10,9 @@ import re
 from typing import Union
 
 from reapi_local_plugin.pants_config.edit import UnsafeEditError
+from reapi_local_plugin.pants_config.toml_document import Data, Document, TomlTable, line_of, put
 from reapi_local_plugin.pants_config.toml_lex import quote
-from reapi_local_plugin.pants_config.toml_scan import Data, Document, Table, line_of, put, scan
+from reapi_local_plugin.pants_config.toml_scan import scan
 
 HEADER = "[GLOBAL]"
 _PATH = ("GLOBAL",)
@@ -20,9 +21,9 @@ Setting = Union[str, bool, int]
 
 
 def global_options(text: str) -> dict[str, Data]:
-    """The options a configuration file gives for GLOBAL, however it writes them.
+    """The options that a configuration file sets in GLOBAL, in whatever form it writes them.
 
-    Shape: `x.add = […]` is {"x": {"add": […]}}. Raises: TomlError.
+    `x.add = […]` gives {"x": {"add": […]}}. Raises TomlError.
     """
     root: dict[str, Data] = {}
     for table in scan(text).tables:
@@ -33,10 +34,10 @@ def global_options(text: str) -> dict[str, Data]:
     return options if isinstance(options, dict) else {}
 
 
-def find_global(document: Document) -> Table | None:
-    """The [GLOBAL] table, None when the file has none and a header at its end would be right.
+def find_global(document: Document) -> TomlTable | None:
+    """The [GLOBAL] table; None if the file has none, so that a new one may go to its end.
 
-    Raises: UnsafeEditError when GLOBAL is written in another way.
+    Raises UnsafeEditError if GLOBAL is written in another way.
     """
     for pair in document.tables[0].pairs:
         if pair.key[0] == "GLOBAL":
@@ -56,14 +57,14 @@ def find_global(document: Document) -> Table | None:
 
 
 def line_break(text: str, offset: int) -> str:
-    """The line break in use before an offset, or else after it, or else LF."""
+    """The line break that the text uses before an offset, else after it, else LF."""
     before, after = text.rfind("\n", 0, offset), text.find("\n", offset)
     nearest = before if before >= 0 else after
     return "\r\n" if nearest > 0 and text[nearest - 1] == "\r" else "\n"
 
 
 def setting_line(key: str, value: Setting) -> str:
-    """`key = value` in TOML. Raises: ValueError for a key that would need quotes."""
+    """`key = value` in TOML. Raises ValueError for a key that would need quotes."""
     if not re.fullmatch(r"[A-Za-z0-9_-]+", key):
         raise ValueError(f"not the name of a Pants option: {key!r}")
     return f"{key} = {toml_value(value)}"

@@ -1,8 +1,6 @@
-"""The block in `.pants.rc` that makes Pants use the server: put in, and taken out without a trace.
+"""Putting our block into `.pants.rc`, and removing it so that the file is as it was before.
 
-The block stands between two comment lines. The second one records, as JSON, the lines written
-(`wrote`) and what else removal has to undo (`added`): "file", a file that was not there, and
-"newline", a line break the last line lacked.
+The block holds the settings that make Pants use the server.
 """
 
 from __future__ import annotations
@@ -20,38 +18,37 @@ from reapi_local_plugin.pants_config.global_table import (
     line_break,
     setting_line,
 )
-from reapi_local_plugin.pants_config.toml_scan import (
+from reapi_local_plugin.pants_config.rc_block import BEGIN, END, Block, BrokenBlockError, find_block
+from reapi_local_plugin.pants_config.toml_document import (
     Document,
-    Table,
     TomlError,
+    TomlTable,
     line_end,
-    line_of,
     line_start,
-    scan,
 )
+from reapi_local_plugin.pants_config.toml_scan import scan
 
-BEGIN = "# >>> reapi-local >>>"
-END = "# <<< reapi-local <<<"
 _NOTE = "written by `pants reapi-up`, removed by `pants reapi-down`; keep your own lines outside"
 
 
-def up(path: Path, wanted: Mapping[str, Setting]) -> Plan:
-    """Put the block into a file. Raises: EditError."""
-    return edit_file(path, lambda text: plan_up(text, wanted))
+def put_block(path: Path, wanted: Mapping[str, Setting]) -> Plan:
+    """Put the block into a file. Raises EditError."""
+    return edit_file(path, lambda text: plan_put(text, wanted))
 
 
-def down(path: Path) -> Plan:
-    """Take the block out of a file. Raises: EditError."""
-    return edit_file(path, plan_down)
+def remove_block(path: Path) -> Plan:
+    """Take the block out of a file. Raises EditError."""
+    return edit_file(path, plan_removal)
 
 
-def plan_up(text: str | None, wanted: Mapping[str, Setting]) -> Plan:
-    """The text with the wanted GLOBAL settings in the block; None stands for no file.
+def plan_put(text: str | None, wanted: Mapping[str, Setting]) -> Plan:
+    """The text with the wanted settings of [GLOBAL] in the block; a text of None means no file.
 
-    A setting the user has made is kept. A block already there is replaced where it stands, and what
-    it no longer holds is `removed`.
+    A setting that the user made is kept. A block that is there is replaced at its place, and
+    `removed` has the lines that it no longer holds.
 
-    Raises: ValueError for a key that is not the name of an option.
+    Raises:
+        ValueError: a key is not the name of an option.
     """
     lines = {key: setting_line(key, value) for key, value in wanted.items()}
     try:
@@ -66,8 +63,8 @@ def plan_up(text: str | None, wanted: Mapping[str, Setting]) -> Plan:
         return Plan(text, refusal=refusal, paste=(HEADER, *lines.values()))
 
 
-def plan_down(text: str | None) -> Plan:
-    """The text without the block, user's lines kept; None when there was no file before it."""
+def plan_removal(text: str | None) -> Plan:
+    """The text without the block, but with the user's lines; None if the file was only ours."""
     try:
         rest = _take_out(text)
     except BrokenBlockError as problem:
@@ -78,13 +75,13 @@ def plan_down(text: str | None) -> Plan:
     return Plan(rest.text, removed=rest.removed, left=rest.left)
 
 
-class BrokenBlockError(UnsafeEditError):
-    """The block is not as it was written; the message says what to do."""
-
-
 @dataclass(frozen=True)
 class _Rest:
-    """A text without the block, which stood at offset `at`."""
+    """A text without the block, which began at offset `at`; None if there was no block.
+
+    `file_was_ours`: the block made the file. `removed` and `left`: our lines that were in the
+    block, and the user's lines among them, which stay.
+    """
 
     text: str | None
     at: int | None = None
@@ -93,19 +90,8 @@ class _Rest:
     left: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
-class _Block:
-    """The block fills `text[start:end]`, the lines between its markers `text[first:last]`."""
-
-    start: int
-    first: int
-    last: int
-    end: int
-    wrote: tuple[str, ...]
-    added: tuple[str, ...]
-
-
 def _put_in(rest: _Rest, lines: Mapping[str, str]) -> Plan:
+    """The text with a block of those lines whose options the user has not set."""
     text = rest.text or ""
     document = scan(text)
     table = find_global(document)
@@ -125,8 +111,8 @@ def _put_in(rest: _Rest, lines: Mapping[str, str]) -> Plan:
     return Plan(new, written=tuple(wrote), kept=kept)
 
 
-def _settings(document: Document, table: Table | None) -> dict[str, str]:
-    """Every option set in GLOBAL, with its value as it is written."""
+def _settings(document: Document, table: TomlTable | None) -> dict[str, str]:
+    """Every option that is set in [GLOBAL], with the source of its value."""
     found = {
         other.path[1]: document.text[other.body : other.end].strip()
         for other in document.tables
@@ -137,8 +123,8 @@ def _settings(document: Document, table: Table | None) -> dict[str, str]:
     return found
 
 
-def _place(document: Document, table: Table | None, before: int | None) -> int:
-    """Where the block goes: where it was before if that is still right."""
+def _place(document: Document, table: TomlTable | None, before: int | None) -> int:
+    """The offset for the block: the same as before, if it is still in [GLOBAL]."""
     if table is not None:
         if before is not None and table.body <= before <= table.end:
             return before
@@ -146,14 +132,15 @@ def _place(document: Document, table: Table | None, before: int | None) -> int:
     end = len(document.text)
     if before is None:
         return end
-    # A header of ours must not take over lines of the table it is put into.
+    # Below a header of ours, the lines of another table would belong to [GLOBAL].
     around = next(other for other in document.tables if before <= other.end)
     return end if any(pair.start >= before for pair in around.pairs) else before
 
 
 def _take_out(text: str | None) -> _Rest:
+    """The text without the block. Raises BrokenBlockError and TomlError."""
     document = scan(text or "")
-    block = _find_block(document)
+    block = find_block(document)
     if text is None or block is None:
         return _Rest(text)
     cuts: list[tuple[int, int]] = []
@@ -163,7 +150,7 @@ def _take_out(text: str | None) -> _Rest:
         ]
         ours = [line for line in lines if _is_ours(text, block, line)]
         cuts += ours
-        # The user's own settings below our header need it.
+        # Our header stays if the user put settings below it.
         if ours == lines and _is_ours(text, block, (table.start, table.body)):
             cuts.append((table.start, table.body))
     between = _without(text, block.first, block.last, cuts)
@@ -186,56 +173,15 @@ def _take_out(text: str | None) -> _Rest:
     )
 
 
-def _is_ours(text: str, block: _Block, line: tuple[int, int]) -> bool:
+def _is_ours(text: str, block: Block, line: tuple[int, int]) -> bool:
     start, end = line
     return block.first <= start and end <= block.last and text[start:end].strip() in block.wrote
 
 
 def _without(text: str, start: int, end: int, cuts: list[tuple[int, int]]) -> str:
+    """`text[start:end]` without the cuts."""
     parts = []
     for cut_start, cut_end in sorted(cuts):
         parts.append(text[start:cut_start])
         start = cut_end
     return "".join(parts) + text[start:end]
-
-
-def _find_block(document: Document) -> _Block | None:
-    text = document.text
-    # A comment behind a header or value is no marker, nor is anything inside a string or array.
-    lines = [
-        (start, end)
-        for start, end in document.comments
-        if not text[line_start(text, start) : start].strip("\ufeff \t")
-    ]
-    begins = [line for line in lines if text.startswith(BEGIN, line[0])]
-    ends = [line for line in lines if text.startswith(END, line[0])]
-    if not begins and not ends:
-        return None
-    if len(begins) != 1 or len(ends) != 1 or begins[0] > ends[0]:
-        where = ", ".join(str(line_of(text, start)) for start, _ in sorted(begins + ends))
-        raise BrokenBlockError(
-            f"A block of reapi-local is a line `{BEGIN} …`, settings, and a line `{END} …`, once. "
-            f"Here only line(s) {where} look like that, so what belongs to it is unclear. Delete "
-            "these lines and the settings that belong to them yourself, then try again."
-        )
-    (begin, _), (end, end_of_line) = begins[0], ends[0]
-    wrote, added = _read_record(text[end + len(END) : end_of_line], line_of(text, end))
-    return _Block(
-        start=begin - len(text[line_start(text, begin) : begin].lstrip("\ufeff")),
-        first=line_end(text, begin),
-        last=line_start(text, end),
-        end=line_end(text, end),
-        wrote=wrote,
-        added=added,
-    )
-
-
-def _read_record(source: str, line: int) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    try:
-        record = json.loads(source)
-        return tuple(map(str, record["wrote"])), tuple(map(str, record["added"]))
-    except (ValueError, TypeError, KeyError):
-        raise BrokenBlockError(
-            f"Line {line} ends the block of reapi-local, but its record of the block has been "
-            "changed. Delete the block's lines yourself, then try again."
-        ) from None

@@ -1,4 +1,4 @@
-"""What `pants.toml` must say for Pants to load the plugin: where it is, that it is a backend."""
+"""The two settings of `pants.toml` that make Pants load the plugin: its directory, its backend."""
 
 from __future__ import annotations
 
@@ -7,21 +7,21 @@ from pathlib import Path
 
 from reapi_local_plugin.pants_config.edit import Plan, UnsafeEditError, edit_file
 from reapi_local_plugin.pants_config.global_table import HEADER, find_global, line_break
-from reapi_local_plugin.pants_config.toml_scan import (
+from reapi_local_plugin.pants_config.toml_document import (
     Document,
-    Table,
     TomlError,
+    TomlTable,
     Value,
     line_end,
     line_of,
     line_start,
-    scan,
 )
+from reapi_local_plugin.pants_config.toml_scan import scan
 
 
 @dataclass(frozen=True)
 class _Needed:
-    """An element a list option of GLOBAL must have; `line` is for a file without the option."""
+    """An element that a list option of [GLOBAL] must have, and the `line` that sets it alone."""
 
     option: str
     element: str
@@ -43,15 +43,15 @@ _NEEDED = (
 
 
 def init(path: Path) -> Plan:
-    """Make a `pants.toml` load the plugin, unless it does. Raises: EditError."""
+    """Make a `pants.toml` load the plugin, unless it does already. Raises EditError."""
     return edit_file(path, lambda text: plan_init(text or ""))
 
 
 def plan_init(text: str) -> Plan:
-    """The text with `pythonpath` and `backend_packages` naming the plugin; lists keep their layout.
+    """The text in which `pythonpath` and `backend_packages` name the plugin.
 
-    All or nothing: when one of the two cannot be extended, neither is. `written` are the lines that
-    are new or changed.
+    Lists keep their layout. If one of the two options cannot be extended, neither is. `written` has
+    the lines that are new or changed.
     """
     new = text
     missing: list[str] = []
@@ -76,9 +76,9 @@ def plan_init(text: str) -> Plan:
 
 @dataclass(frozen=True)
 class _Form:
-    """One way the option is set: `option` (`edit` is ""), `option.add` or `option.remove`.
+    """One way in which the option is set: `option` (`edit` is ""), `option.add`, `option.remove`.
 
-    `is_line` tells it from one in an inline table or a table of its own.
+    `is_line`: it is a line of [GLOBAL], and not in an inline table or a table of its own.
     """
 
     edit: str
@@ -88,6 +88,7 @@ class _Form:
 
 
 def _with_element(text: str, needed: _Needed) -> str:
+    """The text in which the option has the element. Raises UnsafeEditError and TomlError."""
     document = scan(text)
     table = find_global(document)
     forms = {form.edit: form for form in _forms(document, table, needed.option)}
@@ -102,15 +103,15 @@ def _with_element(text: str, needed: _Needed) -> str:
         return _insert_line(document, table, line)
     if _has(given.value, needed.element):
         return text
-    if given.value.kind == "string":  # for Pants, one element added to the list
+    if given.value.kind == "string":  # Pants reads it as one element, added to the list
         source = text[given.value.start : given.value.end]
         both = f"{needed.option}.add = [{source}, {_quoted(source, needed.element)}]"
         return text[: given.start] + both + text[given.value.end :]
     return _insert_element(text, given.value, needed.element)
 
 
-def _forms(document: Document, table: Table | None, option: str) -> list[_Form]:
-    """All the file says of the option. Raises: UnsafeEditError for what Pants would not read."""
+def _forms(document: Document, table: TomlTable | None, option: str) -> list[_Form]:
+    """All forms of the option in the file. Raises UnsafeEditError if Pants would refuse one."""
     found: list[_Form] = []
     for pair in table.pairs if table else ():
         if pair.key == (option,) and pair.value.kind == "table":
@@ -131,9 +132,10 @@ def _forms(document: Document, table: Table | None, option: str) -> list[_Form]:
 
 
 def _check(text: str, form: _Form, needed: _Needed) -> None:
+    """Raises UnsafeEditError for a form that cannot be extended, or that removes the element."""
     value = form.value
     is_list = value.kind == "array" and all(item.kind == "string" for item in value.items)
-    # A string that begins like this is a list, or changes to one, in Python syntax.
+    # For Pants, a string that begins with one of these is a list in Python syntax.
     is_one = form.edit == "" and isinstance(value.data, str) and value.data[:1] not in "[(+-"
     if form.edit not in ("", "add", "remove") or not (
         is_list or (is_one and value.kind == "string")
@@ -157,8 +159,8 @@ def _has(value: Value, element: str) -> bool:
     return any(isinstance(item, str) and item.rstrip("/") == element for item in data)
 
 
-def _insert_line(document: Document, table: Table | None, line: str) -> str:
-    """The text with a line below the last one of [GLOBAL], which comes last when there is none."""
+def _insert_line(document: Document, table: TomlTable | None, line: str) -> str:
+    """The text with a line below the last one of [GLOBAL]; a new [GLOBAL] goes to the end."""
     text = document.text
     if table is None:
         at = len(text)
@@ -173,13 +175,14 @@ def _insert_line(document: Document, table: Table | None, line: str) -> str:
 
 
 def _insert_element(text: str, array: Value, element: str) -> str:
-    """The text with an element at the end of an array, in layout and quotes like the one before."""
+    """The text with an element at the end of an array, laid out like the element before it."""
     if not array.items:
         return _insert_first(text, array, element)
     last = array.items[-1]
     new = _quoted(text[last.start : last.end], element)
     indent = text[line_start(text, last.start) : last.start]
-    # `new` goes behind the last element and its comma; in a line of its own if that one has one.
+    # The new element follows the last one and its comma. If the last one has a line of its own, so
+    # does the new one.
     after, before_new, after_new = last.end, ",", ""
     if array.comma is not None:
         after, before_new, after_new = array.comma, "", ","
@@ -187,7 +190,7 @@ def _insert_element(text: str, array: Value, element: str) -> str:
         return f"{text[:after]}{before_new} {new}{after_new}{text[after:]}"
     rest = text[after : line_end(text, after)].rstrip("\r\n")
     if rest.strip() and not rest.lstrip().startswith("#"):
-        rest = ""  # the array goes on or closes in this line
+        rest = ""  # more of the array is in this line
     at = after + len(rest)
     own_line = f"{line_break(text, at)}{indent}{new}{after_new}"
     return f"{text[:after]}{before_new}{rest}{own_line}{text[at:]}"
@@ -198,7 +201,7 @@ def _insert_first(text: str, array: Value, element: str) -> str:
     line = line_start(text, close)
     if line <= array.start:
         return f'{text[:close]}"{element}"{text[close:]}'
-    # The bracket closes on a line of its own, perhaps below comments.
+    # The closing bracket has a line of its own, perhaps below comments.
     indent = text[line:close]
     return f'{text[:line]}{indent}    "{element}",{line_break(text, line)}{text[line:]}'
 

@@ -1,6 +1,6 @@
-"""Making Pants ask for the server: switches in `.pants.rc`, unless the repository sets them.
+"""The switches in `.pants.rc` that make Pants use the server, unless the repository sets them.
 
-Pants calls the plugin's hook only when one of the switches is on. Imports nothing of Pants.
+Pants calls the plugin's hook only if one of the switches is on. Imports nothing of Pants.
 """
 
 from __future__ import annotations
@@ -9,13 +9,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from reapi_local_launcher.errors import LauncherError
-from reapi_local_launcher.server.execution import Execution
+from reapi_contract.admin_api import ExecutionStatus
+from reapi_local_launcher.launcher_error import LauncherError
 from reapi_local_plugin.pants_config import pants_rc
 from reapi_local_plugin.pants_config.edit import EditError, Plan
 from reapi_local_plugin.pants_config.git_ignore import is_ignored
 from reapi_local_plugin.pants_config.global_table import Setting, global_options, toml_value
-from reapi_local_plugin.pants_config.toml_scan import TomlError
+from reapi_local_plugin.pants_config.toml_document import TomlError
 
 SWITCHES = ("remote_cache_read", "remote_cache_write")
 EXECUTION = "remote_execution"
@@ -25,12 +25,12 @@ _FILE = ".pants.rc"
 
 
 @dataclass(frozen=True)
-class Wiring:
-    """What `.pants.rc` holds of ours now.
+class ConfigChange:
+    """How `.pants.rc` was changed.
 
-    `written` and `removed`: our lines put in and taken out. `kept`: settings the user made, as
-    "key = value in file". `notes`: sentences the user should see. `executes`: Pants sends processes
-    to the server, as far as these files say.
+    `written` and `removed`: our lines that are now in it, and those taken out. `kept`: settings
+    that the user made, as "key = value in file". `notes`: sentences for the user. `executes`: Pants
+    sends processes to the server, as far as the configuration files say.
     """
 
     path: Path
@@ -41,27 +41,32 @@ class Wiring:
     executes: bool = False
 
 
-def settings_for(execution: Execution | None) -> dict[str, Setting]:
-    """The options of [GLOBAL] that make Pants use a server: as a cache, or to run processes too."""
+def settings_for(execution: ExecutionStatus | None) -> dict[str, Setting]:
+    """The options of [GLOBAL] that make Pants use a server, by name.
+
+    With `execution` Pants runs processes on it; without, the server is a cache only.
+    """
     wanted: dict[str, Setting] = dict.fromkeys(SWITCHES, True)
     if execution is None:
         return wanted
     wanted[EXECUTION] = True
-    # Without it, each process that builds a Python environment starts from nothing.
+    # Without this, each process that builds a Python environment starts with empty caches.
     if execution.caches:
         wanted[CACHES] = execution.caches
-    # Pants tells tools how many cores they may take by it, and its own default is 128.
+    # Pants tells tools to use this many cores, and its own default is 128.
     wanted[PARALLELISM] = execution.slots
     return wanted
 
 
-def wire(
-    build_root: Path, config_files: Sequence[str], execution: Execution | None = None
-) -> Wiring:
-    """Turn the switches on, but for those the user has set; `execution`: to run processes too.
+def switch_on(
+    build_root: Path, config_files: Sequence[str], execution: ExecutionStatus | None = None
+) -> ConfigChange:
+    """Turn on the switches that the user has not set; with `execution` also to run processes.
 
-    `config_files`: the files Pants reads as its configuration. Raises LauncherError with the lines
-    to put in by hand.
+    `config_files`: the names of the files that Pants reads as its configuration.
+
+    Raises:
+        LauncherError: `.pants.rc` cannot be edited; the remedy has the lines to put in by hand.
     """
     path, wanted = build_root / _FILE, settings_for(execution)
     given = _given(build_root, config_files)
@@ -71,14 +76,14 @@ def wire(
     notes = _left(plan)
     if any(wanted[key] is True and value != "true" for key, (value, _) in kept.items()):
         notes.append(
-            "A switch that the repository sets to something else than true was left so; what it "
+            "The repository sets a switch to something else than true. It was left so, and what it "
             "switches off stays off."
         )
     if plan.written and is_ignored(build_root, _FILE) is False:
         notes.append(
             f"git doesn't ignore {_FILE}. It is for this machine: add `/{_FILE}` to .gitignore."
         )
-    return Wiring(
+    return ConfigChange(
         path=path,
         written=plan.written,
         removed=plan.removed,
@@ -88,8 +93,12 @@ def wire(
     )
 
 
-def unwire(build_root: Path, config_files: Sequence[str] = ()) -> Wiring:
-    """Take our lines out again; `kept` are the switches that stay on. Raises LauncherError."""
+def switch_off(build_root: Path, config_files: Sequence[str] = ()) -> ConfigChange:
+    """Take our lines out of `.pants.rc`; `kept` are the user's own switches, which stay on.
+
+    Raises:
+        LauncherError: `.pants.rc` cannot be edited.
+    """
     path = build_root / _FILE
     plan = _edit(path, None)
     given = _given(build_root, [file for file in config_files if Path(file).name != _FILE])
@@ -102,14 +111,16 @@ def unwire(build_root: Path, config_files: Sequence[str] = ()) -> Wiring:
     if kept:
         notes.append(
             "The repository's own configuration turns the server on, so the next build starts it "
-            'again. `[reapi].mode = "off"`, or --reapi-mode=off for one command, builds without.'
+            'again. To build without it, set `[reapi].mode = "off"`, or use --reapi-mode=off for '
+            "one command."
         )
-    return Wiring(path, removed=plan.removed, kept=kept, notes=notes)
+    return ConfigChange(path, removed=plan.removed, kept=kept, notes=notes)
 
 
 def _edit(path: Path, wanted: Mapping[str, Setting] | None) -> Plan:
+    """Put our block with the wanted settings into the file; None takes the block out."""
     try:
-        plan = pants_rc.down(path) if wanted is None else pants_rc.up(path, wanted)
+        plan = pants_rc.remove_block(path) if wanted is None else pants_rc.put_block(path, wanted)
     except EditError as error:
         what = f"{_FILE} was not changed."
         raise LauncherError(what, str(error), "Then run it again.") from error
@@ -121,13 +132,13 @@ def _edit(path: Path, wanted: Mapping[str, Setting] | None) -> Plan:
 
 
 def _given(build_root: Path, config_files: Sequence[str]) -> dict[str, tuple[str, str]]:
-    """What configuration files set in [GLOBAL], with value and file; the last file wins."""
+    """What configuration files set in [GLOBAL]: value and file by option; the last file wins."""
     given: dict[str, tuple[str, str]] = {}
     for name in config_files:
         try:
             options = global_options((build_root / name).read_text(encoding="utf-8"))
         except (OSError, TomlError):
-            continue  # Pants itself reads these files and complains better
+            continue  # Pants reads these files too, and its message is better
         given.update({key: (_shown(value), name) for key, value in options.items()})
     return given
 

@@ -1,4 +1,4 @@
-"""The smallest pieces of TOML as patterns, and the reading of values that hold no others. Pure."""
+"""The smallest pieces of TOML as patterns, and reading the values that contain no other values."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Union
 
 Plain = Union[bool, int, float, str]
 
-# Control characters, a carriage return alone, and what surrogateescape made of bytes not UTF-8.
+# Control characters, a lone carriage return, and the surrogates that stand for invalid UTF-8.
 FORBIDDEN = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]|\r(?!\n)")
 SPACE = re.compile(r"[ \t]+")
 COMMENT = re.compile(r"#[^\r\n]*")
@@ -42,16 +42,15 @@ _CHARACTERS = {"b": "\b", "t": "\t", "n": "\n", "f": "\f", "r": "\r", '"': '"', 
 
 
 def read_plain(text: str, at: int) -> tuple[str, Plain, int] | None:
-    """The string, boolean, number or date at an offset: its kind, what it says, where it ends.
+    """The string, boolean, number or date at an offset: its kind, its data and its end.
 
-    A date or time says its source. None when there is no such value.
-
-    Raises: ValueError for an escape that names no character.
+    The data of a date or time is its source. None if there is no such value. Raises ValueError for
+    an escape that names no character.
     """
     if found := _BLOCK_STRING.match(text, at):
         return "string", unquote(found.group(), 3), found.end()
     if text.startswith(('"""', "'''"), at):
-        return None  # not closed; its first two quotes are no empty string
+        return None  # it is not closed, and its first two quotes are not an empty string
     if found := LINE_STRING.match(text, at):
         return "string", unquote(found.group(), 1), found.end()
     if found := _BOOLEAN.match(text, at):
@@ -66,9 +65,9 @@ def read_plain(text: str, at: int) -> tuple[str, Plain, int] | None:
 
 
 def unquote(source: str, quotes: int) -> str:
-    """What a string says, given its source and the number of quotes on each side.
+    """The text of a string, given its source and the number of quotes on each side.
 
-    Raises: ValueError for an escape that names no character.
+    Raises ValueError for an escape that names no character.
     """
     inner = source[quotes:-quotes]
     if quotes == 3:
@@ -77,7 +76,7 @@ def unquote(source: str, quotes: int) -> str:
 
 
 def quote(text: str) -> str:
-    """The text as a string on one line."""
+    """The source of a string on one line with this text."""
     escaped = text.replace("\\", "\\\\").replace('"', '\\"')
     return '"' + re.sub(r"[\x00-\x1f\x7f]", lambda c: f"\\u{ord(c.group()):04x}", escaped) + '"'
 
@@ -85,7 +84,7 @@ def quote(text: str) -> str:
 def _unescape(match: re.Match[str]) -> str:
     escape = match.group(1)
     if escape[0] not in "uU":
-        return _CHARACTERS.get(escape, "")  # else a backslash at the end of a line
+        return _CHARACTERS.get(escape, "")  # "" for a backslash at the end of a line
     code = int(escape[1:], 16)
     if code > 0x10FFFF or 0xD800 <= code <= 0xDFFF:
         raise ValueError(f"`{match.group()}` is no character")

@@ -1,85 +1,31 @@
-"""Where each table, key, value and comment of a TOML text stands: an edit can leave the rest alone.
+"""A scanner for TOML, because CPython 3.9 has no parser and that of later releases keeps no places.
 
-CPython 3.9 has no TOML parser, and the parser of later releases keeps no positions. The scanner
-refuses what it does not understand; it never guesses. Offsets count characters of the text.
+It refuses what it does not understand, and never guesses.
 """
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
-from typing import Union
 
 from reapi_local_plugin.pants_config import toml_lex as lex
-
-Key = tuple[str, ...]
-"""The parts of a key or a header without their quotes: `a."b c"` is ("a", "b c")."""
-
-Data = Union[bool, int, float, str, list["Data"], dict[str, "Data"]]
-
-
-class TomlError(ValueError):
-    """The text is not TOML as the scanner knows it. `line` counts from 1."""
-
-    def __init__(self, line: int, problem: str) -> None:
-        super().__init__(f"line {line}: {problem}")
-        self.line = line
-
-
-@dataclass(frozen=True)
-class Value:
-    """A value: what it says (`data`) and where it stands, `text[start:end]`.
-
-    `kind` is string, boolean, number, date, array or table; a date has its source as data.
-    `items` are those of an array, `comma` is the end of its trailing comma; `pairs` are those of an
-    inline table.
-    """
-
-    kind: str
-    data: Data
-    start: int
-    end: int
-    items: tuple[Value, ...] = ()
-    comma: int | None = None
-    pairs: tuple[Pair, ...] = ()
-
-
-@dataclass(frozen=True)
-class Pair:
-    """`key = value`; the key begins at `start`."""
-
-    key: Key
-    start: int
-    value: Value
-
-
-@dataclass(frozen=True)
-class Table:
-    """A header, whose line begins at `start`, and the lines below it, `text[body:end]`."""
-
-    path: Key
-    is_array: bool
-    start: int
-    body: int
-    end: int
-    pairs: tuple[Pair, ...]
-
-
-@dataclass(frozen=True)
-class Document:
-    """A scanned text. `tables[0]` is the root; `comments` are spans of those outside values."""
-
-    text: str
-    tables: tuple[Table, ...]
-    comments: tuple[tuple[int, int], ...]
+from reapi_local_plugin.pants_config.toml_document import (
+    Data,
+    Document,
+    Key,
+    Pair,
+    TomlError,
+    TomlTable,
+    Value,
+    line_of,
+    put,
+)
 
 
 def scan(text: str) -> Document:
     """Scan a whole text with LF or CRLF line ends; it may begin with a byte order mark.
 
-    A key or table given twice is let pass: whoever extends a table checks that table.
-
-    Raises: TomlError. Source: TOML 1.0.0.
+    A key or table that is there twice is no error here: the code that extends a table checks it.
+    Raises TomlError. Source: TOML 1.0.0.
     """
     if bad := lex.FORBIDDEN.search(text):
         raise TomlError(line_of(text, bad.start()), f"the character {bad.group()!a} is not allowed")
@@ -90,36 +36,8 @@ def scan(text: str) -> Document:
         raise scanner.error("values are nested too deeply") from None
 
 
-def line_of(text: str, offset: int) -> int:
-    """The number of the line an offset is in, from 1."""
-    return text.count("\n", 0, offset) + 1
-
-
-def line_start(text: str, offset: int) -> int:
-    """Where the line of an offset begins."""
-    return text.rfind("\n", 0, offset) + 1
-
-
-def line_end(text: str, offset: int) -> int:
-    """Where the line after an offset begins, or the end of the text."""
-    return text.find("\n", offset) + 1 or len(text)
-
-
-def put(into: dict[str, Data], key: Key, data: Data) -> bool:
-    """Set a dotted key; False when it is set already or leads through what is no table."""
-    for part in key[:-1]:
-        step = into.setdefault(part, {})
-        if not isinstance(step, dict):
-            return False
-        into = step
-    if key[-1] in into:
-        return False
-    into[key[-1]] = data
-    return True
-
-
 class _Scanner:
-    """Recursive descent; `at` is the offset of the next character."""
+    """A recursive-descent scanner; `at` is the offset of the next character."""
 
     def __init__(self, text: str) -> None:
         self.text = text
@@ -127,7 +45,7 @@ class _Scanner:
         self.comments: list[tuple[int, int]] = []
 
     def document(self) -> Document:
-        tables: list[Table] = []
+        tables: list[TomlTable] = []
         path: Key = ()
         is_array, start, body = False, self.at, self.at
         pairs: list[Pair] = []
@@ -135,7 +53,7 @@ class _Scanner:
             line = self.at
             self.take(lex.SPACE)
             if self.text.startswith("[", self.at):
-                tables.append(Table(path, is_array, start, body, line, tuple(pairs)))
+                tables.append(TomlTable(path, is_array, start, body, line, tuple(pairs)))
                 path, is_array = self.header()
                 self.finish_line()
                 start, body, pairs = line, self.at, []
@@ -143,7 +61,7 @@ class _Scanner:
                 if self.text[self.at : self.at + 1] not in ("#", "\r", "\n", ""):
                     pairs.append(self.pair())
                 self.finish_line()
-        tables.append(Table(path, is_array, start, body, self.at, tuple(pairs)))
+        tables.append(TomlTable(path, is_array, start, body, self.at, tuple(pairs)))
         return Document(self.text, tuple(tables), tuple(self.comments))
 
     def finish_line(self) -> None:

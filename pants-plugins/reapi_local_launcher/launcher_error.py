@@ -4,9 +4,9 @@ from __future__ import annotations
 
 
 class LauncherError(Exception):
-    """Something the user has to know about and can act on.
+    """Something that the user has to know and can act on.
 
-    Each part is a sentence or a few, for a person: `what` happened, `why`, and the `remedy`.
+    Each part is one sentence or a few, for a person: `what` happened, `why`, and the `remedy`.
     """
 
     def __init__(self, what: str, why: str, remedy: str) -> None:

@@ -1,4 +1,4 @@
-"""The name of a repository's instance: its own action cache on a server that many share.
+"""The name of a repository's instance: its own action cache on a server of many repositories.
 
 Imports nothing of Pants.
 """
@@ -13,10 +13,10 @@ from typing import Optional
 
 
 def instance_name(configured: Optional[str], build_root: Path) -> str:
-    """The configured name, else one made of the repository's directory.
+    """The configured name, else one derived from the repository's directory.
 
-    All worktrees of a git repository get the same one, so that they share results. The name shows
-    the directory's name; a hash of its path keeps namesakes apart.
+    All worktrees of a git repository get the same name, so that they share results. It consists of
+    the directory's name and a hash of its path, because other directories may have the same name.
     """
     if configured is not None:
         return configured
@@ -26,7 +26,7 @@ def instance_name(configured: Optional[str], build_root: Path) -> str:
 
 
 def _repository(build_root: Path) -> Path:
-    """The build root as it is in the repository's main work tree."""
+    """The directory of the build root in the main worktree of its repository."""
     for top in (build_root, *build_root.parents):
         git = top / ".git"
         if git.is_dir():
@@ -40,9 +40,9 @@ def _repository(build_root: Path) -> Path:
 
 
 def _common_directory(git: Path) -> Optional[Path]:
-    """The `.git` directory that a worktree's `.git` file leads to (gitrepository-layout(5))."""
+    """The `.git` directory that a worktree's `.git` file names (gitrepository-layout(5))."""
     try:
         own = git.parent / git.read_text().strip()[len("gitdir: ") :]
         return (own / (own / "commondir").read_text().strip()).resolve()
     except (OSError, ValueError):
-        return None  # a submodule, a worktree whose repository is gone, or not git's file
+        return None  # a submodule, a worktree without its repository, or not a file of git

@@ -1,0 +1,82 @@
+"""The flags of `reapi-local serve` and `up` that are settings of the server."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from typing import TypeVar
+
+from reapi_contract import sandbox_levels, setting_names
+from reapi_contract.bounds import MAX_PORT, MAX_SLOTS, parse_seconds, parse_whole
+from reapi_contract.setting_names import flag
+from reapi_contract.sizes import parse_store_size
+
+_T = TypeVar("_T")
+
+
+def add_server_flags(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add(
+        flag(setting_names.PORT),
+        type=_checked(lambda text: parse_whole(text, MAX_PORT)),
+        default=0,
+        metavar="PORT",
+        help="port for gRPC (default: the one used last, else 8980 or a free one)",
+    )
+    add(
+        flag(setting_names.MAX_SIZE),
+        type=_store_size,
+        metavar="SIZE",
+        help="limit of the store on disk, like 50GiB or 500MB (default: 20GiB; for up, the last)",
+    )
+    add(
+        flag(setting_names.INSTANCES),
+        dest="instances",
+        action="append",
+        metavar="NAME",
+        help="allow this instance name; repeat it for more (default: any name)",
+    )
+    add(
+        flag(setting_names.IDLE_EXIT),
+        type=_checked(parse_seconds),
+        default=0,
+        metavar="SECONDS",
+        help="stop after this time without a call (default: never)",
+    )
+    add(
+        flag(setting_names.SLOTS),
+        type=_checked(lambda text: parse_whole(text, MAX_SLOTS)),
+        default=0,
+        metavar="N",
+        help="number of processes that run at once (default: one per core)",
+    )
+    add(
+        flag(setting_names.HERMETIC),
+        action="store_true",
+        help="give the processes that it runs no network",
+    )
+    add(
+        flag(setting_names.SANDBOX),
+        choices=sandbox_levels.CHOICES,
+        default=sandbox_levels.AUTO,
+        help="how processes are isolated (default: the strongest way that works here); "
+        "process-group isolates nothing",
+    )
+
+
+def _checked(parse: Callable[[str], _T]) -> Callable[[str], _T]:
+    """An argument type that refuses what `parse` refuses, with its message."""
+
+    def convert(text: str) -> _T:
+        try:
+            return parse(text)
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(str(error)) from error
+
+    return convert
+
+
+def _store_size(text: str) -> str:
+    """The text of a size that the server accepts."""
+    _checked(parse_store_size)(text)
+    return text

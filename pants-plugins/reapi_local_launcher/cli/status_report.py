@@ -1,0 +1,85 @@
+"""`reapi-local status` as text."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from reapi_contract.admin_api import CacheCount, ExecutionStatus
+from reapi_contract.json_records import to_json
+from reapi_contract.sizes import format_size
+from reapi_contract.status import Status
+from reapi_local_launcher.cli.terminal import PLAIN, Style, Write, fields, notes, table
+from reapi_local_launcher.server.execution_status import summary
+
+
+def status_text(status: Status, write: Write, style: Style = PLAIN) -> None:
+    """Sizes, execution, and tables of what the server was asked since its start."""
+    health, store = status.health, status.store
+    execution = status.execution or ExecutionStatus()
+    up_s = max(0.0, time.time() - health.started_at)
+    share = f" ({store.disk_bytes / store.max_bytes:.0%})" if store.max_bytes else ""
+    write(
+        f"{style.good('reapi-local ' + health.version)} is {health.status}, "
+        f"process {health.pid}, up {_duration(up_s)}\n"
+    )
+    fields(
+        [
+            ("address", health.grpc_address),
+            ("data", health.data_dir),
+            ("size", f"{format_size(store.disk_bytes)} of {format_size(store.max_bytes)}{share}"),
+            ("disk", f"{format_size(store.free_disk_bytes)} free"),
+            ("generations", str(store.generations)),
+            ("instances", ", ".join(map(_shown, status.instances)) or "none yet"),
+            ("execution", summary(execution)),
+        ],
+        write,
+    )
+    if not execution.offered:
+        notes(execution.reasons, write, style)
+    table(
+        ("action cache", "hits", "misses", "writes", "hit rate"),
+        [_cache_row(name, counts) for name, counts in sorted(status.action_cache.items())],
+        write,
+        style,
+    )
+    _counts_table("executions", status.executions, write, style)
+    _counts_table("calls", status.calls, write, style)
+
+
+def no_server_text(data_dir: str, up: str, write: Write) -> None:
+    """No server runs; `up` is the command that starts one."""
+    write(f"No server is running for {data_dir}\n`{up}` starts one.\n")
+
+
+def _cache_row(name: str, counts: CacheCount) -> tuple[str, ...]:
+    looked_up = counts.hits + counts.misses
+    rate = f"{counts.hits / looked_up:.0%}" if looked_up else "–"
+    return (_shown(name), f"{counts.hits:,}", f"{counts.misses:,}", f"{counts.writes:,}", rate)
+
+
+def _counts_table(name: str, counts: Mapping[str, Any], write: Write, style: Style) -> None:
+    """A table with a column for each field of the counts."""
+    records = {key: to_json(record) for key, record in sorted(counts.items())}
+    columns = [column for record in records.values() for column in record]
+    header = (name, *dict.fromkeys(columns))
+    rows = [
+        (_shown(key), *(f"{count:,}" for count in record.values()))
+        for key, record in records.items()
+    ]
+    table(header, rows, write, style)
+
+
+def _shown(instance: str) -> str:
+    """A name; the unnamed instance as two quotes."""
+    return instance or '""'
+
+
+def _duration(seconds: float) -> str:
+    minutes, hours = int(seconds // 60), int(seconds // 3600)
+    if hours >= 48:
+        return f"{hours // 24} days"
+    if hours:
+        return f"{hours} h {minutes % 60} min"
+    return f"{minutes} min" if minutes else f"{seconds:.0f} s"

@@ -1,0 +1,86 @@
+"""The pieces of text output: 80 columns through any `write(str)`, or one JSON document."""
+
+from __future__ import annotations
+
+import json
+import textwrap
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+Write = Callable[[str], object]
+
+WIDTH = 80
+
+
+@dataclass(frozen=True)
+class Style:
+    """Whether text may be coloured: only on a terminal, and only if NO_COLOR is not set."""
+
+    colour: bool = False
+
+    def good(self, text: str) -> str:
+        return self._wrap("32", text)
+
+    def bad(self, text: str) -> str:
+        return self._wrap("31", text)
+
+    def strong(self, text: str) -> str:
+        return self._wrap("1", text)
+
+    def _wrap(self, code: str, text: str) -> str:
+        return f"\x1b[{code}m{text}\x1b[0m" if self.colour else text
+
+
+PLAIN = Style()
+
+
+def write_json(content: object, write: Write) -> None:
+    """One JSON document and a line break."""
+    write(json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+
+
+def fields(rows: Sequence[tuple[str, str]], write: Write) -> None:
+    """One line for each name and its value."""
+    width = max(len(name) for name, _ in rows)
+    for name, value in rows:
+        write(f"  {name:<{width}}  {value}\n")
+
+
+def notes(sentences: Sequence[str], write: Write, style: Style) -> None:
+    """Sentences that the user should know in addition to the result."""
+    for note in sentences:
+        indented(style.strong("note:  "), note, write, lead_width=7)
+
+
+def indented(lead: str, text: str, write: Write, lead_width: int | None = None) -> None:
+    """A lead and a text: its first line is wrapped, further lines such as those of a log are not.
+
+    `lead_width`: the columns of a lead that has colour codes.
+    """
+    indent = (len(lead) if lead_width is None else lead_width) + 1
+    first, *more = text.split("\n")
+    lines = textwrap.wrap(first, WIDTH - indent, break_long_words=False, break_on_hyphens=False)
+    write(f"{lead} {lines[0] if lines else ''}\n")
+    for line in lines[1:]:
+        write(" " * indent + line + "\n")
+    for line in more:
+        write(f"{line}\n")
+
+
+def table(
+    header: tuple[str, ...], rows: Sequence[tuple[str, ...]], write: Write, style: Style
+) -> None:
+    """A table below an empty line; nothing if there are no rows.
+
+    The first column has the width that the others leave, and a longer name loses its beginning.
+    """
+    if not rows:
+        return
+    widths = [max(map(len, column)) for column in zip(header, *rows)]
+    widths[0] = min(widths[0], WIDTH - sum(widths[1:]) - 2 * len(widths))
+    write("\n")
+    for number, row in enumerate([header, *rows]):
+        name = row[0] if len(row[0]) <= widths[0] else "…" + row[0][-widths[0] + 1 :]
+        numbers = "".join(f"  {cell:>{width}}" for cell, width in zip(row[1:], widths[1:]))
+        line = f"  {name:<{widths[0]}}{numbers}"
+        write((style.strong(line) if number == 0 else line) + "\n")

@@ -1,0 +1,31 @@
+"""Proofs that the user's own server works: it is reachable, and its own round trips succeed."""
+
+from __future__ import annotations
+
+from reapi_contract import admin_api, proof
+from reapi_contract.data_dir import LOG_FILE
+from reapi_contract.proof import Proof, proofs_from
+from reapi_local_launcher.labels import Labels
+from reapi_local_launcher.server import admin_client as admin
+from reapi_local_launcher.server.running import Running
+
+
+def check(
+    running: Running | None, labels: Labels, instance: str, timeout_s: float = 30.0
+) -> list[Proof]:
+    """The proofs for one instance of a running server.
+
+    The first one says whether the server is reachable; there is no other if `running` is None.
+    """
+    if running is None:
+        remedy = f"Start one with `{labels.up}`."
+        return [Proof(proof.REACHABLE, False, 0.0, "no server is running", remedy)]
+    where = f"{running.grpc_address}, process {running.pid}, version {running.version}"
+    reachable = Proof(proof.REACHABLE, True, running.milliseconds, where)
+    try:
+        answer = running.call("POST", admin_api.CHECK, {"instance": instance}, timeout_s)
+        return [reachable, *proofs_from(answer)]
+    except (admin.AdminError, ValueError) as error:
+        log = f"{running.state.data_dir}/{LOG_FILE}"
+        remedy = f"Run `{labels.down}` and `{labels.up}`; see {log}."
+        return [reachable, Proof(proof.SELF_CHECK, False, 0.0, str(error), remedy)]

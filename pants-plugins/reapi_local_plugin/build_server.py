@@ -1,0 +1,88 @@
+"""The server that a build uses, and whether it can do without one. Imports nothing of Pants.
+
+`options` is what Pants passes to the hook: the values of all options, and the goals of the command.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import Any, Optional
+
+from reapi_local_launcher.server.execution_status import must_be_as_asked, must_be_offered
+from reapi_local_launcher.server.launch import launch
+from reapi_local_launcher.server.running import Running, find_running
+from reapi_local_launcher.server.server_status import execution_of
+from reapi_local_launcher.server.timeouts import Timeouts
+from reapi_local_plugin import options as own_options
+
+logger = logging.getLogger(__name__)
+
+_MAX_WAIT_S = 2.0
+_MAX_WAIT_TO_EXECUTE_S = 15.0
+
+
+class NoServerError(Exception):
+    """There is no server for this command; the message says why, and what to do."""
+
+
+def needs_server(options: Any) -> bool:
+    """Whether this command sends processes to the server, so that it fails without one."""
+    try:
+        return bool(options.for_global_scope().remote_execution) and may_run_processes(options)
+    except Exception:
+        return False
+
+
+def may_run_processes(options: Any) -> bool:
+    """Whether this command may run processes: it is not help or version, and not only our goals."""
+    # The name changed with Pants 2.23.
+    builtin = getattr(options, "builtin_or_auxiliary_goal", None) or getattr(
+        options, "builtin_goal", None
+    )
+    if builtin is not None:
+        return False
+    goals = [*options.goals]
+    return any(not goal.startswith("reapi-") for goal in goals)
+
+
+def leaves_addresses_to_us(everything: Any) -> bool:
+    """Whether the user set no addresses in [GLOBAL]. Raises NoServerError for half of them."""
+    if not everything.remote_execution:
+        return everything.remote_store_address is None
+    given = (everything.remote_store_address, everything.remote_execution_address)
+    if given.count(None) == 1:
+        raise NoServerError(
+            "[GLOBAL] sets only one of remote_store_address and remote_execution_address, and "
+            "processes need both on one server. Set both, or neither to use your own server."
+        )
+    return None in given
+
+
+def server_of(options: Any, reapi: Any, env: Mapping[str, str]) -> tuple[str, Optional[str]]:
+    """The address and the token of the server. Raises NoServerError or LauncherError."""
+    if own_options.is_own_server(reapi):
+        server = _own_server(options, reapi, env)
+        return server.grpc_address, server.token
+    return reapi.address, own_options.read_token(reapi.token_path)
+
+
+def _own_server(options: Any, reapi: Any, env: Mapping[str, str]) -> Running:
+    """The user's own server, started if it may be. Raises NoServerError or LauncherError."""
+    executes = needs_server(options)
+    settings = own_options.launcher_settings(reapi, executes=executes)
+    running: Optional[Running]
+    if reapi.autostart and may_run_processes(options):
+        total_s = _MAX_WAIT_TO_EXECUTE_S if executes else _MAX_WAIT_S
+        running = launch(settings, env, logger.debug, timeouts=Timeouts(total_s=total_s))
+    else:
+        running = find_running(settings, env)
+    if running is None:
+        raise NoServerError(
+            f"It isn't running, and [reapi].autostart is off. `{settings.labels.up}` starts it."
+        )
+    if executes:
+        execution = execution_of(running, settings.labels)
+        must_be_offered(execution, settings.labels)
+        must_be_as_asked(execution, settings)
+    return running

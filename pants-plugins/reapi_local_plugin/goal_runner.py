@@ -1,0 +1,198 @@
+"""What the goals do: up, check and down for one repository. Imports nothing of Pants."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Optional
+
+from reapi_contract.admin_api import ExecutionStatus
+from reapi_contract.proof import Proof
+from reapi_local_launcher.launcher_error import LauncherError
+from reapi_local_launcher.server.execution_status import (
+    must_be_as_asked,
+    must_be_offered,
+    user_notes,
+)
+from reapi_local_launcher.server.launch import launch
+from reapi_local_launcher.server.remote_check import RemoteEndpoint, check_remote
+from reapi_local_launcher.server.running import Running, find_running
+from reapi_local_launcher.server.self_check import check
+from reapi_local_launcher.server.server_status import execution_of
+from reapi_local_launcher.server.stop import stop
+from reapi_local_launcher.server_settings import ServerSettings
+from reapi_local_plugin import options as own_options
+from reapi_local_plugin.conflicts import conflicts, execution_conflicts
+from reapi_local_plugin.goal_results import Checked, Down, Up
+from reapi_local_plugin.pants_config.switches import (
+    EXECUTION,
+    ConfigChange,
+    switch_off,
+    switch_on,
+)
+from reapi_local_plugin.pants_proofs import configured, last_run
+
+Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class GoalRunner:
+    """Runs the goals of one repository.
+
+    `reapi` and `pants` hold the values of `[reapi]` and `[GLOBAL]`. `environments`: the names in
+    `[environments-preview]`. `env`: the environment of the run. `instance`: the name of the
+    instance that Pants uses. `python`: the interpreter that Pants runs on.
+    """
+
+    reapi: Any
+    pants: Any
+    environments: Sequence[str]
+    build_root: Path
+    env: Mapping[str, str]
+    instance: str
+    python: str = sys.executable
+
+    def up(self, progress: Progress, *, execution: bool) -> Up:
+        """Start a server if none runs, make Pants use it, and prove that it works.
+
+        `execution`: make Pants run every process on the server too.
+
+        Raises:
+            LauncherError: there is no server, or it cannot run processes as asked; then nothing is
+                changed.
+        """
+        settings = self._settings(executes=execution)
+        if execution:
+            self._must_be_able_to_execute(settings)
+        running, offered, address = None, None, self.reapi.address
+        notes: list[str] = []
+        if self._is_own:
+            running = launch(settings, self.env, progress)
+            address = running.grpc_address
+            notes += running.notes
+        if execution and running is not None:
+            offered = execution_of(running, settings.labels)
+            must_be_offered(offered, settings.labels)
+            must_be_as_asked(offered, settings)
+            notes += [*user_notes(offered, settings), *self._execution_notes(offered)]
+        proofs = self._server_proofs(running, settings, progress)
+        if offered is not None and not all(proof.ok for proof in proofs):
+            offered = None
+            notes.append("A proof failed, so Pants is set to use the server as a cache only.")
+        config = switch_on(self.build_root, self.pants.pants_config_files, offered)
+        notes += config.notes
+        found: list[str] = []
+        if not execution:
+            notes += self._executes_anyway(config)
+            found = self._conflicts(executes=False)
+        return Up(address, self.instance, running, offered, config, proofs, notes, found)
+
+    def check(self, progress: Progress) -> Checked:
+        """Prove that the server works, that Pants is set to use it, and that it did.
+
+        Raises:
+            LauncherError: no Python can try the server that somebody else runs.
+        """
+        settings = self._settings(executes=self._executes)
+        running = find_running(settings, self.env) if self._is_own else None
+        proofs = self._server_proofs(running, settings, progress)
+        found = self._conflicts(executes=self._executes)
+        proofs.append(configured(self.pants, self.environments, settings, running, found))
+        if running is not None:
+            proofs.append(last_run(running, self.instance, settings))
+        return Checked(proofs)
+
+    def down(self, *, kill: bool) -> Down:
+        """Remove what `up` wrote and stop the server, in this order.
+
+        In the other order a build could start the server again in between. Raises LauncherError.
+        """
+        config = switch_off(self.build_root, self.pants.pants_config_files)
+        if not self._is_own:
+            return Down(False, config)
+        settings = self._settings(executes=False)
+        executing = self._executing_now(settings)
+        stopped = stop(settings, self.env, kill=kill)
+        return Down(stopped, config, executing if stopped else 0)
+
+    def _executing_now(self, settings: ServerSettings) -> int:
+        """The number of processes that builds have running on the server; 0 if it is unknown."""
+        running = find_running(settings, self.env)
+        try:
+            return execution_of(running, settings.labels).executing if running else 0
+        except LauncherError:
+            return 0
+
+    @property
+    def _is_own(self) -> bool:
+        return own_options.is_own_server(self.reapi)
+
+    @property
+    def _executes(self) -> bool:
+        """Whether Pants is set to send processes to a server."""
+        return bool(self.pants.remote_execution)
+
+    def _settings(self, *, executes: bool) -> ServerSettings:
+        return own_options.launcher_settings(self.reapi, executes=executes)
+
+    def _server_proofs(
+        self, running: Optional[Running], settings: ServerSettings, progress: Progress
+    ) -> list[Proof]:
+        if self._is_own:
+            return check(running, settings.labels, self.instance)
+        endpoint = RemoteEndpoint(
+            address=self.reapi.address,
+            token_path=self.reapi.token_path,
+            ca_certs_path=self.pants.remote_ca_certs_path,
+            client_certs_path=getattr(self.pants, "remote_client_certs_path", None),  # since 2.18
+            client_key_path=getattr(self.pants, "remote_client_key_path", None),
+        )
+        return check_remote(endpoint, self.instance, settings, self.env, progress)
+
+    def _conflicts(self, *, executes: bool) -> list[str]:
+        found = conflicts(self.reapi, self.pants)
+        if executes:
+            found += execution_conflicts(self.pants, self.environments, python=self.python)
+        return found
+
+    def _must_be_able_to_execute(self, settings: ServerSettings) -> None:
+        """Raises LauncherError if builds would fail once Pants sends its processes away."""
+        found = self._conflicts(executes=True)
+        if not self._is_own:
+            found.append(
+                f"{self.reapi.address} is run by somebody else: from here nobody can tell whether "
+                "it runs processes, and whether they find what they need of this machine. "
+                "Set remote_execution in [GLOBAL] yourself, or [reapi].address to auto."
+            )
+        if found:
+            raise LauncherError(
+                "Pants can't run its processes on the server; nothing was changed.",
+                " ".join(found),
+                f"Then run `{settings.labels.up}`. Without `--execution` the server is a cache.",
+            )
+
+    def _execution_notes(self, execution: ExecutionStatus) -> list[str]:
+        found = []
+        if self.environments:
+            found.append(
+                "[environments-preview].names is set, so only processes of remote_environment "
+                "targets run on the server; all others run where their environment says."
+            )
+        if not execution.caches:
+            found.append(
+                "In this sandbox processes share no directories, so builds of Python environments "
+                "repeat work whose results they would find on this machine."
+            )
+        return found
+
+    def _executes_anyway(self, config: ConfigChange) -> list[str]:
+        """A note if Pants still sends processes although this command did not ask for it."""
+        if not self._executes or f"{EXECUTION} = true" in config.removed:
+            return []
+        note = (
+            f"Your own configuration sets {EXECUTION}, so Pants runs processes on the server. "
+            f"`{own_options.EXECUTION_LABELS.up}` adds the settings that belong to it."
+        )
+        return [note]

@@ -1,0 +1,26 @@
+"""How a launcher runs the server's program: `PYTHON -P -m reapi_local serve --data-dir DIR …`."""
+
+from __future__ import annotations
+
+PACKAGES = ("reapi_local", "reapi_contract")
+"""The packages that a server needs of this project."""
+
+MODULE = "reapi_local"
+"""The module that `python -m` runs."""
+
+NEEDS = "reapi_local.compose.server"
+"""An interpreter that can import this module can run the server."""
+
+MIN_PYTHON = (3, 11)
+
+SERVE = "serve"
+"""Run the server in the foreground."""
+
+CHECK = "check"
+"""Try a server that somebody else runs: `check ADDRESS`, the proofs as JSON on standard output."""
+
+INSTANCE_FLAG = "--instance"
+TOKEN_PATH_FLAG = "--token-path"
+CA_CERTS_PATH_FLAG = "--ca-certs-path"
+CLIENT_CERTS_PATH_FLAG = "--client-certs-path"
+CLIENT_KEY_PATH_FLAG = "--client-key-path"
