@@ -240,7 +240,7 @@ async def test_a_server_that_works_proves_it_and_does_not_count_itself(
         assert proof["remedy"] == ""
         assert proof["detail"]
         assert 0 < proof["milliseconds"] < 10_000
-    status = await server.app.status()
+    status = await server.status()
     assert status["calls"] == {}
     assert status["action_cache"] == {}
 
@@ -272,7 +272,7 @@ async def test_prometheus_reads_what_clients_did(server: Server) -> None:
     for direction in ("in", "out"):
         assert families["reapi_blobs_total", {"direction": direction}] == 1
         assert families["reapi_blob_bytes_total", {"direction": direction}] == 1000
-    status = (await server.app.status())["store"]
+    status = (await server.status())["store"]
     assert families["reapi_store_max_bytes", {}] == status["max_bytes"]
     assert families["reapi_store_generations", {}] == status["generations"]
 

@@ -15,11 +15,11 @@ from pathlib import Path
 
 import pytest
 
+from reapi_contract.state import read_state
 from reapi_local_launcher.server.admin_client import Json
 from reapi_local_launcher.server.process import ExitWatch, is_server
 from reapi_local_launcher.server.running import Running, find_running
-from reapi_local_launcher.server.state import read_state
-from reapi_local_launcher.settings import Settings
+from reapi_local_launcher.server_settings import ServerSettings
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 PLUGINS = CHECKOUT / "pants-plugins"
@@ -117,7 +117,7 @@ class Machine:
         return running
 
     def find_server(self) -> Running | None:
-        return find_running(Settings(), self.env)
+        return find_running(ServerSettings(), self.env)
 
     def lookups(self, instance: str) -> tuple[int, int]:
         """Hits and misses of an instance's action cache since the server's start."""

@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 
 from e2e.bazel_repo import INSTANCE, LARGE, TARGETS, Build, Workspace, find_bazel, token_proxy
-from reapi_local_launcher.server.launch import ensure
+from reapi_local_launcher.server.launch import launch
 from reapi_local_launcher.server.running import Running
 from reapi_local_launcher.server.stop import stop
-from reapi_local_launcher.settings import Settings
+from reapi_local_launcher.server_settings import ServerSettings
 
 PROGRAMS = {
     "4.2.3": ("REAPI_LOCAL_TEST_BAZEL_4", "/usr/bin/bazel"),
@@ -68,9 +68,9 @@ def shop(
     program = find_bazel(*PROGRAMS[version])
     root = tmp_path_factory.mktemp("bazel")
     env = {**os.environ, "XDG_CACHE_HOME": str(root / "cache")}
-    settings = Settings(data_dir=str(root / "data"), server_python=sys.executable)
+    settings = ServerSettings(data_dir=str(root / "data"), server_python=sys.executable)
     with ExitStack() as stack:
-        server = ensure(settings, env, print)
+        server = launch(settings, env, print)
         stack.callback(stop, settings, env, kill=True)
         cache = server.grpc_address
         if version == "2.1.0":

@@ -29,11 +29,11 @@ from e2e.bazel_repo import (
 )
 from e2e.test_bazel_cache import PROGRAMS, REFUSED
 from reapi_local.proto import remote_execution_pb2 as re_pb2
-from reapi_local_launcher.server.execution import execution_in
-from reapi_local_launcher.server.launch import ensure
+from reapi_local_launcher.server.launch import launch
 from reapi_local_launcher.server.running import Running
+from reapi_local_launcher.server.server_status import execution_of
 from reapi_local_launcher.server.stop import stop
-from reapi_local_launcher.settings import Settings
+from reapi_local_launcher.server_settings import ServerSettings
 
 ALL = ("//:all", "//cpp:all", "//links:all")
 BUILD_FAILED, TESTS_FAILED, INTERRUPTED = 1, 3, 8
@@ -159,11 +159,11 @@ def shop(
         "XDG_CACHE_HOME": str(root / "cache"),
         "REAPI_LOCAL_WATCH_GRACE": "1",
     }
-    settings = Settings(data_dir=str(root / "data"), server_python=sys.executable, slots=2)
+    settings = ServerSettings(data_dir=str(root / "data"), server_python=sys.executable, slots=2)
     with ExitStack() as stack:
-        server = ensure(settings, env, print)
+        server = launch(settings, env, print)
         stack.callback(stop, settings, env, kill=True)
-        offer = execution_in(server.call("GET", "/v1/status"))
+        offer = execution_of(server, settings.labels)
         if not offer.offered:
             pytest.skip(" ".join(offer.reasons))
         executor = server.grpc_address

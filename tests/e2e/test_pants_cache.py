@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from e2e.pants_repo import CHECKOUT, PLUGIN, PYTHON, Done, Machine, Repository, machine, pants_toml
-from reapi_local_plugin.instance import instance_name
+from reapi_local_plugin.instance_name import instance_name
 
 # base <- middle <- top, and five that nothing depends on.
 MODULES = {

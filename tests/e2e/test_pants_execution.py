@@ -11,7 +11,7 @@ import pytest
 
 from e2e.pants_repo import PLUGIN, PYTHON, SHELL, Done, Machine, Repository, machine, pants_toml
 from e2e.test_pants_cache import BUILD, MODULES, PYTHON_SETTINGS, TESTS, nothing_local, pins
-from reapi_local_plugin.instance import instance_name
+from reapi_local_plugin.instance_name import instance_name
 
 EXECUTION = ("remote_execution = true", "remote_execution_append_only_caches_base_path")
 # What Pants sends to be executed beside the tests themselves: each of these needs something else.

@@ -22,7 +22,7 @@ from e2e.pants_repo import (
     machine,
     pants_toml,
 )
-from reapi_local_plugin.instance import instance_name
+from reapi_local_plugin.instance_name import instance_name
 
 # Tells that it runs, and goes on when told; what needs it runs afterwards.
 WAITS = """

@@ -21,8 +21,8 @@ from e2e.pants_repo import (
     machine,
     pants_toml,
 )
-from reapi_local_plugin.instance import instance_name
-from reapi_local_plugin.pants_config.switches import wire
+from reapi_local_plugin.instance_name import instance_name
+from reapi_local_plugin.pants_config.switches import switch_on
 
 PROOFS = ["reachable", "capabilities", "blob", "action-result", "instance", "token", "execution"]
 # Odd, but read by Pants, with settings that Pants knows.
@@ -144,7 +144,7 @@ def test_down_stops_the_server_and_says_so(
     assert not (repository.root / ".pants.rc").exists()
     again = repository.run("reapi-down", "--format=json").must_succeed()
     assert output(again)["stopped"] is False
-    assert output(again)["wiring"]["removed"] == []
+    assert output(again)["pants_config"]["removed"] == []
 
 
 @pytest.mark.parametrize("odd", ODD_FILES)
@@ -183,7 +183,7 @@ def test_commands_that_build_nothing_neither_start_a_server_nor_warn_nor_fail(
     shop: Machine, repository: Repository, state: str
 ) -> None:
     repository.run("reapi-down").must_succeed()
-    wire(repository.root, [])
+    switch_on(repository.root, [])
     with socket.create_server(("127.0.0.1", 0)) as foreign:
         texts = {
             "garbage": '{"pid": [\x00',

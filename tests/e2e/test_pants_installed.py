@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from e2e.pants_repo import CHECKOUT, SHELL, SLOW_TEST, Machine, machine, pants_toml
-from reapi_local_plugin.instance import instance_name
+from reapi_local_plugin.instance_name import instance_name
 
 
 @dataclass(frozen=True)

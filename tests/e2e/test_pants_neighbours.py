@@ -21,8 +21,8 @@ from e2e.pants_repo import (
     machine,
     pants_toml,
 )
-from reapi_local_plugin.instance import instance_name
-from reapi_local_plugin.pants_config.switches import wire
+from reapi_local_plugin.instance_name import instance_name
+from reapi_local_plugin.pants_config.switches import switch_on
 
 # Another plugin with a hook, which says what `server.json` beside it says.
 OTHER_HOOK = """
@@ -111,7 +111,7 @@ def test_where_the_plugin_is_not_loaded_the_switches_fail_until_pantsrc_is_left_
 ) -> None:
     other_branch = shop.repository("other-branch", pants_toml(SHELL))
     other_branch.write({"BUILD": SHELL_TESTS})
-    wire(other_branch.root, [])
+    switch_on(other_branch.root, [])
     failed = other_branch.run("list", "::")
     assert failed.status != 0
     assert "`[GLOBAL].remote_store_address`" in failed.err

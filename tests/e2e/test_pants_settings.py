@@ -21,7 +21,7 @@ from e2e.pants_repo import (
     machine,
     pants_toml,
 )
-from reapi_local_plugin.instance import instance_name
+from reapi_local_plugin.instance_name import instance_name
 
 
 @pytest.fixture(scope="module")

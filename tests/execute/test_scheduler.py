@@ -61,7 +61,7 @@ def submit(
         name,
         key(action or name),
         now,
-        run=run,
+        invocation=run,
         priority=priority,
         timeout=timeout,
         mergeable=mergeable,
@@ -96,7 +96,7 @@ def order_of_starts(scheduler: Scheduler, first: Task) -> list[Task]:
 
 def test_an_action_starts_at_once_when_a_slot_is_free() -> None:
     machine = scheduler()
-    effects = machine.submit("a", key("a"), 5.0, run="r", priority=3, timeout=7.0, job=HOW)
+    effects = machine.submit("a", key("a"), 5.0, invocation="r", priority=3, timeout=7.0, job=HOW)
     task = machine.lookup("a").task
     operation = Operation("a", task, "r", 3, 5.0, Stage.EXECUTING, 5.0)
     assert effects == [Start(task), Notify(operation)]
@@ -299,7 +299,7 @@ def test_no_run_gets_two_slots_more_than_another_that_waits(
     while submissions or executing:
         if submissions and (not executing or data.draw(st.booleans())):
             name = submissions.pop()
-            effects = machine.submit(name, key(name), 0.0, run=name.partition(".")[0])
+            effects = machine.submit(name, key(name), 0.0, invocation=name.partition(".")[0])
             runs[machine.lookup(name).task] = name.partition(".")[0]
         else:
             task = executing.pop(data.draw(st.integers(0, len(executing) - 1)))

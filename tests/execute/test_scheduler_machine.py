@@ -225,7 +225,7 @@ class Schedules(RuleBasedStateMachine):
                     name,
                     ask.key,
                     self.now,
-                    run=ask.run,
+                    invocation=ask.run,
                     priority=ask.priority,
                     timeout=ask.timeout,
                     mergeable=ask.mergeable,

@@ -19,6 +19,7 @@ from google.protobuf.descriptor import MethodDescriptor
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 
+from reapi_contract.status import status_json
 from reapi_local.clock import Clock
 from reapi_local.compose.server import App, running
 from reapi_local.config.schema import Config
@@ -197,6 +198,11 @@ class Server:
     @property
     def client(self) -> Client:
         return self.clients[0]
+
+    async def status(self) -> dict[str, Any]:
+        """What the server tells of itself, as the JSON object that it sends."""
+        status: dict[str, Any] = json.loads(json.dumps(status_json(await self.app.status())))
+        return status
 
     def connect(self, *headers: tuple[str, str | bytes], token: bool = True) -> Client:
         """Another connection; with the token unless told otherwise."""

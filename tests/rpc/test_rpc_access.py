@@ -177,9 +177,7 @@ async def test_look_ups_without_a_run_count_for_their_instance_alone(
     get = GetActionResultRequest(instance_name="i", action_digest=digest_of(b"x"))
     await refusal(client.GetActionResult(get), grpc.StatusCode.NOT_FOUND)
     assert server.app.runs(None, 10) == []
-    assert (await server.app.status())["action_cache"] == {
-        "i": {"hits": 0, "misses": 1, "writes": 0}
-    }
+    assert (await server.status())["action_cache"] == {"i": {"hits": 0, "misses": 1, "writes": 0}}
 
 
 async def _whether_found(call: Any) -> bool:

@@ -326,7 +326,7 @@ async def test_an_instance_that_is_not_listed_is_refused_with_those_that_are(
         await refusal(client.GetCapabilities(GetCapabilitiesRequest()), INVALID, "''")
         for listed in ("main", "team/two"):
             await client.GetCapabilities(GetCapabilitiesRequest(instance_name=listed))
-        assert (await server.app.status())["instances"] == ["main", "team/two"]
+        assert (await server.status())["instances"] == ["main", "team/two"]
 
 
 @pytest.mark.parametrize(

@@ -412,8 +412,8 @@ async def test_where_slots_work_nothing_less_is_used(worker: Server, tmp_path: P
         pytest.skip(f"slots don't work here: {error}")
     finally:
         await alone.close()
-    status = await worker.app.status()
-    assert (status["execution"]["sandbox"], status["execution"]["reasons"]) == ("slots", ())
+    status = await worker.status()
+    assert (status["execution"]["sandbox"], status["execution"]["reasons"]) == ("slots", [])
 
 
 async def test_an_action_that_nobody_waits_for_is_ended(tmp_path: Path, gate: Gate) -> None:

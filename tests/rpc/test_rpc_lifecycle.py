@@ -166,7 +166,7 @@ async def test_five_hundred_calls_at_once(server: Server) -> None:
     assert [answer.exit_code for answer in await asyncio.gather(*gets)] == [7] * 200
     assert all(answer.missing_blob_digests for answer in await asyncio.gather(*finds))
     assert [a.committed_size for a in await asyncio.gather(*uploads)] == [len(d) for d in data]
-    assert (await server.app.status())["calls"]["ActionCache/GetActionResult"] == {
+    assert (await server.status())["calls"]["ActionCache/GetActionResult"] == {
         "count": 200,
         "errors": 0,
     }
@@ -214,7 +214,7 @@ async def test_status_counts_what_clients_did(server: Server) -> None:
     )
     await client.UpdateActionResult(update)
     await client.GetActionResult(get)
-    status = await server.app.status()
+    status = await server.status()
     assert status["calls"] == {
         "ByteStream/Write": {"count": 1, "errors": 0},
         "ByteStream/Read": {"count": 2, "errors": 1},
@@ -342,7 +342,7 @@ async def test_an_idle_server_stops_but_not_under_a_call_that_lasts(
 
 
 async def _used(server: Server) -> int:
-    used = (await server.app.status())["store"]["disk_bytes"]
+    used = (await server.status())["store"]["disk_bytes"]
     assert isinstance(used, int)
     return used
 

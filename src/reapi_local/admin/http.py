@@ -7,9 +7,9 @@ what its principal may do. Errors are ``{"error", "message"}``.
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from dataclasses import asdict, dataclass
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -21,6 +21,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from reapi_contract import admin_api
 from reapi_contract.admin_api import Health, RunSummary
 from reapi_contract.proof import Proof
+from reapi_contract.status import Status, status_json
 from reapi_local.access.control import AccessControl
 from reapi_local.access.principal import Verb
 from reapi_local.errors import Code, ReapiError, Unauthenticated
@@ -47,7 +48,7 @@ class Admin(Protocol):
 
     def health(self) -> Health: ...
 
-    async def status(self) -> Mapping[str, Any]: ...
+    async def status(self) -> Status: ...
 
     def metrics(self) -> bytes: ...
 
@@ -103,7 +104,7 @@ class _Handlers:
         return JSONResponse(asdict(self._admin.health()))
 
     async def status(self, request: Request) -> Response:
-        return JSONResponse(await self._admin.status())
+        return JSONResponse(status_json(await self._admin.status()))
 
     async def metrics(self, request: Request) -> Response:
         return Response(self._admin.metrics(), media_type=_METRICS_TYPE)

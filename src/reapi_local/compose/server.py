@@ -10,14 +10,14 @@ import os
 import secrets
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
-from dataclasses import asdict
-from typing import IO, Any, Final
+from typing import IO, Final
 
 from reapi_contract import admin_api, ready_line
 from reapi_contract.admin_api import Health, RunSummary
 from reapi_contract.data_dir import SERVER_LOCK, STATE_FILE
 from reapi_contract.proof import Proof
 from reapi_contract.state import State
+from reapi_contract.status import Status
 from reapi_local.access.control import AccessControl
 from reapi_local.access.instances import Instances
 from reapi_local.access.principal import OWNER
@@ -187,17 +187,17 @@ class App:
             data_dir=self._config.data_dir,
         )
 
-    async def status(self) -> dict[str, Any]:
+    async def status(self) -> Status:
         """Health, how much is stored and was asked, and how actions are executed."""
-        metrics = self._metrics
-        return asdict(self.health()) | {
-            "store": asdict(self._storage.blobs.describe()),
-            "execution": asdict(await self._executor.describe()),
-            "instances": self._instances.names(),
-            "calls": {name: asdict(count) for name, count in metrics.calls().items()},
-            "action_cache": {name: asdict(count) for name, count in metrics.caches().items()},
-            "executions": {name: asdict(count) for name, count in metrics.executions().items()},
-        }
+        return Status(
+            health=self.health(),
+            store=self._storage.blobs.describe(),
+            execution=await self._executor.describe(),
+            instances=tuple(self._instances.names()),
+            calls=self._metrics.calls(),
+            action_cache=self._metrics.caches(),
+            executions=self._metrics.executions(),
+        )
 
     def metrics(self) -> bytes:
         """All counters in Prometheus' text format."""

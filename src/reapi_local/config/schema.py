@@ -13,6 +13,7 @@ from typing import Annotated, Final, Literal, TypeAlias, get_args
 from msgspec import Meta, Struct
 
 from reapi_contract import sandbox_levels
+from reapi_contract.bounds import MAX_PORT, MAX_SECONDS, MAX_SLOTS
 from reapi_contract.sizes import MAX_BYTES, MIN_STORE_BYTES
 from reapi_local.config.kinds import (
     ADDRESS,
@@ -25,9 +26,6 @@ from reapi_local.config.kinds import (
     one_of,
 )
 
-MAX_PORT: Final = 65535
-MAX_SLOTS: Final = 1024
-MAX_SECONDS: Final = 1e9
 MAX_INODES: Final = 1_000_000_000
 MAX_PROCESSES: Final = 4_194_304
 """The kernel has no larger process ids."""
@@ -42,7 +40,7 @@ LogFormat: TypeAlias = Literal["text", "json"]
 
 Size: TypeAlias = Annotated[int, Meta(ge=0, le=MAX_BYTES), SIZE]
 StoreSize: TypeAlias = Annotated[int, Meta(ge=MIN_STORE_BYTES, le=MAX_BYTES), SIZE]
-Seconds: TypeAlias = Annotated[float, Meta(ge=0, lt=MAX_SECONDS), SECONDS]
+Seconds: TypeAlias = Annotated[float, Meta(ge=0, le=MAX_SECONDS), SECONDS]
 
 
 class ListenConfig(Struct, frozen=True):

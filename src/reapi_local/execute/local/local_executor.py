@@ -160,7 +160,7 @@ class LocalExecutor:
             name,
             ActionKey(context.instance, job.digest),
             self._clock.monotonic(),
-            run=context.invocation,
+            invocation=context.invocation,
             priority=priority,
             timeout=job.timeout,
             mergeable=not job.action.do_not_cache,

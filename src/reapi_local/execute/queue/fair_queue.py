@@ -63,25 +63,25 @@ class FairQueue:
         return next(iter(self._invocations[name].waiting[priority].values()))
 
     def add(self, operation: Operation) -> None:
-        invocation = self._invocations.get(operation.run)
+        invocation = self._invocations.get(operation.invocation)
         if invocation is None:
-            invocation = self._invocations[operation.run] = _Invocation(next(self._turns))
+            invocation = self._invocations[operation.invocation] = _Invocation(next(self._turns))
         waiting = invocation.waiting.get(operation.priority)
         if waiting is None:
             waiting = invocation.waiting[operation.priority] = OrderedDict()
-            insort(self._ranks, self._rank(operation.run, operation.priority))
+            insort(self._ranks, self._rank(operation.invocation, operation.priority))
         waiting[operation.name] = operation
         self._length += 1
 
     def remove(self, operation: Operation) -> None:
-        invocation = self._invocations[operation.run]
+        invocation = self._invocations[operation.invocation]
         waiting = invocation.waiting[operation.priority]
         del waiting[operation.name]
         self._length -= 1
         if not waiting:
-            self._remove_rank(operation.run, operation.priority)
+            self._remove_rank(operation.invocation, operation.priority)
             del invocation.waiting[operation.priority]
-            self._forget_if_idle(operation.run)
+            self._forget_if_idle(operation.invocation)
 
     def serve(self, invocation: str) -> None:
         """Count a task that was started for this invocation."""

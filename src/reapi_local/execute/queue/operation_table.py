@@ -54,14 +54,14 @@ class Task:
 class Operation:
     """One client's call to execute an action, as it is at one moment.
 
-    ``run``: the client's tool invocation id. ``started_at``: when its task got a slot, which may be
+    ``invocation``: the client's tool invocation id. ``started_at``: when its task got a slot, which may be
     before the operation joined it. ``outcome``: None until it is completed, then what its task
     came to, or the :class:`Reason` why it didn't wait for that.
     """
 
     name: str
     task: Task
-    run: str
+    invocation: str
     priority: int
     queued_at: float
     stage: Stage = Stage.QUEUED

@@ -48,8 +48,8 @@ class Scheduler:
     """Executes at most ``slots`` tasks at once, and lets at most ``max_queued`` operations wait,
     whose jobs, with those that execute, have at most ``max_job_bytes``.
 
-    The most urgent priority goes first, and that is the lowest; among equals the run with the
-    fewest tasks executing; among equals the run that was served longest ago; within a run first
+    The most urgent priority goes first, and that is the lowest; among equals the invocation
+    with the fewest tasks executing; among equals the one that was served longest ago; within one first
     come, first served. So nobody waits for the whole queue of a huge build. Every eighth start
     heeds priority last of all: nor does anybody wait for ever for what is more urgent.
 
@@ -96,7 +96,7 @@ class Scheduler:
         key: ActionKey,
         now: float,
         *,
-        run: str = "",
+        invocation: str = "",
         priority: int = 0,
         timeout: float = inf,
         mergeable: bool = True,
@@ -106,7 +106,7 @@ class Scheduler:
         """Begin an operation under a new name. Watch it at once: its grace period has begun.
 
         ``job`` is what the driver needs to carry the task out, and goes unused where the operation
-        joins a task. OperationTable without a run count as those of one.
+        joins a task. Operations without an invocation count as those of one.
 
         Raises:
             QueueFull: it would have to wait, and too many do, or too large ones.
@@ -114,7 +114,9 @@ class Scheduler:
         """
         task = self._shared.get(key) if mergeable else None
         self._admit(task, job_bytes)
-        operation = Operation(name, task or Task(key, timeout, job, job_bytes), run, priority, now)
+        operation = Operation(
+            name, task or Task(key, timeout, job, job_bytes), invocation, priority, now
+        )
         self._operations.add(operation)
         if task is None:
             self._flights[operation.task] = _Flight()
@@ -233,8 +235,8 @@ class Scheduler:
         effects: list[Effect] = []
         while self._queue and self._may_start():
             first = self._queue.first()
-            self._queue.serve(first.run)
-            effects += self._start(first.task, first.run, now)
+            self._queue.serve(first.invocation)
+            effects += self._start(first.task, first.invocation, now)
         return effects
 
     def _may_start(self) -> bool:
@@ -314,7 +316,7 @@ class Scheduler:
 class _Flight:
     """A task in flight.
 
-    ``operations``: the live ones, in the order they came. ``served``: the run whose turn it was
+    ``operations``: the live ones, in the order they came. ``served``: the invocation whose turn it was
     when the task started. ``has_slot``: from then until its process ended.
     """
 
