@@ -60,7 +60,7 @@ def test_sizes_are_read_as_people_write_them(text: object, size: int) -> None:
         ("lease", "inf", "between 0 and 1e9 seconds"),
         ("lease", None, "between 0 and 1e9 seconds"),
         ("lease", True, "between 0 and 1e9 seconds"),
-        ("idle_exit", "1e9", "between 0 and 1e9 seconds"),
+        ("idle_exit", "1.1e9", "between 0 and 1e9 seconds"),
         ("hermetic", "perhaps", "true or false"),
         ("hermetic", 2, "true or false"),
         ("instances", 3, "a list of instance names"),

@@ -1,4 +1,4 @@
-"""What bubblewrap keeps actions from, and what they find: cases on a bench that actions see."""
+"""How bubblewrap isolates actions: test cases that need a directory visible to actions."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ MIB = 1024 * 1024
 PYTHON = os.path.realpath(sys.executable)
 
 
-async def the_host_is_there_but_read_only(bench: Bench) -> None:
+async def the_host_is_visible_but_read_only(bench: Bench) -> None:
     seen = await bench.shell("ls -d /usr/bin /etc/passwd && cat /etc/passwd > /dev/null && echo y")
     assert seen.stdout.endswith(b"y\n")
     places = "/ /etc /usr /opt /dev /proc /sys /run /reapi /reapi/lib $HOST"
@@ -26,7 +26,7 @@ async def the_host_is_there_but_read_only(bench: Bench) -> None:
     assert left.stdout == b""
 
 
-async def what_is_hidden_is_empty(bench: Bench) -> None:
+async def hidden_directories_are_empty(bench: Bench) -> None:
     hidden = bench.directory / "hidden"
     hidden.mkdir()
     (hidden / "token").write_text("a secret")
@@ -39,7 +39,7 @@ async def what_is_hidden_is_empty(bench: Bench) -> None:
     assert seen.stdout.strip() == b"no secret"
 
 
-async def secrets_of_a_home_cant_be_read_but_the_rest_can(bench: Bench) -> None:
+async def secrets_in_a_home_cant_be_read_but_the_rest_can(bench: Bench) -> None:
     home = Path(os.environ["HOME"])
     secrets = (".ssh/id_ed25519", ".netrc", ".aws/credentials", ".config/gh/hosts.yml", ".npmrc")
     for name in (*secrets, "project/file", ".config/tool/settings"):
@@ -51,18 +51,18 @@ async def secrets_of_a_home_cant_be_read_but_the_rest_can(bench: Bench) -> None:
     assert (home / ".netrc").read_text() == "content of .netrc"
 
 
-async def an_interpreter_is_found_where_the_host_has_it(bench: Bench) -> None:
+async def an_interpreter_is_found_at_its_path_on_the_host(bench: Bench) -> None:
     look = "import getpass, os, pwd; print(pwd.getpwuid(os.getuid()).pw_uid == os.getuid())"
     seen = await bench.run(PYTHON, "-c", look)
     assert (seen.stdout, seen.stderr) == (b"True\n", b"")
 
 
-async def temporary_files_of_the_host_arent_there(bench: Bench) -> None:
+async def temporary_files_of_the_host_arent_visible(bench: Bench) -> None:
     seen = await bench.shell("ls -A /tmp /var/tmp /dev/shm /reapi/home . | grep -v :")
     assert seen.stdout.strip() == b""
 
 
-async def processes_of_the_host_arent_there(bench: Bench) -> None:
+async def processes_of_the_host_arent_visible(bench: Bench) -> None:
     seen = await bench.shell("ls -d /proc/[0-9]* | wc -l; kill -0 $1", str(os.getpid()))
     assert int(seen.stdout) < 8
     assert seen.process_result.exit_code != 0
@@ -78,13 +78,13 @@ async def the_supervisor_is_out_of_reach(bench: Bench) -> None:
     assert seen.process_result.exit_code == 7
 
 
-async def who_kills_all_kills_only_itself(bench: Bench) -> None:
+async def an_action_that_kills_all_processes_kills_only_its_own(bench: Bench) -> None:
     seen = await bench.shell("kill -9 -1; exit 7")
     assert seen.process_result.exit_code in (7, 128 + 9)
     assert (await bench.shell("echo usable")).stdout == b"usable\n"
 
 
-async def nobody_has_or_gains_a_capability(bench: Bench) -> None:
+async def actions_have_no_capability_and_cant_gain_one(bench: Bench) -> None:
     seen = await bench.run(
         "grep", "-E", "^(CapPrm|CapEff|CapAmb|NoNewPrivs|Seccomp):", "/proc/self/status"
     )
@@ -94,13 +94,13 @@ async def nobody_has_or_gains_a_capability(bench: Bench) -> None:
         assert (await bench.shell(forbidden)).process_result.exit_code != 0
 
 
-async def settings_of_the_kernel_cant_be_written(bench: Bench) -> None:
+async def kernel_settings_cant_be_written(bench: Bench) -> None:
     for path in ("sys/kernel/core_pattern", "sys/vm/drop_caches", "sysrq-trigger"):
         assert (await bench.shell(f"echo 1 > /proc/{path}")).process_result.exit_code != 0
     assert (await bench.shell("find /sys -writable ! -type l | head -1")).stdout == b""
 
 
-async def there_is_no_network_but_loopback_unless_asked_for(bench: Bench) -> None:
+async def only_loopback_is_available_unless_the_network_is_requested(bench: Bench) -> None:
     connect = (
         "import socket, sys\n"
         "try: socket.create_connection(('127.0.0.1', int(sys.argv[1])))\n"
@@ -165,7 +165,7 @@ async def cpu_time_over_the_limit_is_reported(bench: Bench) -> None:
         assert seen.process_result.limits_exceeded == (told,)
 
 
-async def scratch_space_is_limited_or_it_is_said_that_it_isnt(bench: Bench) -> None:
+async def scratch_space_is_limited_or_a_note_says_that_it_isnt(bench: Bench) -> None:
     limits = ActionLimits(scratch_bytes=4 * MIB, scratch_inodes=500)
     async with bench.limited(limits):
         if os.getuid() != 0:
@@ -183,7 +183,7 @@ async def scratch_space_is_limited_or_it_is_said_that_it_isnt(bench: Bench) -> N
         assert (await bench.shell("echo usable > file; cat file")).stdout == b"usable\n"
 
 
-async def directories_are_made_only_inside(bench: Bench) -> None:
+async def directories_are_created_only_inside_the_input_root(bench: Bench) -> None:
     outside = bench.directory / "outside"
     outside.mkdir()
     layer = bench.layer({"file": ""})
@@ -194,15 +194,15 @@ async def directories_are_made_only_inside(bench: Bench) -> None:
     assert list(outside.iterdir()) == []
 
 
-async def variables_of_the_action_dont_reach_what_runs_outside(bench: Bench) -> None:
-    """Two words by the loader, if bwrap and the supervisor are spared: of the action alone."""
+async def variables_of_the_action_dont_affect_bwrap_and_supervisor(bench: Bench) -> None:
+    """The loader complains once, for the action, and not for bwrap or the supervisor."""
     noise = {"PATH": PATH, "LD_PRELOAD": f"{CACHES}/evil.so", "PYTHONHOME": "/nowhere"}
     seen = await bench.run("true", environment=noise)
     assert seen.process_result.exit_code == 0
     assert seen.stderr.count(b"evil.so") == 1
 
 
-async def the_input_root_is_at_its_path_in_every_one(bench: Bench) -> None:
+async def the_input_root_has_the_same_path_in_every_action(bench: Bench) -> None:
     seen = await asyncio.gather(*(bench.shell("pwd -P") for _ in range(4)))
     assert {each.stdout.decode().strip() for each in seen} == {INPUT_ROOT}
 

@@ -1,4 +1,4 @@
-"""Trees of files, and what is collected of them as outputs."""
+"""Helpers: trees of files, and collecting them as outputs."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def noise(size: int, seed: int = 0) -> bytes:
 
 @dataclass
 class Collected:
-    """A result, and the contents of the blobs that were handed out with it."""
+    """A result, and the contents of the blobs that were yielded for it."""
 
     result: re_pb2.ActionResult
     blobs: Mapping[Digest, bytes]
@@ -81,7 +81,7 @@ class Collected:
         return {entry.path: self.tree(entry) for entry in self.result.output_directories}
 
     def tree(self, entry: re_pb2.OutputDirectory) -> Tree:
-        """As its Tree describes it, each of whose Directories has to be needed and in order."""
+        """The tree that the Tree message describes. Checks the order and use of its children."""
         message = re_pb2.Tree.FromString(self.blob(entry.tree_digest))
         children = {
             digest_of(child.SerializeToString(), self.function): child for child in message.children
@@ -96,7 +96,7 @@ class Collected:
         return self._walked(message.root, children)
 
     def hierarchy(self, entry: re_pb2.OutputDirectory) -> Tree:
-        """As its Directories describe it, each of which has to be a blob."""
+        """The tree that the Directory blobs describe."""
         root = re_pb2.Directory.FromString(self.blob(entry.root_directory_digest))
         return self._walked(root, None)
 
@@ -152,7 +152,7 @@ def collect(
     directory_format: int = 0,
     properties: tuple[str, ...] = (),
 ) -> Collected:
-    """Collect; paths alone may be anything. All blobs must have the digests they come with."""
+    """Collect outputs; a plain path may be of any type. Checks the digests of all blobs."""
     given = [Output(each, ANY) if isinstance(each, str) else each for each in outputs]
     command = parsed(given, directory_format, properties)
     blobs: dict[Digest, bytes] = {}

@@ -1,4 +1,4 @@
-"""What holds for every sandbox: the cases, each a coroutine on a bench."""
+"""Test cases for every sandbox. Each one is a coroutine that gets a :class:`Bench`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ async def the_exit_code_is_that_of_the_process(bench: Bench) -> None:
         assert (ran.process_result.exit_code, ran.process_result.problem) == (code, "")
 
 
-async def an_end_by_a_signal_is_128_and_its_number(bench: Bench) -> None:
+async def a_signal_gives_128_plus_its_number(bench: Bench) -> None:
     for number in (1, 2, 3, 6, 9, 11, 13, 15):
         ran = await bench.shell(f"kill -{number} $$")
         assert ran.process_result.exit_code == 128 + number
@@ -30,7 +30,7 @@ async def the_environment_is_exactly_what_was_given(bench: Bench) -> None:
     assert seen == given
 
 
-async def arguments_arrive_as_they_are(bench: Bench) -> None:
+async def arguments_arrive_unchanged(bench: Bench) -> None:
     given = ("", " ", "*", "a\nb", "$HOME", "--", "é", "x" * 100_000)
     ran = await bench.shell(r'printf "%s\0" "$@"', *given)
     assert ran.stdout.decode().split("\0")[:-1] == list(given)
@@ -57,14 +57,14 @@ async def it_starts_in_its_working_directory(bench: Bench) -> None:
     assert ran.stdout == b"text"
 
 
-async def files_of_its_root_are_seen_from_outside(bench: Bench) -> None:
+async def files_in_its_root_can_be_read_from_outside(bench: Bench) -> None:
     ran = await bench.shell(
         "mkdir -p a/b; echo one > top; echo two > a/b/nested", reads=["top", "a/b/nested"]
     )
     assert ran.files == {"top": b"one\n", "a/b/nested": b"two\n"}
 
 
-async def output_and_error_are_told_apart_and_complete(bench: Bench) -> None:
+async def stdout_and_stderr_are_separate_and_complete(bench: Bench) -> None:
     ran = await bench.shell("seq 1000000; seq 2000000 >&2")
     assert ran.stdout == b"".join(b"%d\n" % number for number in range(1, 1_000_001))
     assert ran.stderr == b"".join(b"%d\n" % number for number in range(1, 2_000_001))
@@ -96,7 +96,7 @@ async def a_program_is_found_from_its_working_directory(bench: Bench) -> None:
         assert ran.stdout == b"mine\n"
 
 
-async def a_program_that_is_missing_is_127_and_named(bench: Bench) -> None:
+async def a_missing_program_gives_127_and_is_named(bench: Bench) -> None:
     layer = bench.layer({"orphan": "#!/no/such/interpreter\n", "file": ""})
     os.chmod(Path(layer, "orphan"), 0o755)
     for program in ("missing", "./missing", "/no/such/thing", "./orphan", "./file/below"):
@@ -106,7 +106,7 @@ async def a_program_that_is_missing_is_127_and_named(bench: Bench) -> None:
         assert (ran.stdout, ran.stderr) == (b"", b"")
 
 
-async def what_cant_be_executed_is_126_and_named(bench: Bench) -> None:
+async def a_file_that_cant_be_executed_gives_126_and_is_named(bench: Bench) -> None:
     layer = bench.layer({"text": "hello", "strange": "\x00\x01\x02", "directory/file": ""})
     os.chmod(Path(layer, "strange"), 0o755)
     for program in ("./text", "./strange", "./directory"):
@@ -115,25 +115,25 @@ async def what_cant_be_executed_is_126_and_named(bench: Bench) -> None:
         assert program.removeprefix("./") in ran.process_result.problem
 
 
-async def a_working_directory_that_is_missing_is_126_and_named(bench: Bench) -> None:
+async def a_missing_working_directory_gives_126_and_is_named(bench: Bench) -> None:
     ran = await bench.run("true", working_directory="not/there")
     assert ran.process_result.exit_code == 126
     assert "not/there" in ran.process_result.problem
 
 
-async def an_argument_that_cant_be_is_126(bench: Bench) -> None:
+async def an_invalid_argument_gives_126(bench: Bench) -> None:
     ran = await bench.run("echo", "a\0b")
     assert ran.process_result.exit_code == 126
     assert ran.process_result.problem
 
 
-async def two_thousand_files_are_there(bench: Bench) -> None:
+async def two_thousand_files_are_present(bench: Bench) -> None:
     layer = bench.layer({f"d{number % 40}/f{number}": f"{number}" for number in range(2000)})
     ran = await bench.shell("cat d*/f* | wc -c; find . -type f | wc -l", layers=[layer])
     assert ran.stdout.split() == [b"%d" % sum(len(str(n)) for n in range(2000)), b"2000"]
 
 
-async def layers_are_united(bench: Bench) -> None:
+async def the_input_root_is_the_union_of_the_layers(bench: Bench) -> None:
     first = bench.layer({"shared/one": "1", "only/first": "f"})
     second = bench.layer({"shared/two": "2", "shared/deep/three": "3"})
     ran = await bench.shell("cat */* */*/*; echo x > shared/new", layers=[first, second])
@@ -141,7 +141,7 @@ async def layers_are_united(bench: Bench) -> None:
     assert ran.stderr == b"" or b"directory" in ran.stderr
 
 
-async def modes_times_and_symlinks_are_those_of_the_layer(bench: Bench) -> None:
+async def modes_times_and_symlinks_are_preserved(bench: Bench) -> None:
     layer = bench.layer({"run": "#!/bin/sh", "plain": "", "old": ""})
     os.chmod(Path(layer, "run"), 0o755)
     os.chmod(Path(layer, "plain"), 0o644)
@@ -163,7 +163,7 @@ async def modes_times_and_symlinks_are_those_of_the_layer(bench: Bench) -> None:
     ]
 
 
-async def layers_stay_as_they_are_whatever_the_action_does(bench: Bench) -> None:
+async def an_action_cant_change_layers(bench: Bench) -> None:
     layer = bench.layer({"a": "first", "b": "second", "directory/c": "third", "gone/d": "fourth"})
     os.symlink("a", f"{layer}/link")
     before = snapshot(layer)
@@ -176,7 +176,7 @@ async def layers_stay_as_they_are_whatever_the_action_does(bench: Bench) -> None
     assert snapshot(layer) == before
 
 
-async def directories_are_made_beforehand(bench: Bench) -> None:
+async def directories_are_created_before_the_start(bench: Bench) -> None:
     layer = bench.layer({"there/file": ""})
     ran = await bench.shell(
         "touch there/new/a made/b/c; echo done", layers=[layer], directories=["there/new", "made/b"]
@@ -184,7 +184,7 @@ async def directories_are_made_beforehand(bench: Bench) -> None:
     assert (ran.stdout, ran.stderr) == (b"done\n", b"")
 
 
-async def an_action_finds_nothing_of_the_one_before(bench: Bench) -> None:
+async def an_action_sees_nothing_of_the_previous_one(bench: Bench) -> None:
     home = {"PATH": PATH, "HOME": "/reapi/home"}
     places = ". $HOME" + (" /tmp /var/tmp /dev/shm" if bench.is_isolated else "")
     left = await bench.shell(f"for place in {places}; do touch $place/left; done", environment=home)
@@ -193,12 +193,12 @@ async def an_action_finds_nothing_of_the_one_before(bench: Bench) -> None:
     assert (found.stdout, found.stderr) == (b"", b"")
 
 
-async def caches_are_shared_with_what_comes_after(bench: Bench) -> None:
+async def caches_are_shared_with_later_actions(bench: Bench) -> None:
     await bench.shell(f"echo kept > {CACHES}/file")
     assert (await bench.shell(f"cat {CACHES}/file")).stdout == b"kept\n"
 
 
-async def two_run_at_once(bench: Bench) -> None:
+async def two_actions_run_at_the_same_time(bench: Bench) -> None:
     for name in ("there", "back"):
         os.mkfifo(bench.caches / name)
         os.chmod(bench.caches / name, 0o666)
@@ -208,7 +208,7 @@ async def two_run_at_once(bench: Bench) -> None:
     assert [ran.stdout for ran in await asyncio.gather(ping, pong)] == [b"pong\n", b"ping\n"]
 
 
-async def what_it_used_is_told(bench: Bench) -> None:
+async def times_and_resource_usage_are_reported(bench: Bench) -> None:
     before = time.time_ns()
     ran = await bench.shell("i=0; while [ $i -lt 200000 ]; do i=$((i+1)); done")
     process_result = ran.process_result
@@ -225,7 +225,7 @@ setsid sh -c 'setsid sleep 1000 & sleep 1000' &
 """
 
 
-async def a_stop_kills_the_process_and_all_it_started(bench: Bench) -> None:
+async def a_stop_kills_the_process_and_its_descendants(bench: Bench) -> None:
     witness, stop = bench.witness(), asyncio.Event()
     script = f"echo begun; {_FAMILY} {witness.script} sleep 1000"
     run = asyncio.create_task(bench.shell(script, stop=stop))
@@ -239,14 +239,14 @@ async def a_stop_kills_the_process_and_all_it_started(bench: Bench) -> None:
     witness.close()
 
 
-async def a_stop_that_came_before_is_obeyed(bench: Bench) -> None:
+async def a_stop_before_the_start_stops_the_action(bench: Bench) -> None:
     stop = asyncio.Event()
     stop.set()
     ran = await bench.shell("sleep 1000", stop=stop)
     assert ran.process_result.stopped
 
 
-async def what_a_process_leaves_running_is_killed(bench: Bench) -> None:
+async def processes_that_an_action_leaves_running_are_killed(bench: Bench) -> None:
     witness = bench.witness()
     ran = await bench.shell(f"{witness.script} {_FAMILY} echo done; exit 7")
     witness.assert_nothing_lives()
@@ -270,7 +270,7 @@ async def a_cancelled_caller_leaves_no_process(bench: Bench) -> None:
     assert (await bench.shell("echo usable")).stdout == b"usable\n"
 
 
-async def closing_kills_what_still_runs(bench: Bench) -> None:
+async def closing_kills_running_actions(bench: Bench) -> None:
     witness = bench.witness()
     run = asyncio.create_task(bench.shell(f"{witness.script} {_FAMILY} sleep 1000"))
     await witness.sees_it_start()
@@ -281,7 +281,7 @@ async def closing_kills_what_still_runs(bench: Bench) -> None:
     assert isinstance(result, SandboxError)
 
 
-async def what_nobody_may_enter_and_what_is_deep_is_cleared_away(bench: Bench) -> None:
+async def closed_and_deep_directories_are_deleted(bench: Bench) -> None:
     ran = await bench.shell(
         "mkdir -p closed/inner; touch closed/inner/file; chmod 000 closed/inner closed;"
         "i=0; while [ $i -lt 300 ]; do mkdir dddddddddddddddddddd; cd dddddddddddddddddddd;"
@@ -293,7 +293,7 @@ async def what_nobody_may_enter_and_what_is_deep_is_cleared_away(bench: Bench) -
     assert [path for path in bench.work.rglob("*") if path.is_file()] == []
 
 
-async def many_runs_leave_no_descriptor_and_no_file(bench: Bench) -> None:
+async def many_actions_leave_no_descriptor_and_no_file(bench: Bench) -> None:
     await bench.shell("true")
     before = set(os.listdir("/proc/self/fd")), sorted(bench.work.rglob("*"))
     for number in range(10):

@@ -1,4 +1,4 @@
-"""A server to be killed while it runs actions, and the one after it."""
+"""Test cases: a server that is killed while it runs actions, and the next server."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ async def two_actions_run_until_they_are_killed(bench: Bench) -> None:
     await asyncio.gather(bench.shell(script), bench.shell(script))
 
 
-async def what_a_killed_server_left_is_gone(bench: Bench) -> None:
+async def the_next_server_removes_what_a_killed_one_left(bench: Bench) -> None:
     assert not mounts_below(bench.work)
     seen = await asyncio.gather(*(bench.shell("ls -A; echo usable") for _ in range(3)))
     assert {each.stdout for each in seen} == {b"usable\n"}

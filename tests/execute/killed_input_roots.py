@@ -1,4 +1,4 @@
-"""Makes input roots for ever and tells each that it holds; to be killed.
+"""Holds one input root after the other and prints their numbers, until it is killed.
 
 python killed_input_roots.py DIRECTORY FIRST
 """
@@ -18,7 +18,7 @@ MAX_BYTES = 4 * MIB
 
 
 def tree_of(number: int) -> Directory:
-    """A root that shares most with those before and after it."""
+    """Input root ``number``; it shares most of its files with the previous and the next one."""
     extra = {f"file_{n}": File(b"%d" % (number // 3 * n)) for n in range(40)}
     return {**project(200, 8), "extra": extra, "link": Link("extra"), "big": File(bytes(2 * MIB))}
 

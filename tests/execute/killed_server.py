@@ -1,4 +1,4 @@
-"""A program for tests, which kill it: a sandbox with as many actions running as it takes.
+"""A program that tests kill: a sandbox that runs as many actions as it can.
 
 Each writes a line to the pipe ``running`` in its cache and then runs, with a daemon, until it is
 killed.

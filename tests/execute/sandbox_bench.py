@@ -1,6 +1,6 @@
-"""A sandbox on which cases are tried; the programs of cases that any user can run.
+"""A sandbox for test cases, and the main function of programs that run one case.
 
-Standard library only, so that the system's Python does.
+Standard library only, so that the system's Python can run it as another user.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ PATH = "/usr/local/bin:/usr/bin:/bin"
 
 @dataclass(frozen=True)
 class Ran:
-    """What was seen of a process while its process_result was there."""
+    """A process result, and the content of its descriptors."""
 
     process_result: ProcessResult
     stdout: bytes
@@ -45,7 +45,7 @@ class Ran:
 
 
 class Witness:
-    """Learns from a named pipe whether processes are alive that have it open for writing."""
+    """A named pipe that shows whether processes are alive that have it open for writing."""
 
     def __init__(self, path: Path) -> None:
         os.mkfifo(path)
@@ -62,7 +62,7 @@ class Witness:
         assert os.read(self._end, 3) == b"up\n"
 
     async def sees_all_end(self) -> None:
-        """Returns once no process has it open, whatever it takes."""
+        """Wait until no process has it open."""
         loop = asyncio.get_running_loop()
         readable = asyncio.Event()
         loop.add_reader(self._end, readable.set)
@@ -86,7 +86,7 @@ class Witness:
 
 
 class Bench:
-    """A sandbox that has started, and directories to give it."""
+    """A sandbox and the directories that it uses."""
 
     def __init__(self, kind: str, directory: Path, hidden: tuple[str, ...] = ()) -> None:
         self.kind, self.directory, self._hidden = kind, directory, hidden
@@ -112,14 +112,14 @@ class Bench:
 
     @asynccontextmanager
     async def limited(self, limits: ActionLimits) -> AsyncIterator[None]:
-        """Use a sandbox with these limits meanwhile."""
+        """Replace the sandbox with one that has these limits."""
         await self.sandbox.close()
         self.sandbox = self.make(limits)
         await self.sandbox.start()
         yield
 
     def layer(self, files: Mapping[str, str]) -> str:
-        """A directory with these files, which are the actions' user's."""
+        """A directory with these files; they belong to the actions' user."""
         layer = self._layers / str(len(list(self._layers.iterdir())))
         layer.mkdir()
         for name, text in files.items():
@@ -130,7 +130,7 @@ class Bench:
         return str(layer)
 
     def give(self, tree: Path) -> None:
-        """To the actions' user, with all below."""
+        """Give a tree to the actions' user."""
         for path in (tree, *tree.rglob("*")):
             self._give(path)
 
@@ -161,18 +161,18 @@ class Bench:
             yield process_result
 
     async def run(self, *arguments: str, reads: Iterable[str] = (), **rest: object) -> Ran:
-        """Run it to its end, and read files that it left in its input root."""
+        """Run a process, and read the files ``reads`` that it left in its input root."""
         async with self.running(*arguments, **rest) as process_result:  # type: ignore[arg-type]
             files = {name: _contents(name, process_result.root_fd) for name in reads}
             return Ran(
                 process_result,
-                _all_of(process_result.stdout_fd),
-                _all_of(process_result.stderr_fd),
+                _read_all(process_result.stdout_fd),
+                _read_all(process_result.stderr_fd),
                 files,
             )
 
     async def shell(self, script: str, *arguments: str, **rest: object) -> Ran:
-        """The same for a script of the shell, with ``$1`` and so on."""
+        """Run a shell script with the arguments ``$1`` and so on."""
         return await self.run("sh", "-c", script, "sh", *arguments, **rest)  # type: ignore[arg-type]
 
     def _give(self, path: Path) -> None:
@@ -195,7 +195,7 @@ def _contents(name: str, root_fd: int) -> bytes:
         return file.read()
 
 
-def _all_of(descriptor: int) -> bytes:
+def _read_all(descriptor: int) -> bytes:
     return os.pread(descriptor, os.fstat(descriptor).st_size, 0)
 
 
@@ -212,7 +212,7 @@ Case = Callable[[Bench], Awaitable[None]]
 
 
 def cases_in(module: Mapping[str, object]) -> dict[str, Case]:
-    """The public coroutines that are defined in that module, by their names."""
+    """The public coroutines that are defined in ``module``, by name."""
     return {
         name: value
         for name, value in module.items()
@@ -223,7 +223,7 @@ def cases_in(module: Mapping[str, object]) -> dict[str, Case]:
 
 
 def run_a_case(cases: Mapping[str, Case]) -> None:
-    """What a program of cases does: arguments are the kind of sandbox, the case, a directory."""
+    """The main function of programs of cases. Arguments: kind of sandbox, case, directory."""
 
     async def run() -> None:
         kind, case, directory = sys.argv[1:]

@@ -1,4 +1,4 @@
-"""Sandboxes for tests: in this process, and as another user in a process of its own."""
+"""Slot sandboxes for tests: in this process, and in a process of an ordinary user."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ that starts with "-> " the target of a symbolic link."""
 
 
 @dataclass(frozen=True)
-class Place:
-    """The directories that a sandbox works with, and how its constructor wants them."""
+class SandboxDirectories:
+    """The directories of a SandboxConfig."""
 
     base: Path
     owner: int
@@ -55,7 +55,7 @@ class Place:
         }
 
     def layer(self, name: str, files: Files) -> str:
-        """A directory with these files, owned by whom the actions run as."""
+        """A directory with these files; they belong to the actions' user."""
         layer = self.base / "layers" / name
         layer.mkdir()
         for path, content in files.items():
@@ -86,19 +86,19 @@ class Place:
 
 
 class Box(Protocol):
-    """A sandbox as tests use it: they name what matters of a spec and see what came out."""
+    """A sandbox that takes fields of a ProcessSpec and returns the content of the result."""
 
-    place: Place
+    directories: SandboxDirectories
 
     async def run(self, *arguments: str, files: tuple[str, ...] = (), **spec: Any) -> Seen:
-        """Run it with a search path unless ``environment`` says otherwise."""
+        """Run a process; without ``environment`` it has only PATH."""
 
 
 class OwnBox:
-    """In this process, as whoever runs the tests."""
+    """A sandbox in this process, of the user who runs the tests."""
 
-    def __init__(self, place: Place, sandbox: SlotSandbox) -> None:
-        self.place = place
+    def __init__(self, directories: SandboxDirectories, sandbox: SlotSandbox) -> None:
+        self.directories = directories
         self.sandbox = sandbox
 
     async def run(
@@ -114,10 +114,12 @@ class OwnBox:
 
 
 class OtherBox:
-    """In a process of another user, who is an ordinary one."""
+    """A sandbox in a process of an ordinary user."""
 
-    def __init__(self, place: Place, process: asyncio.subprocess.Process) -> None:
-        self.place = place
+    def __init__(
+        self, directories: SandboxDirectories, process: asyncio.subprocess.Process
+    ) -> None:
+        self.directories = directories
         self._process = process
 
     async def run(self, *arguments: str, files: tuple[str, ...] = (), **spec: Any) -> Seen:
@@ -137,16 +139,16 @@ class OtherBox:
 
 
 @contextmanager
-def make_place(
+def make_directories(
     owner: int, hidden: tuple[str, ...] = (), base: Path | None = None
-) -> Iterator[Place]:
-    """In ``base``, or a new directory: not below pytest's own, which another user can't walk."""
+) -> Iterator[SandboxDirectories]:
+    """In ``base``, or a new directory that, unlike pytest's, other users can search."""
     made = base or Path(tempfile.mkdtemp(prefix="reapi-local-test-"))
     try:
         made.chmod(0o755)
         for name in ("work", "layers", "caches"):
             (made / name).mkdir()
-        yield Place(made, owner, hidden)
+        yield SandboxDirectories(made, owner, hidden)
     finally:
         if base is None:
             shutil.rmtree(made)
@@ -154,7 +156,7 @@ def make_place(
 
 @contextmanager
 def visible_directory(owner: int) -> Iterator[Path]:
-    """A new directory where actions see it at its own path, so not in /tmp."""
+    """A new directory that actions see at its path on the host, so not in /tmp."""
     parents = ("/opt", "/srv", "/var/lib", str(Path.home()))
     parent = next((parent for parent in parents if os.access(parent, os.W_OK)), None)
     if parent is None:
@@ -177,17 +179,19 @@ async def own_box(
     hidden: tuple[str, ...] = (),
     base: Path | None = None,
 ) -> AsyncIterator[OwnBox]:
-    """Skips the test where no slot can be had, and says why."""
+    """A sandbox of this user. Skips the test if slots don't work, with the reason."""
     owner = ACTION_UID if os.getuid() == 0 else os.getuid()
-    with make_place(owner, hidden, base) as place:
-        config = SandboxConfig(count=count, limits=limits or ActionLimits(), **place.arguments)
+    with make_directories(owner, hidden, base) as directories:
+        config = SandboxConfig(
+            count=count, limits=limits or ActionLimits(), **directories.arguments
+        )
         sandbox = SlotSandbox(config)
         try:
             await sandbox.start()
         except SandboxError as sandbox_error:
             pytest.skip(str(sandbox_error))
         try:
-            yield OwnBox(place, sandbox)
+            yield OwnBox(directories, sandbox)
         finally:
             await sandbox.close()
 
@@ -199,13 +203,13 @@ async def other_box(
     hidden: tuple[str, ...] = (),
     environment: Mapping[str, str] | None = None,
 ) -> AsyncIterator[OtherBox]:
-    """The server being an ordinary user; only root can play that."""
+    """A sandbox of an ordinary user. Skips the test unless root runs it."""
     if os.getuid() != 0:
         pytest.skip("only root can run a server as another user")
     python = _python_for(ORDINARY_USER)
-    with make_place(ORDINARY_USER, hidden) as place:
-        place.give_away(place.base)
-        settings = {"count": 2, "limits": asdict(limits or ActionLimits()), **place.arguments}
+    with make_directories(ORDINARY_USER, hidden) as directories:
+        directories.give_away(directories.base)
+        settings = {"count": 2, "limits": asdict(limits or ActionLimits()), **directories.arguments}
         process = await asyncio.create_subprocess_exec(
             *(python, str(DRIVER), json.dumps(settings)),
             stdin=asyncio.subprocess.PIPE,
@@ -214,7 +218,7 @@ async def other_box(
             group=ORDINARY_USER,
             extra_groups=[],
             env={
-                "HOME": str(place.base),
+                "HOME": str(directories.base),
                 "PYTHONDONTWRITEBYTECODE": "1",
                 "PYTHONPATH": str(SOURCES),
                 **(environment or {}),
@@ -224,7 +228,7 @@ async def other_box(
         )
         assert process.stdin is not None
         try:
-            box = OtherBox(place, process)
+            box = OtherBox(directories, process)
             try:
                 await box.ask({"start": True})
             except SandboxError as sandbox_error:
@@ -236,12 +240,12 @@ async def other_box(
 
 
 async def refusal(*wrapper: str, user: int = ORDINARY_USER) -> str:
-    """What a sandbox says that can't start, since its server is started by ``wrapper``."""
+    """The error of a sandbox that can't start because its server is started by ``wrapper``."""
     if os.getuid() != 0:
         pytest.skip("only root can start a server in such circumstances")
-    with make_place(user) as place:
-        place.give_away(place.base)
-        settings = {"count": 1, "limits": {}, **place.arguments}
+    with make_directories(user) as directories:
+        directories.give_away(directories.base)
+        settings = {"count": 1, "limits": {}, **directories.arguments}
         process = await asyncio.create_subprocess_exec(
             *(*wrapper, _python_for(user), str(DRIVER), json.dumps(settings)),
             stdin=asyncio.subprocess.PIPE,
@@ -250,15 +254,15 @@ async def refusal(*wrapper: str, user: int = ORDINARY_USER) -> str:
             env={"PYTHONDONTWRITEBYTECODE": "1", "PYTHONPATH": str(SOURCES), **PATH},
             cwd="/",
         )
-        answer, complaints = await process.communicate(b'{"start": true}\n')
+        answer, stderr_log = await process.communicate(b'{"start": true}\n')
     if not answer:
-        pytest.skip(f"{wrapper[0]} can't: {complaints.decode()}")
+        pytest.skip(f"{wrapper[0]} can't: {stderr_log.decode()}")
     message: str = json.loads(answer)["broken"]
     return message
 
 
 def _python_for(user: int) -> str:
-    """One that this user may run; ours may be in a closed home."""
+    """A Python that this user can execute; ours may be in a closed home."""
     for python in (sys.executable, "/usr/bin/python3"):
         check = (python, "-c", "import sys; sys.exit(sys.version_info < (3, 11))")
         try:

@@ -1,4 +1,4 @@
-"""Running programs of cases as this user and as an ordinary one."""
+"""Runs programs of cases as this user and as an ordinary user."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ USERS = ("this user", "an ordinary user")
 
 @contextmanager
 def directory_for(user: str, *parents: str) -> Iterator[Path]:
-    """A directory of that user's with a home in it, below the first of ``parents`` that allows it.
+    """A directory of that user with a home in it, below the first writable one of ``parents``.
 
     Not below pytest's own, which only one user may enter.
     """
@@ -43,7 +43,7 @@ def directory_for(user: str, *parents: str) -> Iterator[Path]:
 def command_for(
     user: str, program: Path, kind: str, case: str, directory: Path, *wrapper: str
 ) -> list[str]:
-    """Runs that case, by way of ``wrapper``; skips the test where this can't be that user."""
+    """The command for one case, run by ``wrapper``. Skips the test if it can't become that user."""
     variables = [
         f"PYTHONPATH={ROOT / 'src'}:{ROOT / 'tests'}",
         f"PATH={os.environ['PATH']}",
@@ -64,7 +64,7 @@ def run(command: Sequence[str]) -> subprocess.CompletedProcess[str]:
 
 
 def hold(command: Sequence[str]) -> None:
-    """The case holds."""
+    """Run a case; fail if it fails."""
     ran = run(command)
     assert ran.returncode == 0, ran.stdout + ran.stderr
 

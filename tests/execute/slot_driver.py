@@ -1,7 +1,7 @@
-"""A sandbox of the user who runs this program, told on standard input what to do.
+"""A program that runs a slot sandbox and reads requests from standard input.
 
-Standard library only, so that any Python runs it. Each line in is a request, each line out its
-answer, both JSON. It ends with its input.
+Standard library only, so that any Python can run it. Each input line is a request and each output
+line an answer, both JSON. It ends at the end of its input.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class Seen:
 
 
 def seen(process_result: ProcessResult, files: Iterable[str] = ()) -> Seen:
-    """Read it all while it is there."""
+    """Read everything while the descriptors are open."""
     return Seen(
         exit_code=process_result.exit_code,
         stdout=_text(process_result.stdout_fd),

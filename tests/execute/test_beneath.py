@@ -1,4 +1,4 @@
-"""Looking for files below a directory, through symlinks that may lead anywhere."""
+"""Resolving paths below a directory through symlinks that may lead anywhere."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from reapi_local.execute.local.beneath import (
 )
 
 NAMES = ("a", "b", "c")
-# None of these names is the root's own, so what leaves it can't come back.
+# None of these is the name of the root itself, so a path that leaves it can't come back.
 segments = st.lists(st.sampled_from((*NAMES, "..", ".", "secret")), min_size=1, max_size=4)
 paths = st.lists(st.sampled_from((*NAMES, "secret")), min_size=1, max_size=4).map("/".join)
 nodes = st.recursive(
@@ -70,9 +70,7 @@ def open_files() -> int:
 
 @settings(derandomize=True, deadline=None, database=None, max_examples=300)
 @given(trees, paths)
-def test_a_path_leads_where_the_kernel_says_or_nowhere_if_that_is_outside(
-    tree: object, path: str
-) -> None:
+def test_a_path_resolves_as_in_the_kernel_but_never_to_the_outside(tree: object, path: str) -> None:
     with tempfile.TemporaryDirectory() as outside:
         Path(outside, "secret").write_text("secret")
         root = Path(outside, "root")
@@ -94,7 +92,7 @@ def test_a_path_leads_where_the_kernel_says_or_nowhere_if_that_is_outside(
                 found(root, path)
 
 
-def test_the_last_segment_is_followed_only_when_asked(tmp_path: Path) -> None:
+def test_the_last_segment_is_followed_only_if_requested(tmp_path: Path) -> None:
     fill(tmp_path, {"a": {"b": "file"}, "b": ("link", "a/b"), "c": ("link", "/")})
     assert stat.S_ISREG(found(tmp_path, "b").st_mode)
     assert stat.S_ISLNK(found(tmp_path, "b", follow=False).st_mode)
@@ -103,13 +101,13 @@ def test_the_last_segment_is_followed_only_when_asked(tmp_path: Path) -> None:
         found(tmp_path, "c")
 
 
-def test_a_step_back_goes_by_directories_and_not_by_names(tmp_path: Path) -> None:
+def test_dot_dot_goes_to_the_directory_that_the_symlink_is_in(tmp_path: Path) -> None:
     fill(tmp_path, {"a": ("link", "b/c"), "b": {"a": "file", "c": {"b": ("link", "../a")}}})
     (tmp_path / "b/a").write_text("the one meant")
     assert found(tmp_path, "a/b").st_size == len("the one meant")
 
 
-def test_the_root_itself_is_found_as_the_empty_path_or_at_the_end_of_a_link(
+def test_the_root_itself_is_found_by_an_empty_path_or_a_symlink(
     tmp_path: Path,
 ) -> None:
     fill(tmp_path, {"a": {"b": ("link", "../")}, "c": ("link", ".")})
@@ -126,7 +124,7 @@ def test_forty_symlinks_are_followed_and_no_more(tmp_path: Path) -> None:
         found(tmp_path, "41")
 
 
-def test_a_path_may_be_so_deep_and_no_deeper(tmp_path: Path) -> None:
+def test_a_path_that_is_too_deep_is_refused(tmp_path: Path) -> None:
     deepest = "/".join(["d"] * MAX_DEPTH)
     (tmp_path / deepest / "d").mkdir(parents=True)
     assert stat.S_ISDIR(found(tmp_path, f"{deepest}/d").st_mode)
@@ -135,7 +133,7 @@ def test_a_path_may_be_so_deep_and_no_deeper(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", ["a/b/c", "a/x/y", "up/x", "loop/x", "a", "file/x", "d/x/y"])
-def test_no_directory_stays_open_whatever_was_found(tmp_path: Path, path: str) -> None:
+def test_no_directory_stays_open(tmp_path: Path, path: str) -> None:
     fill(
         tmp_path,
         {
@@ -162,7 +160,7 @@ def test_only_regular_files_and_real_directories_are_opened(tmp_path: Path) -> N
     with socket.socket(socket.AF_UNIX) as listening, opened(tmp_path) as fd:
         listening.bind(str(tmp_path / "socket"))
         before = open_files()
-        # A FIFO without a writer would keep an ordinary open waiting for ever.
+        # Opening a FIFO without a writer would block.
         for name in ("a", "c", "fifo", "socket", "absent"):
             with pytest.raises(OSError, match=name):
                 open_file(fd, name)
@@ -174,7 +172,7 @@ def test_only_regular_files_and_real_directories_are_opened(tmp_path: Path) -> N
             os.close(found_fd)
 
 
-def test_a_device_is_no_file(tmp_path: Path) -> None:
+def test_a_device_is_not_opened_as_a_file(tmp_path: Path) -> None:
     try:
         os.mknod(tmp_path / "null", 0o666 | stat.S_IFCHR, os.makedev(1, 3))
     except PermissionError:

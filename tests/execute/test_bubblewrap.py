@@ -1,4 +1,4 @@
-"""Bubblewrap: what it contains, for this user and, if that is root, for another."""
+"""Bubblewrap isolates actions, for this user and, if this is root, for an ordinary user."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ NO_MORE_USER_NAMESPACES = (
 MASKED_PROC = ("unshare", "--mount", "sh", "-c", 'mount -t tmpfs none /proc/fs; exec "$@"', "sh")
 
 SOME = (
-    "who_kills_all_kills_only_itself",
-    "nobody_has_or_gains_a_capability",
+    "an_action_that_kills_all_processes_kills_only_its_own",
+    "actions_have_no_capability_and_cant_gain_one",
     "the_supervisor_is_out_of_reach",
-    "processes_of_the_host_arent_there",
+    "processes_of_the_host_arent_visible",
 )
 
 pytestmark = pytest.mark.skipif(not BWRAP, reason="bubblewrap isn't installed")
@@ -41,7 +41,7 @@ def user(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def directory(user: str) -> Iterator[Path]:
-    """Where actions see the host's."""
+    """A directory that actions see at its path on the host."""
     with directory_for(user, "/opt", str(Path.home())) as path:
         yield path
 
@@ -58,7 +58,7 @@ def test_it_holds(case: str, user: str, directory: Path) -> None:
 
 
 @pytest.mark.parametrize("case", SOME)
-def test_a_setuid_bwrap_does_as_well(
+def test_a_setuid_bwrap_works_too(
     case: str, of_an_ordinary_user: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if os.getuid() != 0:
@@ -71,19 +71,21 @@ def test_a_setuid_bwrap_does_as_well(
 
 
 @pytest.mark.parametrize("case", SOME)
-def test_root_needs_no_whole_proc(case: str) -> None:
+def test_root_doesnt_need_an_unmasked_proc(case: str) -> None:
     if os.getuid() != 0:
         pytest.skip("only root can mask a part of /proc")
     with directory_for("this user", "/opt") as directory:
         hold([*MASKED_PROC, *command_for("this user", PROGRAM, "bubblewrap", case, directory)])
 
 
-def test_a_masked_proc_is_told_with_the_container_s_option(of_an_ordinary_user: Path) -> None:
+def test_for_a_masked_proc_the_error_names_the_container_option(of_an_ordinary_user: Path) -> None:
     command = command_for("an ordinary user", PROGRAM, "bubblewrap", SOME[0], of_an_ordinary_user)
     assert "systempaths=unconfined" in run([*MASKED_PROC, *command]).stderr
 
 
-def test_forbidden_user_namespaces_are_told_with_the_setting(of_an_ordinary_user: Path) -> None:
+def test_for_forbidden_user_namespaces_the_error_names_the_setting(
+    of_an_ordinary_user: Path,
+) -> None:
     command = command_for(
         *("an ordinary user", PROGRAM, "bubblewrap", SOME[0], of_an_ordinary_user),
         *NO_MORE_USER_NAMESPACES,
@@ -91,7 +93,7 @@ def test_forbidden_user_namespaces_are_told_with_the_setting(of_an_ordinary_user
     assert "sysctl -w user.max_user_namespaces" in run(command).stderr
 
 
-async def test_without_bwrap_it_is_told_what_to_install(
+async def test_without_bwrap_the_error_says_what_to_install(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
@@ -101,7 +103,7 @@ async def test_without_bwrap_it_is_told_what_to_install(
     await bench.sandbox.close()
 
 
-async def test_the_server_s_own_interpreter_may_be_hidden(tmp_path: Path) -> None:
+async def test_it_works_if_the_interpreter_of_the_server_is_hidden(tmp_path: Path) -> None:
     if sys.base_prefix == "/usr":
         pytest.skip("hiding /usr would hide all else, too")
     bench = Bench("bubblewrap", tmp_path, hidden=(os.path.dirname(sys.base_prefix),))

@@ -35,7 +35,7 @@ def test_a_process_over_the_limit_is_killed_and_counted(cgroups: MemoryCgroups) 
         cgroup.remove()
 
 
-def test_groups_of_servers_that_were_killed_are_removed(cgroups: MemoryCgroups) -> None:
+def test_cgroups_of_killed_servers_are_removed(cgroups: MemoryCgroups) -> None:
     mine = cgroups.create()
     try:
         directory = cgroup_directory(mine)

@@ -1,4 +1,4 @@
-"""Which sandbox is chosen, and what is said of those that are not."""
+"""Which sandbox is chosen, and the reasons against the others."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from reapi_local.execute.sandbox.interface import ProcessResult, ProcessSpec, Sa
 
 
 class FakeSandbox:
-    """Works, or fails to start with that error."""
+    """Works, or fails to start with ``error``."""
 
     root = "/reapi/root"
     notes = ()
@@ -66,7 +66,7 @@ async def test_the_strongest_is_chosen_and_no_other_is_made() -> None:
 
 
 @pytest.mark.parametrize("error", [SandboxError("no overlays; cure it."), OSError("no overlays")])
-async def test_where_slots_dont_work_bubblewrap_is_chosen_and_it_is_said_why(
+async def test_if_slots_dont_work_bubblewrap_is_chosen_and_the_reason_given(
     error: Exception,
 ) -> None:
     machine = Machine(slots=error)
@@ -80,7 +80,7 @@ async def test_where_slots_dont_work_bubblewrap_is_chosen_and_it_is_said_why(
     assert machine.opened() == ["bubblewrap"]
 
 
-async def test_where_nothing_contains_actions_nothing_is_chosen_with_every_reason() -> None:
+async def test_if_no_sandbox_works_none_is_chosen_and_all_reasons_are_given() -> None:
     machine = Machine(slots=SandboxError("no overlays"), bubblewrap=SandboxError("no bwrap"))
     chosen = await machine.choose("auto")
     assert (chosen.sandbox, chosen.level) == (None, "")
@@ -93,21 +93,21 @@ async def test_where_nothing_contains_actions_nothing_is_chosen_with_every_reaso
 
 
 @pytest.mark.parametrize("wanted", ["slots", "bubblewrap", "process-group"])
-async def test_who_asks_for_one_gets_that_one(wanted: str) -> None:
+async def test_a_named_sandbox_is_chosen(wanted: str) -> None:
     machine = Machine()
     assert await machine.choose(wanted) == Chosen(machine.sandboxes[wanted], wanted, ())
     assert machine.made == [wanted]
 
 
 @pytest.mark.parametrize("wanted", ["slots", "bubblewrap", "process-group"])
-async def test_who_asks_for_one_that_doesnt_work_gets_no_other(wanted: str) -> None:
+async def test_a_named_sandbox_that_doesnt_work_is_not_replaced_by_another(wanted: str) -> None:
     machine = Machine(**{wanted.replace("-", "_"): SandboxError("no luck")})
     chosen = await machine.choose(wanted)
     assert chosen == Chosen(None, "", (f"The sandbox {wanted} doesn't work here: no luck.",))
     assert machine.opened() == []
 
 
-async def test_a_start_that_is_cancelled_leaves_nothing_open() -> None:
+async def test_a_cancelled_start_leaves_nothing_open() -> None:
     machine = Machine(slots=asyncio.CancelledError())
     with pytest.raises(asyncio.CancelledError):
         await machine.choose("auto")

@@ -1,4 +1,4 @@
-"""What actions see of the host, as it's planned."""
+"""The plan of what actions see of the host."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def plan(home: Path, identity: Identity = SAME_USER, hidden: tuple[str, ...] = (
 
 
 def is_shown(path: Path, view: HostView) -> bool:
-    """By the nearest step at or above it: the host's own file or directory."""
+    """Whether the nearest step at or above the path shows the host's file or directory."""
     kinds = {step.path: step.kind for step in view.steps}
     for above in (path, *path.parents):
         if kind := kinds.get(str(above)):
@@ -67,7 +67,7 @@ def test_top_level_directories_and_links_are_as_on_the_host(home: Path) -> None:
             assert steps == [expected], path
 
 
-def test_a_step_comes_after_those_above_it(home: Path) -> None:
+def test_a_step_comes_after_those_of_its_parents(home: Path) -> None:
     write(home / ".config" / "git" / "config")
     view = plan(home)
     seen: set[str] = set()
@@ -76,7 +76,7 @@ def test_a_step_comes_after_those_above_it(home: Path) -> None:
         seen.add(step.path)
 
 
-def test_a_home_shows_what_is_no_secret(home: Path) -> None:
+def test_a_home_shows_everything_but_secrets(home: Path) -> None:
     shown = [write(home / "tools" / "tool"), write(home / ".gitconfig")]
     private = write(home / "notes", 0o600)
     view = plan(home)
@@ -90,7 +90,7 @@ def test_sockets_directly_in_a_home_are_not_shown(home: Path) -> None:
     assert not is_shown(home / "agent", plan(home))
 
 
-def test_a_secret_behind_a_link_is_hidden_where_it_is(home: Path) -> None:
+def test_the_target_of_a_secret_symlink_is_hidden(home: Path) -> None:
     target = write(home / "dotfiles" / "netrc")
     (home / ".netrc").symlink_to(target)
     view = plan(home)
@@ -98,7 +98,7 @@ def test_a_secret_behind_a_link_is_hidden_where_it_is(home: Path) -> None:
     assert str(home / ".netrc") not in {step.path for step in view.steps}
 
 
-def test_a_closed_toolchain_is_opened_for_another_user_and_nothing_else_is(home: Path) -> None:
+def test_only_toolchains_are_visible_to_another_user_although_closed(home: Path) -> None:
     tool = write(home / ".cache" / "tools" / "tool")
     mail = write(home / "Mail" / "letter")
     for directory in (home / ".cache", home / "Mail", home):
@@ -110,7 +110,7 @@ def test_a_closed_toolchain_is_opened_for_another_user_and_nothing_else_is(home:
     assert is_shown(mail, plan(home))
 
 
-def test_a_closed_directory_above_a_home_shows_only_the_way_to_it(home: Path) -> None:
+def test_a_closed_directory_above_a_home_shows_only_the_path_to_the_home(home: Path) -> None:
     inner = home / "closed" / "homes" / "user"
     tool, other = write(inner / "bin" / "tool"), write(home / "closed" / "other" / "file")
     (home / "closed").chmod(0o700)
@@ -119,7 +119,7 @@ def test_a_closed_directory_above_a_home_shows_only_the_way_to_it(home: Path) ->
     assert not is_shown(other, view)
 
 
-def test_hidden_paths_are_covered_where_they_would_be_seen(home: Path) -> None:
+def test_hidden_paths_are_covered_where_they_would_be_visible(home: Path) -> None:
     data = write(home / ".local" / "data" / "file").parent
     (home / "link").symlink_to(data)
     view = plan(home, hidden=(str(home / "link"), str(home / "absent"), "/tmp"))
@@ -128,7 +128,7 @@ def test_hidden_paths_are_covered_where_they_would_be_seen(home: Path) -> None:
     assert not covers & {str(home / "absent"), str(home / "link"), "/tmp"}
 
 
-def test_a_change_that_matters_is_noticed(home: Path) -> None:
+def test_a_relevant_change_makes_the_plan_outdated(home: Path) -> None:
     write(home / ".config" / "git" / "config")
     view = plan(home)
     assert view.is_current()
@@ -139,7 +139,7 @@ def test_a_change_that_matters_is_noticed(home: Path) -> None:
     assert plan(home).steps != view.steps
 
 
-def test_a_directory_in_the_place_of_another_makes_another_plan(home: Path) -> None:
+def test_a_replaced_directory_changes_the_plan(home: Path) -> None:
     tool = write(home / "tools" / "tool")
     before = plan(home)
     (home / "tools").rename(home / "old")

@@ -1,4 +1,4 @@
-"""As whom actions run."""
+"""The uid and gid that actions run as."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from reapi_local.execute.sandbox.host.identity import (
 UNKNOWN = 3_999_999
 
 
-def test_root_s_actions_run_as_nobody_in_particular_and_others_as_themselves() -> None:
+def test_actions_of_root_run_as_an_unused_uid_and_others_as_themselves() -> None:
     identity = identity_of_actions()
     if os.getuid() == 0:
         assert (identity.uid, identity.inner_uid) == (ACTION_UID, 1000)
@@ -53,7 +53,7 @@ def test_a_known_user_keeps_the_host_s_entry() -> None:
         (Identity(8, 8, 8, 8), 0o440, False),
     ],
 )
-def test_the_first_of_owner_group_and_others_that_fits_decides(
+def test_the_first_match_of_owner_group_and_others_decides(
     identity: Identity, mode: int, may_read: bool
 ) -> None:
     status = os.stat_result((mode, 0, 0, 0, 7, 7, 0, 0, 0, 0))

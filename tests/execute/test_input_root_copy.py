@@ -1,4 +1,4 @@
-"""Input roots as copies, and removing what actions leave."""
+"""Copying input roots, and deleting what actions leave."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def layer(path: Path, *names: str) -> str:
     return str(path)
 
 
-def test_a_copy_shares_no_file_with_its_layer(tmp_path: Path) -> None:
+def test_a_copy_shares_no_inode_with_its_layer(tmp_path: Path) -> None:
     source = layer(tmp_path / "one", "a", "b/c")
     (copy := tmp_path / "copy").mkdir()
     copy_layers([source], str(copy))
@@ -30,7 +30,7 @@ def test_a_copy_shares_no_file_with_its_layer(tmp_path: Path) -> None:
         assert (copy / name).stat().st_nlink == 1
 
 
-def test_modes_and_times_are_kept_of_directories_too(tmp_path: Path) -> None:
+def test_modes_and_times_are_preserved_of_directories_too(tmp_path: Path) -> None:
     source = layer(tmp_path / "one", "closed/file", "plain")
     os.chmod(f"{source}/plain", 0o640)
     os.chmod(f"{source}/closed", 0o555)
@@ -44,7 +44,7 @@ def test_modes_and_times_are_kept_of_directories_too(tmp_path: Path) -> None:
         assert (copy / name).stat().st_mtime_ns == 1_234_567_891_234_567_891
 
 
-def test_where_layers_share_a_directory_the_first_one_s_mode_counts(tmp_path: Path) -> None:
+def test_a_directory_in_two_layers_gets_the_mode_of_the_first(tmp_path: Path) -> None:
     layers = [layer(tmp_path / "one", "shared/a"), layer(tmp_path / "two", "shared/b")]
     os.chmod(f"{layers[0]}/shared", 0o711)
     (copy := tmp_path / "copy").mkdir()
@@ -71,7 +71,7 @@ def test_a_symlink_is_never_written_through(tmp_path: Path) -> None:
     assert os.listdir(outside) == []
 
 
-def test_what_is_no_file_is_refused(tmp_path: Path) -> None:
+def test_a_fifo_is_refused(tmp_path: Path) -> None:
     source = layer(tmp_path / "one", "file")
     os.mkfifo(f"{source}/pipe")
     (copy := tmp_path / "copy").mkdir()
@@ -89,7 +89,7 @@ def test_large_and_sparse_files_are_copied_whole(tmp_path: Path) -> None:
     assert (copy / "file").read_bytes() == Path(source, "file").read_bytes()
 
 
-def test_removing_follows_no_symlink_and_minds_no_mode_or_depth(tmp_path: Path) -> None:
+def test_removal_follows_no_symlink_and_works_at_any_mode_and_depth(tmp_path: Path) -> None:
     kept = layer(tmp_path / "kept", "file")
     (tree := tmp_path / "tree").mkdir()
     os.symlink(kept, tree / "link")

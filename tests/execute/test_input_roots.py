@@ -1,4 +1,4 @@
-"""Input roots: what sandboxes mount is exactly what the client describes, and is made once."""
+"""Input roots are exactly what the client describes, and each file is written once."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def umask(request: pytest.FixtureRequest) -> Iterator[None]:
     os.umask(before)
 
 
-async def test_every_kind_of_entry_is_there(
+async def test_every_type_of_entry_is_present(
     store: MemoryStore, tmp_path: Path, umask: None
 ) -> None:
     root = put(store, EVERY_KIND)
@@ -71,7 +71,7 @@ async def test_every_kind_of_entry_is_there(
         assert os.stat(tmp_path).st_mode & 0o777 == 0o755
 
 
-async def test_node_properties_count_where_given(store: MemoryStore, tmp_path: Path) -> None:
+async def test_node_properties_are_applied(store: MemoryStore, tmp_path: Path) -> None:
     tree: Directory = {
         "file": File(b"1", mode=0o600, mtime_ns=1_234_567_890_987_654_321),
         "executable": File(b"2", executable=True, mode=0o444),
@@ -86,14 +86,16 @@ async def test_node_properties_count_where_given(store: MemoryStore, tmp_path: P
         assert union(layers) == described(tree)
 
 
-async def test_nobody_gets_anothers_rights(store: MemoryStore, tmp_path: Path) -> None:
+async def test_setuid_setgid_and_sticky_bits_are_dropped(
+    store: MemoryStore, tmp_path: Path
+) -> None:
     root = put(store, {"su": File(b"#!", mode=0o6755), "tmp": DirectoryWithMode(mode=0o1777)})
     async with input_roots(store, tmp_path) as roots, roots.hold(context(), root) as layers:
         seen = union(layers)
     assert (seen["su"][1], seen["tmp"][1]) == (0o755, 0o777)
 
 
-async def test_directories_that_differ_in_mode_alone_are_not_confused(
+async def test_directories_that_differ_only_in_mode_are_different_layers(
     store: MemoryStore, tmp_path: Path
 ) -> None:
     open_tree, closed_tree = (
@@ -105,7 +107,7 @@ async def test_directories_that_differ_in_mode_alone_are_not_confused(
                 assert union(layers) == described(tree)
 
 
-async def test_an_empty_root_takes_no_layer(store: MemoryStore, tmp_path: Path) -> None:
+async def test_an_empty_root_has_no_layers(store: MemoryStore, tmp_path: Path) -> None:
     async with (
         input_roots(store, tmp_path) as roots,
         roots.hold(context(), put(store, {})) as layers,
@@ -113,7 +115,7 @@ async def test_an_empty_root_takes_no_layer(store: MemoryStore, tmp_path: Path) 
         assert layers == ()
 
 
-async def test_files_belong_to_whom_the_actions_run_as(store: MemoryStore, tmp_path: Path) -> None:
+async def test_files_belong_to_the_user_of_actions(store: MemoryStore, tmp_path: Path) -> None:
     if os.geteuid() != 0:
         pytest.skip("only root can give files away")
     root = put(store, {**EVERY_KIND, "closed": DirectoryWithMode({"x": File(b"1")}, mode=0o500)})
@@ -127,7 +129,7 @@ async def test_files_belong_to_whom_the_actions_run_as(store: MemoryStore, tmp_p
                 assert (status.st_uid, status.st_gid) == (64321, 64321)
 
 
-async def test_large_files_come_whole_from_a_real_store(tmp_path: Path) -> None:
+async def test_large_files_of_a_real_store_are_complete(tmp_path: Path) -> None:
     sizes = (0, 1, 64 * KIB, 64 * KIB + 1, LARGE_FILE_BYTES, LARGE_FILE_BYTES + 1, 3 * MIB + 17)
     tree = {f"{size}": File(os.urandom(size), executable=True) for size in sizes}
     root, blobs = blobs_of(tree)
@@ -140,7 +142,7 @@ async def test_large_files_come_whole_from_a_real_store(tmp_path: Path) -> None:
             assert union(layers) == described(tree)
 
 
-async def test_a_root_met_before_needs_nothing_from_the_store(
+async def test_a_remembered_root_needs_nothing_from_the_store(
     store: MemoryStore, tmp_path: Path
 ) -> None:
     root = put(store, EVERY_KIND)
@@ -169,7 +171,7 @@ async def test_after_a_restart_only_directories_are_read(
             assert union(again) == described(tree)
 
 
-async def test_one_new_file_among_a_thousand_writes_few_again(
+async def test_one_new_file_among_a_thousand_writes_few_files_again(
     store: MemoryStore, tmp_path: Path
 ) -> None:
     tree = project(1000, 20)
@@ -183,7 +185,7 @@ async def test_one_new_file_among_a_thousand_writes_few_again(
         assert files_on_disk(tmp_path) - 1000 <= 20 * 50
 
 
-async def test_a_heavy_file_takes_its_space_once(store: MemoryStore, tmp_path: Path) -> None:
+async def test_a_large_file_is_stored_once(store: MemoryStore, tmp_path: Path) -> None:
     heavy = File(os.urandom(5 * MIB))
     async with input_roots(store, tmp_path) as roots:
         for number in range(10):
@@ -193,7 +195,7 @@ async def test_a_heavy_file_takes_its_space_once(store: MemoryStore, tmp_path: P
         assert 5 * MIB <= disk_bytes(tmp_path) <= roots.layers.used_bytes <= 6 * MIB
 
 
-async def test_what_is_counted_covers_what_the_disk_holds(
+async def test_the_counted_size_is_at_least_the_disk_usage(
     store: MemoryStore, tmp_path: Path
 ) -> None:
     root = put(store, project(500, 100, size=9 * KIB))
@@ -212,7 +214,7 @@ async def test_a_file_is_read_by_its_path(store: MemoryStore, tmp_path: Path) ->
         assert layers_on_disk(tmp_path) == set()
 
 
-async def test_a_file_that_is_read_may_be_missing(store: MemoryStore, tmp_path: Path) -> None:
+async def test_reading_a_missing_file_is_an_error(store: MemoryStore, tmp_path: Path) -> None:
     tree = {"bin": {"run": File(b"#!")}}
     root = put(store, tree)
     async with input_roots(store, tmp_path) as roots:

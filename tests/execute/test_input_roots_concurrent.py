@@ -1,4 +1,4 @@
-"""Holds at the same time: one does the work for all, and none suffers from another's end."""
+"""Concurrent holds: one writes for all, and the failure of one doesn't affect the others."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from reapi_local.store.memory import MemoryStore
 
 
 class GatedStore(MemoryStore):
-    """Hands out certain blobs only once its gate is open."""
+    """A store that returns certain blobs only once its gate is open."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -65,7 +65,7 @@ async def gated(store: GatedStore, tree: Directory) -> Digest:
     return put(store, tree)
 
 
-async def test_a_root_wanted_by_many_is_made_once(store: GatedStore, tmp_path: Path) -> None:
+async def test_a_root_held_by_many_is_written_once(store: GatedStore, tmp_path: Path) -> None:
     tree = project(300, 10)
     root = await gated(store, tree)
     async with input_roots(store, tmp_path) as roots:
@@ -78,7 +78,7 @@ async def test_a_root_wanted_by_many_is_made_once(store: GatedStore, tmp_path: P
         assert files_on_disk(tmp_path) == 300
 
 
-async def test_a_cancelled_hold_leaves_nothing_and_others_finish_its_work(
+async def test_if_a_hold_is_cancelled_the_others_finish_its_work(
     store: GatedStore, tmp_path: Path
 ) -> None:
     tree = project(600, 10)
@@ -96,7 +96,9 @@ async def test_a_cancelled_hold_leaves_nothing_and_others_finish_its_work(
         assert files_on_disk(tmp_path) == 600
 
 
-async def test_when_all_are_cancelled_nothing_is_left(store: GatedStore, tmp_path: Path) -> None:
+async def test_if_all_holds_are_cancelled_nothing_is_left(
+    store: GatedStore, tmp_path: Path
+) -> None:
     tree = project(600, 10)
     root = put(store, tree)
     seen = described(tree)
@@ -115,7 +117,7 @@ async def test_when_all_are_cancelled_nothing_is_left(store: GatedStore, tmp_pat
         assert roots.layers.used_bytes == 0
 
 
-async def test_anothers_missing_blobs_are_no_trouble(store: GatedStore, tmp_path: Path) -> None:
+async def test_missing_blobs_of_another_root_do_no_harm(store: GatedStore, tmp_path: Path) -> None:
     shared = project(300, 10)
     theirs = {**shared, "theirs.py": File(b"theirs")}
     root, their_root = await gated(store, shared), await gated(store, theirs)

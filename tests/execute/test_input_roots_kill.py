@@ -1,4 +1,4 @@
-"""The process is killed while it makes input roots: what is left counts only where it is whole."""
+"""The process is killed while it writes input roots: incomplete layers are dropped."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ ROUNDS = 6
 
 
 def killed_after(roots: int, directory: Path, first: int) -> None:
-    """Let another process make so many roots, and kill it while it makes the next."""
+    """Let another process make ``roots`` input roots, and kill it while it makes the next."""
     command = [sys.executable, killed_input_roots.__file__, str(directory), str(first)]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
     with subprocess.Popen(command, stdout=subprocess.PIPE, env=environment) as maker:
@@ -28,7 +28,7 @@ def killed_after(roots: int, directory: Path, first: int) -> None:
     assert all(told)
 
 
-async def test_a_killed_process_leaves_nothing_half_done(tmp_path: Path) -> None:
+async def test_a_killed_process_leaves_no_incomplete_layer(tmp_path: Path) -> None:
     moments, store = random.Random(1), MemoryStore()
     for number in range(ROUNDS):
         first = 100 * number

@@ -1,4 +1,4 @@
-"""Input roots of any shape, one after the other and at once: each is exactly what it should be."""
+"""Random input roots, one after the other and concurrently, are as described."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def test_the_union_of_the_layers_is_the_tree(tree: Directory) -> None:
 
 @dataclass(frozen=True)
 class Change:
-    """What happens to the one root, and how many of those held are let go before."""
+    """A change of the root, and how many held roots are released before it."""
 
     path: tuple[str, ...]
     entry: Entry | None
@@ -99,7 +99,7 @@ CHANGES = st.builds(
 
 
 def changed(tree: Directory, path: tuple[str, ...], entry: Entry | None) -> Directory:
-    """The tree with that entry, or without what was there; what is in the way makes way."""
+    """The tree with ``entry`` at ``path``, or with nothing there if it is None."""
     name, *rest = path
     result = dict(tree)
     if rest:
@@ -115,9 +115,7 @@ def changed(tree: Directory, path: tuple[str, ...], entry: Entry | None) -> Dire
 
 @REPEATABLE
 @given(st.lists(CHANGES, max_size=15), st.sampled_from([1, 400 * KIB, 2000 * KIB]))
-def test_what_is_held_stays_whole_however_small_the_cache(
-    changes: list[Change], max_bytes: int
-) -> None:
+def test_held_roots_stay_complete_at_any_cache_size(changes: list[Change], max_bytes: int) -> None:
     with tempfile.TemporaryDirectory(dir=ANYWHERE) as directory:
         asyncio.run(hold_in_turn(changes, directory, max_bytes))
 

@@ -1,4 +1,4 @@
-"""Input roots that can't be had: what is missing is told at once, what is wrong is refused."""
+"""Input roots that can't be made: missing blobs are named, invalid messages are refused."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from reapi_local.store.memory import MemoryStore
 
 
 class CountingStore(MemoryStore):
-    """Counts the blobs it is asked for."""
+    """Counts the blobs that are requested from it."""
 
     asked = 0
 
@@ -58,7 +58,7 @@ async def refused(store: MemoryStore, root: Digest, directory: Path) -> InvalidR
     return caught.value
 
 
-async def test_all_missing_blobs_are_told_at_once(store: CountingStore, tmp_path: Path) -> None:
+async def test_the_error_names_all_missing_blobs(store: CountingStore, tmp_path: Path) -> None:
     tree = project(700, 30)
     root, blobs = blobs_of(tree)
     files = file_blobs(tree)
@@ -78,7 +78,7 @@ async def test_all_missing_blobs_are_told_at_once(store: CountingStore, tmp_path
             assert union(layers) == described(tree)
 
 
-async def test_missing_directories_are_told_with_the_files_that_can_be_known(
+async def test_the_error_names_missing_directories_and_known_missing_files(
     store: CountingStore, tmp_path: Path
 ) -> None:
     one: Directory = {"a": {"b": File(b"nobody knows of it")}}
@@ -104,7 +104,7 @@ async def test_missing_directories_are_told_with_the_files_that_can_be_known(
 
 @pytest.mark.parametrize("name", ["", ".", "..", "a/b", "/etc", "x" * 256, "ü" * 128])
 @pytest.mark.parametrize("kind", ["files", "directories", "symlinks"])
-async def test_names_no_directory_can_have_are_refused(
+async def test_invalid_names_are_refused(
     store: CountingStore, tmp_path: Path, kind: str, name: str
 ) -> None:
     message = re_pb2.Directory()
@@ -115,7 +115,7 @@ async def test_names_no_directory_can_have_are_refused(
     await refused(store, put_directory(store, message), tmp_path)
 
 
-async def test_two_entries_of_one_name_are_refused(store: CountingStore, tmp_path: Path) -> None:
+async def test_duplicate_names_are_refused(store: CountingStore, tmp_path: Path) -> None:
     empty = as_message(put(store, {}))
     pairs = [("files", "files"), ("files", "directories"), ("directories", "symlinks")]
     for kinds in pairs:
@@ -130,7 +130,7 @@ async def test_two_entries_of_one_name_are_refused(store: CountingStore, tmp_pat
         assert "twice" in str(error)
 
 
-async def test_entries_in_any_order_are_taken(store: CountingStore, tmp_path: Path) -> None:
+async def test_entries_in_any_order_are_accepted(store: CountingStore, tmp_path: Path) -> None:
     tree = {name: File(name.encode()) for name in ("c", "a", "b")}
     root = put(store, tree)
     async with input_roots(store, tmp_path) as roots, roots.hold(context(), root) as layers:
@@ -138,20 +138,22 @@ async def test_entries_in_any_order_are_taken(store: CountingStore, tmp_path: Pa
 
 
 @pytest.mark.parametrize("target", ["", "a\0b", "x" * 4096])
-async def test_links_that_can_t_be_are_refused(
+async def test_invalid_symlink_targets_are_refused(
     store: CountingStore, tmp_path: Path, target: str
 ) -> None:
     await refused(store, put(store, {"link": Link(target)}), tmp_path)
 
 
-async def test_times_that_can_t_be_are_refused(store: CountingStore, tmp_path: Path) -> None:
+async def test_invalid_times_are_refused(store: CountingStore, tmp_path: Path) -> None:
     message = re_pb2.Directory()
     node = message.files.add(name="file", digest=as_message(put(store, {})))
     node.node_properties.mtime.seconds = 1 << 60
     assert "mtime" in str(await refused(store, put_directory(store, message), tmp_path))
 
 
-async def test_a_blob_that_is_no_directory_is_refused(store: CountingStore, tmp_path: Path) -> None:
+async def test_a_blob_that_isn_t_a_directory_is_refused(
+    store: CountingStore, tmp_path: Path
+) -> None:
     child = digest_of(b"\xff\xfe not a message")
     store.blobs[child] = b"\xff\xfe not a message"
     message = re_pb2.Directory()
@@ -160,13 +162,13 @@ async def test_a_blob_that_is_no_directory_is_refused(store: CountingStore, tmp_
     assert str(child) in str(error)
 
 
-async def test_a_digest_that_is_none_is_refused(store: CountingStore, tmp_path: Path) -> None:
+async def test_an_invalid_digest_is_refused(store: CountingStore, tmp_path: Path) -> None:
     message = re_pb2.Directory()
     message.files.add(name="file", digest=re_pb2.Digest(hash="zz", size_bytes=1))
     await refused(store, put_directory(store, message), tmp_path)
 
 
-async def test_a_few_directories_that_describe_more_than_any_disk_holds_are_refused(
+async def test_few_directories_that_describe_too_many_entries_are_refused(
     store: CountingStore, tmp_path: Path
 ) -> None:
     root = put(store, {"file": File(b"x")})
@@ -180,7 +182,7 @@ async def test_a_few_directories_that_describe_more_than_any_disk_holds_are_refu
     assert store.asked == 11
 
 
-async def test_directories_nested_deeper_than_a_path_can_tell_are_refused(
+async def test_directories_deeper_than_the_longest_path_are_refused(
     store: CountingStore, tmp_path: Path
 ) -> None:
     root = put(store, {"file": File(b"x")})
@@ -191,7 +193,9 @@ async def test_directories_nested_deeper_than_a_path_can_tell_are_refused(
     assert "paths" in str(await refused(store, root, tmp_path))
 
 
-async def test_paths_as_long_as_they_may_be_are_made(store: CountingStore, tmp_path: Path) -> None:
+async def test_paths_of_the_maximum_length_are_accepted(
+    store: CountingStore, tmp_path: Path
+) -> None:
     root = put(store, {"f" * 255: File(b"x")})
     for _ in range(14):
         message = re_pb2.Directory()
@@ -204,7 +208,7 @@ async def test_paths_as_long_as_they_may_be_are_made(store: CountingStore, tmp_p
         os.close(layer_fd)
 
 
-async def test_one_file_at_more_places_than_the_disk_has_room_for_is_refused(
+async def test_a_file_at_more_paths_than_fit_on_the_disk_is_refused(
     store: CountingStore, tmp_path: Path
 ) -> None:
     huge = File(bytes(64 * MIB))

@@ -1,4 +1,4 @@
-"""Which layers a root is made of: few enough, and mostly the same when little changes."""
+"""The layers of an input root: not too many, and mostly the same after a small change."""
 
 from __future__ import annotations
 
@@ -45,14 +45,14 @@ SHAPES: dict[str, Directory] = {
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-async def test_no_root_takes_too_many_layers(shape: str) -> None:
+async def test_no_root_has_too_many_layers(shape: str) -> None:
     layers = await layers_of(SHAPES[shape])
     assert 1 <= len(layers) <= MAX_LAYERS
     assert len({layer.key for layer in layers}) == len(layers)
 
 
 @pytest.mark.parametrize("size", [64 * 1024, MIB - 1, MIB + 1, 900 * MIB])
-async def test_no_number_of_large_files_takes_too_many_layers(size: int) -> None:
+async def test_no_number_of_large_files_makes_too_many_layers(size: int) -> None:
     store, message = MemoryStore(), re_pb2.Directory()
     for number in range(2_000):
         node = message.files.add(name=f"{number}")
@@ -65,7 +65,7 @@ async def test_no_number_of_large_files_takes_too_many_layers(size: int) -> None
 
 
 @pytest.mark.parametrize("shape", ["usual", "tiny directories", "one directory", "lopsided"])
-async def test_one_file_more_leaves_most_layers_alone(shape: str) -> None:
+async def test_one_more_file_leaves_most_layers_unchanged(shape: str) -> None:
     tree = SHAPES[shape]
     before = {layer.key for layer in await layers_of(tree)}
     after = {layer.key for layer in await layers_of({**tree, "new_file": File(b"new")})}
@@ -79,7 +79,7 @@ async def test_a_large_file_is_a_layer_of_its_own() -> None:
     assert files.count([b"tool"]) == 1
 
 
-async def test_the_same_directory_at_two_places_is_two_layers() -> None:
+async def test_the_same_directory_at_two_paths_is_in_different_layers() -> None:
     inner = flat(40)
     layers = await layers_of({"here": inner, "there": inner})
     paths = [path for layer in layers for path, _ in layer.files()]
@@ -87,7 +87,7 @@ async def test_the_same_directory_at_two_places_is_two_layers() -> None:
     assert len({layer.key for layer in layers}) == len(layers)
 
 
-async def test_a_key_tells_apart_whatever_differs() -> None:
+async def test_different_layers_have_different_keys() -> None:
     trees: list[Directory] = [
         {"a": File(b"1")},
         {"b": File(b"1")},

@@ -1,4 +1,4 @@
-"""Layers on disk: their limit, what they outlive and what they don't, and full disks."""
+"""Layers on disk: the size limit, restarts and reboots, and full disks."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def tree(number: int, size: int = 100 * KIB) -> Directory:
 
 
 async def is_cached(roots: InputRoots, store: MemoryStore, wanted: Directory) -> bool:
-    """Whether the root can be had without its files."""
+    """Whether the root can be held although the store lacks its files."""
     root = put(store, wanted)
     for digest in file_blobs(wanted):
         del store.blobs[digest]
@@ -73,7 +73,7 @@ async def make(roots: InputRoots, store: MemoryStore, *numbers: int) -> None:
 
 
 @pytest.mark.parametrize("restarts", [False, True])
-async def test_the_least_recently_used_goes_first(
+async def test_the_least_recently_used_layer_is_evicted_first(
     store: MemoryStore, tmp_path: Path, restarts: bool
 ) -> None:
     async with AsyncExitStack() as stack:
@@ -91,7 +91,7 @@ async def test_the_least_recently_used_goes_first(
         assert disk_bytes(tmp_path) <= roots.layers.used_bytes <= 400 * KIB
 
 
-async def test_what_is_held_never_goes_and_the_log_says_that_the_limit_is_passed(
+async def test_held_layers_are_never_evicted_and_a_warning_is_logged(
     store: MemoryStore, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.WARNING, WARNINGS)
@@ -111,7 +111,7 @@ async def test_what_is_held_never_goes_and_the_log_says_that_the_limit_is_passed
         assert disk_bytes(tmp_path) <= 300 * KIB
 
 
-async def test_a_root_deeper_than_calls_may_nest_goes_like_any_other(
+async def test_a_very_deep_root_is_evicted_like_any_other(
     store: MemoryStore, tmp_path: Path
 ) -> None:
     root = put(store, {"file": File(b"content")})
@@ -125,7 +125,7 @@ async def test_a_root_deeper_than_calls_may_nest_goes_like_any_other(
         assert not layers_on_disk(tmp_path)
 
 
-async def test_a_smaller_limit_counts_from_the_next_start(
+async def test_a_smaller_limit_takes_effect_at_the_next_start(
     store: MemoryStore, tmp_path: Path
 ) -> None:
     async with input_roots(store, tmp_path) as roots:
@@ -149,12 +149,12 @@ async def cached_after_restart(
         return await is_cached(roots, store, tree(1))
 
 
-async def test_layers_outlive_a_restart_of_the_server(store: MemoryStore, tmp_path: Path) -> None:
+async def test_layers_survive_a_restart_of_the_server(store: MemoryStore, tmp_path: Path) -> None:
     await make_one(store, tmp_path)
     assert await cached_after_restart(store, tmp_path)
 
 
-async def test_a_restart_of_the_machine_drops_what_it_may_have_torn(
+async def test_a_reboot_of_the_machine_drops_all_layers(
     store: MemoryStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     boot = tmp_path / "boot_id"
@@ -167,7 +167,7 @@ async def test_a_restart_of_the_machine_drops_what_it_may_have_torn(
     assert layers_on_disk(tmp_path / "roots") == set()
 
 
-async def test_where_restarts_of_the_machine_can_t_be_told_nothing_is_kept(
+async def test_without_a_boot_id_no_layer_survives_a_restart(
     store: MemoryStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(layers_module, "_BOOT_ID_FILE", str(tmp_path / "none"))
@@ -175,9 +175,7 @@ async def test_where_restarts_of_the_machine_can_t_be_told_nothing_is_kept(
     assert not await cached_after_restart(store, tmp_path / "roots")
 
 
-async def test_a_layer_that_somebody_deleted_is_made_again(
-    store: MemoryStore, tmp_path: Path
-) -> None:
+async def test_a_deleted_layer_is_written_again(store: MemoryStore, tmp_path: Path) -> None:
     await make_one(store, tmp_path)
     for layer in layers_on_disk(tmp_path):
         shutil.rmtree(layer)
@@ -187,14 +185,14 @@ async def test_a_layer_that_somebody_deleted_is_made_again(
             assert union(layers) == described(tree(1))
 
 
-async def test_files_that_belong_to_others_are_dropped(store: MemoryStore, tmp_path: Path) -> None:
+async def test_layers_of_another_owner_are_dropped(store: MemoryStore, tmp_path: Path) -> None:
     await make_one(store, tmp_path)
     assert not await cached_after_restart(store, tmp_path, owner=os.geteuid())
 
 
 @pytest.fixture
 def ordinary_user() -> Iterator[Path]:
-    """A directory of the user whose rights this process has within the test: not root's."""
+    """A directory of the user that this process acts as within the test, who isn't root."""
     with tempfile.TemporaryDirectory() as directory:
         if os.geteuid() != 0:
             yield Path(directory)
@@ -207,7 +205,7 @@ def ordinary_user() -> Iterator[Path]:
             os.seteuid(0)
 
 
-async def test_an_ordinary_user_gets_rid_of_directories_that_forbid_it(
+async def test_an_ordinary_user_can_delete_read_only_directories(
     store: MemoryStore, ordinary_user: Path
 ) -> None:
     closed = {
@@ -231,7 +229,9 @@ def disk(tmp_path: Path) -> Iterator[Path]:
         yield path
 
 
-async def assert_refused_without_a_trace(store: MemoryStore, disk: Path, wanted: Directory) -> None:
+async def assert_refused_and_nothing_left(
+    store: MemoryStore, disk: Path, wanted: Directory
+) -> None:
     async with input_roots(store, disk / "roots") as roots:
         await make(roots, store, 1)
         used, on_disk = roots.layers.used_bytes, disk_bytes(disk / "roots")
@@ -247,25 +247,25 @@ async def assert_refused_without_a_trace(store: MemoryStore, disk: Path, wanted:
 
 
 async def test_a_root_larger_than_the_disk_is_refused(store: MemoryStore, disk: Path) -> None:
-    await assert_refused_without_a_trace(store, disk, tree(3, 9 * MIB))
+    await assert_refused_and_nothing_left(store, disk, tree(3, 9 * MIB))
 
 
 async def test_too_many_files_for_the_disk_are_refused(store: MemoryStore, disk: Path) -> None:
     many = {f"{number}": File(b"") for number in range(3000)}
-    await assert_refused_without_a_trace(store, disk, many)
+    await assert_refused_and_nothing_left(store, disk, many)
 
 
-class CrowdedStore(MemoryStore):
-    """When it is asked for a certain blob, others take what is left of a disk."""
+class DiskFillingStore(MemoryStore):
+    """When a certain blob is requested, it fills the disk."""
 
     def __init__(self, disk: Path, trigger: Digest) -> None:
         super().__init__()
-        self._disk, self._trigger, self.crowds = disk, trigger, True
+        self._disk, self._trigger, self.fills_disk = disk, trigger, True
 
     async def read_many(
         self, context: Context, digests: Sequence[Digest]
     ) -> Mapping[Digest, bytes]:
-        if self.crowds and self._trigger in digests:
+        if self.fills_disk and self._trigger in digests:
             fill(self._disk)
         return await super().read_many(context, digests)
 
@@ -273,7 +273,7 @@ class CrowdedStore(MemoryStore):
     async def open_read(
         self, context: Context, digest: Digest, offset: int = 0, limit: int = 0
     ) -> AsyncIterator[BlobReader]:
-        if self.crowds and digest == self._trigger:
+        if self.fills_disk and digest == self._trigger:
             fill(self._disk)
         async with super().open_read(context, digest, offset, limit) as reader:
             yield reader
@@ -285,10 +285,10 @@ def fill(disk: Path) -> None:
 
 
 @pytest.mark.parametrize("size", [3 * KIB, 200 * KIB, 3 * MIB])
-async def test_a_disk_that_fills_up_meanwhile_leaves_no_half_layer(disk: Path, size: int) -> None:
+async def test_a_disk_that_fills_up_leaves_no_incomplete_layer(disk: Path, size: int) -> None:
     contents = [b"%d " % number * (size // 2) for number in range(300 if size < MIB // 8 else 2)]
     wanted = {f"{number}": File(content[:size]) for number, content in enumerate(contents)}
-    store = CrowdedStore(disk, digest_of(contents[-1][:size]))
+    store = DiskFillingStore(disk, digest_of(contents[-1][:size]))
     root = put(store, wanted)
     async with input_roots(store, disk / "roots") as roots:
         with pytest.raises(StorageFull):
@@ -297,7 +297,7 @@ async def test_a_disk_that_fills_up_meanwhile_leaves_no_half_layer(disk: Path, s
         await roots.layers.settle()
         assert layers_on_disk(disk / "roots") == set()
         assert roots.layers.used_bytes == 0
-        store.crowds = False
+        store.fills_disk = False
         (disk / "others").unlink()
         async with roots.hold(context(), root) as layers:
             assert union(layers) == described(wanted)

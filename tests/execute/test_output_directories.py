@@ -42,9 +42,7 @@ def test_a_directory_is_collected_exactly_as_it_is(tree: Tree, function: DigestF
 
 @REPEATABLE
 @given(trees, st.randoms(use_true_random=False))
-def test_a_directory_has_one_digest_whatever_order_it_was_written_in(
-    tree: Tree, order: random.Random
-) -> None:
+def test_the_digest_doesnt_depend_on_the_order_of_writing(tree: Tree, order: random.Random) -> None:
     def shuffled(tree: Tree) -> Tree:
         items = order.sample(list(tree.items()), len(tree))
         return {name: shuffled(node) if isinstance(node, dict) else node for name, node in items}
@@ -57,7 +55,7 @@ def test_a_directory_has_one_digest_whatever_order_it_was_written_in(
 
 @REPEATABLE
 @given(trees, st.sampled_from([FORMATS.DIRECTORY_ONLY, FORMATS.TREE_AND_DIRECTORY]))
-def test_each_directory_is_a_blob_when_a_client_wants_it_so(tree: Tree, wanted: int) -> None:
+def test_each_directory_is_a_blob_if_the_command_requests_that(tree: Tree, wanted: int) -> None:
     with tempfile.TemporaryDirectory() as root:
         fill(Path(root), {"out": tree})
         collected = collect(Path(root), "out", directory_format=wanted)
@@ -72,7 +70,7 @@ def test_each_directory_is_a_blob_when_a_client_wants_it_so(tree: Tree, wanted: 
 
 
 @pytest.mark.parametrize("wanted", [FORMATS.TREE_ONLY, 77])
-def test_a_tree_is_what_a_client_gets_that_wants_nothing_else(tmp_path: Path, wanted: int) -> None:
+def test_other_formats_give_a_tree(tmp_path: Path, wanted: int) -> None:
     fill(tmp_path, {"out": {"a": {}}})
     collected = collect(tmp_path, "out", directory_format=wanted)
     (entry,) = collected.result.output_directories
@@ -81,7 +79,7 @@ def test_a_tree_is_what_a_client_gets_that_wants_nothing_else(tmp_path: Path, wa
     assert list(collected.blobs) == [parse_digest(entry.tree_digest)]
 
 
-def test_a_directory_that_is_there_many_times_is_one_child(tmp_path: Path) -> None:
+def test_equal_directories_are_one_child(tmp_path: Path) -> None:
     twig: Tree = {"x": File(b"x"), "deeper": {}}
     tree: Tree = {"a": twig, "b": {"c": twig, "d": twig}, "z": {"deeper": {}}}
     fill(tmp_path, {"out": tree})
@@ -92,7 +90,7 @@ def test_a_directory_that_is_there_many_times_is_one_child(tmp_path: Path) -> No
     assert len(message.children) == len(["twig", "deeper", "b", "z"])
 
 
-def test_an_output_directory_may_be_so_deep_and_no_deeper(tmp_path: Path) -> None:
+def test_an_output_directory_that_is_too_deep_is_refused(tmp_path: Path) -> None:
     (tmp_path / "/".join(["d"] * 201)).mkdir(parents=True)
     before = open_files()
     collected = collect(tmp_path, "d")

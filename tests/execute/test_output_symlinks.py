@@ -1,4 +1,4 @@
-"""Symlinks among the outputs: kept, followed, and never out of the input root."""
+"""Symlinks among the outputs are kept or followed, but never out of the input root."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from reapi_local.protocol.command import Output
 SECRET = b"what no action may get out of the machine"
 
 
-def test_symlinks_stay_what_they_are(tmp_path: Path) -> None:
+def test_symlinks_are_collected_as_symlinks(tmp_path: Path) -> None:
     fill(tmp_path, {"a": Link("/etc/passwd"), "b": Link("../x/./y/"), "c": Link("d"), "d": {}})
     collected = collect(tmp_path, "a", "b", "c")
     assert collected.links() == {"a": "/etc/passwd", "b": "../x/./y/", "c": "d"}
@@ -38,7 +38,7 @@ def test_symlinks_stay_what_they_are(tmp_path: Path) -> None:
     assert not older.output_symlinks
 
 
-def test_symlinks_are_followed_for_clients_that_want_content(tmp_path: Path) -> None:
+def test_symlinks_are_followed_if_requested(tmp_path: Path) -> None:
     fill(
         tmp_path,
         {
@@ -53,14 +53,14 @@ def test_symlinks_are_followed_for_clients_that_want_content(tmp_path: Path) -> 
     collected = collect(tmp_path, "tool", "dir", "a/dir/up", follow=True)
     tool = File(b"tool", True)
     assert collected.files() == {"tool": tool, "a/dir/up": tool}
-    # Within a directory they stay: a Tree can tell of them.
+    # Below an output directory they stay symlinks, because a Tree can contain them.
     assert collected.directories() == {"dir": {"up": Link("../tool")}}
     assert list(collect(tmp_path, "root", follow=True).directories()["root"]) == list(
         collect(tmp_path, "").directories()[""]
     )
 
 
-def test_a_symlink_that_leads_to_nothing_below_the_root_stays_one(tmp_path: Path) -> None:
+def test_a_symlink_that_leads_to_nothing_below_the_root_stays_a_symlink(tmp_path: Path) -> None:
     targets = {"a": "nowhere", "b": "/etc/passwd", "c": "../../etc/passwd", "d": "d", "e": "b"}
     fill(tmp_path, {name: Link(target) for name, target in targets.items()})
     collected = collect(tmp_path, *targets, follow=True)
@@ -111,7 +111,7 @@ def test_nothing_outside_is_read(tmp_path: Path, tree: Tree, *, follow: bool) ->
 
 @pytest.mark.parametrize("follow", [False, True])
 @pytest.mark.parametrize("target", ["..", "{outside}", "x/../..", "loop"])
-def test_an_output_that_is_reached_only_through_the_outside_is_refused(
+def test_an_output_behind_a_symlink_to_the_outside_is_refused(
     tmp_path: Path, target: str, *, follow: bool
 ) -> None:
     (tmp_path / "secret").write_bytes(SECRET)

@@ -1,4 +1,4 @@
-"""What is collected of the outputs an action left, from real files."""
+"""Collecting outputs from real files."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ NOBODY = 65534
 
 @contextmanager
 def an_ordinary_user(*owned: Path) -> Iterator[None]:
-    """Be one, if this is root; such a user then owns these paths."""
+    """Within the block, root acts as an ordinary user who owns these paths."""
     if os.geteuid() != 0:
         yield
         return
@@ -60,7 +60,7 @@ def test_files_are_collected_with_their_content_and_executable_bit(tmp_path: Pat
 
 
 @pytest.mark.parametrize("function", FUNCTIONS)
-def test_large_files_come_as_open_files_and_others_as_bytes(
+def test_large_files_are_yielded_as_descriptors_and_others_as_bytes(
     tmp_path: Path, function: DigestFunction
 ) -> None:
     sizes = {"a": IN_MEMORY_BYTES, "b": IN_MEMORY_BYTES + 1, "c": 3_000_001}
@@ -72,7 +72,7 @@ def test_large_files_come_as_open_files_and_others_as_bytes(
     assert [digest.size_bytes for digest in collected.large] == 2 * [sizes["b"], sizes["c"]]
 
 
-def test_much_comes_in_batches(tmp_path: Path) -> None:
+def test_many_bytes_are_yielded_in_batches(tmp_path: Path) -> None:
     tree: Tree = {str(n): File(noise(IN_MEMORY_BYTES, seed=n)) for n in range(300)}
     fill(tmp_path, {"out": tree})
     collected = collect(tmp_path, "out")
@@ -81,7 +81,7 @@ def test_much_comes_in_batches(tmp_path: Path) -> None:
     assert not collected.large
 
 
-def test_many_come_in_batches(tmp_path: Path) -> None:
+def test_many_blobs_are_yielded_in_batches(tmp_path: Path) -> None:
     (tmp_path / "a").mkdir()
     (tmp_path / "a" / "x").touch()
     for number in range(10_050):
@@ -91,7 +91,7 @@ def test_many_come_in_batches(tmp_path: Path) -> None:
     assert len(collected.directories()["a"]) == 10_051
 
 
-def test_a_file_of_holes_is_refused_before_anybody_reads_it(tmp_path: Path) -> None:
+def test_a_huge_sparse_file_is_refused_before_it_is_read(tmp_path: Path) -> None:
     (tmp_path / "a").touch()
     try:
         os.truncate(tmp_path / "a", MAX_BYTES + 1)
@@ -102,7 +102,7 @@ def test_a_file_of_holes_is_refused_before_anybody_reads_it(tmp_path: Path) -> N
         digest_of_file(file.fileno(), SHA256)
 
 
-def test_a_large_file_is_left_as_soon_as_nobody_wants_it(tmp_path: Path) -> None:
+def test_reading_a_large_file_stops_when_cancelled(tmp_path: Path) -> None:
     class Unwanted(Exception):
         pass
 
@@ -125,7 +125,7 @@ def test_a_large_file_is_left_as_soon_as_nobody_wants_it(tmp_path: Path) -> None
     assert len(asked) == 3
 
 
-def test_node_properties_are_there_when_asked_for(tmp_path: Path) -> None:
+def test_node_properties_are_present_if_requested(tmp_path: Path) -> None:
     fill(tmp_path, {"f": File(), "l": Link("f"), "d": {"f": File(b"x"), "l": Link("f"), "d": {}}})
     times = {"f": -1_500_000_000, "l": 7_000_000_123, "d/f": 5, "d/l": 6, "d/d": 0, "d": 1 << 61}
     for path, mtime_ns in times.items():
@@ -160,7 +160,7 @@ def test_node_properties_are_there_when_asked_for(tmp_path: Path) -> None:
     assert not any(node.HasField("node_properties") for node in [tree.root, *tree.children])
 
 
-def test_outputs_that_are_not_there_are_left_out(tmp_path: Path) -> None:
+def test_absent_outputs_are_left_out(tmp_path: Path) -> None:
     fill(tmp_path, {"f": File(), "dangling": Link("nowhere"), "loop": Link("loop/x")})
     absent = ("a", "a/b", "f/x", "f/x/y", "dangling/x")
     for follow in (False, True):
@@ -192,7 +192,7 @@ def test_an_output_that_is_named_twice_is_collected_once(tmp_path: Path) -> None
     assert [file.path for file in collected.result.output_files] == ["a", "d/b"]
 
 
-def test_an_output_of_another_kind_than_declared_is_refused(tmp_path: Path) -> None:
+def test_an_output_of_another_type_than_declared_is_refused(tmp_path: Path) -> None:
     fill(tmp_path, {"f": File(), "d": {}, "to_d": Link("d"), "to_f": Link("f")})
     refused(tmp_path, Output("d", FILE), match="'d' is a directory, .* declares a file")
     refused(tmp_path, Output("f", DIRECTORY), match="'f' is a file, .* declares a directory")
@@ -201,7 +201,7 @@ def test_an_output_of_another_kind_than_declared_is_refused(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("kind", OutputKind)
-def test_neither_fifos_nor_sockets_are_outputs(tmp_path: Path, kind: OutputKind) -> None:
+def test_fifos_and_sockets_are_refused(tmp_path: Path, kind: OutputKind) -> None:
     os.mkfifo(tmp_path / "fifo")
     fill(tmp_path, {"d": {}, "to_fifo": Link("fifo")})
     with socket.socket(socket.AF_UNIX) as listening:
@@ -213,7 +213,7 @@ def test_neither_fifos_nor_sockets_are_outputs(tmp_path: Path, kind: OutputKind)
         refused(tmp_path, "", match="contains a ")
 
 
-def test_devices_are_no_outputs(tmp_path: Path) -> None:
+def test_devices_are_refused(tmp_path: Path) -> None:
     (tmp_path / "d").mkdir()
     try:
         os.mknod(tmp_path / "d" / "null", 0o666 | stat.S_IFCHR, os.makedev(1, 3))
@@ -236,7 +236,7 @@ def test_names_and_targets_that_are_not_utf8_are_refused(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("path", ["f", "d", "d/x", "whole"])
-def test_what_its_owner_may_not_read_is_refused_with_a_remedy(tmp_path: Path, path: str) -> None:
+def test_unreadable_outputs_are_refused_with_a_cure(tmp_path: Path, path: str) -> None:
     fill(tmp_path, {"f": File(), "d": {"x": File()}, "whole": {"f": File(b"first"), "y": File()}})
     closed = [tmp_path / "f", tmp_path / "d", tmp_path / "whole" / "y"]
     for closed_path in closed:

@@ -1,4 +1,4 @@
-"""Files that are open while outputs are collected, and none afterwards."""
+"""Which files are open while outputs are collected, and that none are afterwards."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ from reapi_local.store.memory import MemoryActionCache, MemoryStore
 
 
 @pytest.mark.parametrize("stop_after", [1, 2, 3])
-def test_who_stops_in_the_middle_leaves_no_file_open(tmp_path: Path, stop_after: int) -> None:
+def test_closing_the_iterator_early_closes_all_files(tmp_path: Path, stop_after: int) -> None:
     large = File(noise(IN_MEMORY_BYTES + 1))
     fill(tmp_path, {"a": large, "d": {"e": {"a": large, "b": large}, "f": File(b"x")}})
     before = open_files()
@@ -59,7 +59,7 @@ def test_collecting_holds_few_files_open_at_a_time(tmp_path: Path) -> None:
     assert most <= before + 5
 
 
-def test_the_machines_own_trouble_is_not_the_actions(tmp_path: Path) -> None:
+def test_errors_of_the_machine_are_not_blamed_on_the_action(tmp_path: Path) -> None:
     fill(tmp_path, {"a": File()})
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     with opened(tmp_path) as fd:
@@ -73,8 +73,8 @@ def test_the_machines_own_trouble_is_not_the_actions(tmp_path: Path) -> None:
 
 
 @dataclass
-class Ended:
-    """A sandbox whose action has left ``directory`` behind."""
+class FinishedSandbox:
+    """A sandbox whose action left ``directory``."""
 
     directory: Path
     root: str = "/reapi/root"
@@ -99,7 +99,7 @@ class NoInputs:
 
 @dataclass
 class StuckStore(MemoryStore):
-    """One whose writers never get anywhere."""
+    """A store whose writers never finish."""
 
     writing: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -113,7 +113,7 @@ class StuckStore(MemoryStore):
 
 
 def begin_run(directory: Path, store: MemoryStore) -> asyncio.Task[re_pb2.ExecuteResponse]:
-    """Begin to run a job that leaves an output named "d"."""
+    """Start to run a job with an output named "d"."""
     digest = digest_of(b"")
     job = Job(
         context=context(),
@@ -131,7 +131,7 @@ def begin_run(directory: Path, store: MemoryStore) -> asyncio.Task[re_pb2.Execut
     policy = Policy(default_timeout=1.0, max_timeout=1.0, hermetic=False, shares_host=False)
     environment = ProcessEnvironment(policy, str(directory / "caches"), owner=None)
     runner = Runner(
-        Ended(directory), environment, inputs, store, MemoryActionCache(), SystemClock()
+        FinishedSandbox(directory), environment, inputs, store, MemoryActionCache(), SystemClock()
     )
     return asyncio.create_task(runner.run(job, Stop(), lambda: None, lambda: None))
 

@@ -1,4 +1,4 @@
-"""The process group, which isolates nothing: what it does and what it says of itself."""
+"""The process group, which isolates nothing."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
         yield bench
 
 
-async def test_paths_of_the_contract_become_those_on_the_host(bench: Bench) -> None:
+async def test_paths_of_the_contract_are_replaced_with_those_on_the_host(bench: Bench) -> None:
     script = 'cd / && echo in > $1/a && echo home > "$HOME"/b && echo kept > $2/c && cat $1/a'
     ran = await bench.shell(
         f"{script} && cat {HOME}/b",
@@ -46,7 +46,7 @@ async def test_paths_of_the_contract_become_those_on_the_host(bench: Bench) -> N
 @pytest.mark.parametrize(
     "other", [f"{INPUT_ROOT}s", f"{INPUT_ROOT}-2/x", f"{INPUT_ROOT}.d", f"{HOME}_", "/reapi"]
 )
-async def test_paths_that_only_begin_alike_stay_as_they_are(bench: Bench, other: str) -> None:
+async def test_paths_that_only_have_the_same_prefix_are_unchanged(bench: Bench, other: str) -> None:
     assert (await bench.run("printf", "%s", other)).stdout.decode() == other
 
 
@@ -60,18 +60,18 @@ async def test_a_path_is_replaced_wherever_it_occurs(bench: Bench, before: str, 
     assert seen.endswith(f"root{after}")
 
 
-async def test_without_caches_their_path_stays_as_it_is(bench: Bench) -> None:
+async def test_without_caches_their_path_is_unchanged(bench: Bench) -> None:
     spec = ProcessSpec(("printf", "%s", CACHES), {"PATH": PATH})
     async with bench.sandbox.run(spec, asyncio.Event()) as process_result:
         assert os.pread(process_result.stdout_fd, 100, 0).decode() == CACHES
 
 
-async def test_it_says_that_it_contains_nothing(bench: Bench) -> None:
+async def test_a_note_says_that_it_isolates_nothing(bench: Bench) -> None:
     assert "isolates nothing" in " ".join(bench.sandbox.notes)
 
 
 @LINUX
-async def test_a_killed_supervisor_is_the_sandbox_s_failure(bench: Bench) -> None:
+async def test_a_killed_supervisor_is_a_sandbox_error(bench: Bench) -> None:
     with pytest.raises(SandboxError):
         await bench.shell("kill -9 $PPID; exec sleep 0.1")
     assert (await bench.shell("echo usable")).stdout == b"usable\n"

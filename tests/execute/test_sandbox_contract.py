@@ -1,4 +1,4 @@
-"""Every kind of sandbox keeps the contract, for this user and, if that is root, for another."""
+"""Every sandbox fulfils the contract, for this user and, if this is root, for an ordinary user."""
 
 from __future__ import annotations
 
@@ -62,4 +62,8 @@ async def test_a_killed_server_leaves_no_process_and_the_next_one_works(
     await server.wait()
     await witness.sees_all_end()
     witness.close()
-    hold(command_for(user, program, kind, "what_a_killed_server_left_is_gone", directory))
+    hold(
+        command_for(
+            user, program, kind, "the_next_server_removes_what_a_killed_one_left", directory
+        )
+    )

@@ -288,7 +288,7 @@ def test_no_run_gets_two_slots_more_than_another_that_waits(
     executing: list[Task] = []
 
     def take(effects: list[Effect]) -> None:
-        waiting = {o.run for o in machine.operations() if o.stage == Stage.QUEUED}
+        waiting = {o.invocation for o in machine.operations() if o.stage == Stage.QUEUED}
         for task in started(effects):
             executing.append(task)
             held = Counter(runs[task] for task in executing)

@@ -1,4 +1,4 @@
-"""Actions that want out, or more than their share: contained, and the slot goes on."""
+"""Actions that try to escape or to use too much: they are contained, and the slot stays usable."""
 
 from __future__ import annotations
 
@@ -22,39 +22,39 @@ LIMITS = ActionLimits(
 
 @pytest.fixture(params=["own", "other"])
 async def box(request: pytest.FixtureRequest) -> AsyncIterator[Box]:
-    """Of whoever runs the tests, and of an ordinary user."""
+    """Of the user who runs the tests, and of an ordinary user."""
     make = own_box if request.param == "own" else other_box
     async with make(limits=LIMITS) as box:
         yield box
 
 
 async def usable(box: Box) -> bool:
-    """Also as if nothing had been: no process, file or limit of the action before is left."""
+    """Whether actions run, and no process, file or shared memory of the previous action is left."""
     count = "ls /proc | grep -c '^[0-9]'; ls -A /tmp /var/tmp /dev/shm /reapi/home | wc -w"
     seen = await box.run("sh", "-c", f"{count}; ipcs -m | grep -c 0x; true")
     processes, names, shared = seen.stdout.split()
     return (int(processes) <= 6, names, shared) == (True, "4", "0")
 
 
-async def test_a_daemon_that_left_its_parents_is_gone_with_the_action(box: Box) -> None:
+async def test_a_daemon_is_killed_at_the_end_of_the_action(box: Box) -> None:
     daemon = "(setsid sh -c 'trap \"\" TERM HUP INT; while :; do sleep 1; done' &) & exit 0"
     assert (await box.run("sh", "-c", daemon)).exit_code == 0
     assert await usable(box)
 
 
-async def test_an_action_that_kills_all_it_can_kills_only_itself(box: Box) -> None:
+async def test_an_action_that_kills_all_processes_kills_only_its_own(box: Box) -> None:
     assert (
         await box.run("sh", "-c", "kill -KILL -1; kill -KILL 1; kill -INT 1; exit 7")
     ).exit_code == 7
     assert await usable(box)
 
 
-async def test_a_fork_bomb_stays_within_its_processes(box: Box) -> None:
+async def test_a_fork_bomb_stays_within_the_process_limit(box: Box) -> None:
     bomb = """
 import os
 read_end, write_end = os.pipe()
 if os.fork():
-    os.read(read_end, 1)  # until one of them can't make another
+    os.read(read_end, 1)  # until a process can't fork
     os._exit(7)
 while True:
     try:
@@ -66,7 +66,7 @@ while True:
     assert await usable(box)
 
 
-async def test_a_filled_scratch_space_is_reported_as_that(box: Box) -> None:
+async def test_filled_scratch_space_is_reported(box: Box) -> None:
     seen = await box.run(
         "sh", "-c", "for n in 1 2 3; do head -c 30M /dev/zero > /tmp/$n || exit 1; done"
     )
@@ -77,7 +77,7 @@ async def test_a_filled_scratch_space_is_reported_as_that(box: Box) -> None:
     assert await usable(box)
 
 
-async def test_all_that_is_written_counts_as_one(box: Box) -> None:
+async def test_all_written_files_count_towards_one_limit(box: Box) -> None:
     places = "/tmp /var/tmp /dev/shm /reapi/home /reapi/root"
     seen = await box.run("sh", "-c", f"for d in {places}; do head -c 16M /dev/zero > $d/x; done")
     assert seen.exit_code != 0
@@ -94,7 +94,7 @@ async def test_a_million_files_are_too_many(box: Box) -> None:
     assert await usable(box)
 
 
-async def test_endless_output_ends_with_the_scratch_space(box: Box) -> None:
+async def test_endless_output_ends_when_the_scratch_space_is_full(box: Box) -> None:
     seen = await box.run("yes")
     assert seen.exit_code == 128 + 13
     assert len(seen.stdout) <= 64 * MIB
@@ -102,14 +102,14 @@ async def test_endless_output_ends_with_the_scratch_space(box: Box) -> None:
     assert await usable(box)
 
 
-async def test_output_that_lacks_a_part_is_never_a_success(box: Box) -> None:
+async def test_incomplete_output_is_never_a_success(box: Box) -> None:
     write = "trap '' PIPE; while yes 2>/dev/null | head -c 1M 2>/dev/null; do :; done; exit 0"
     seen = await box.run("sh", "-c", write)
     assert seen.exit_code != 0
     assert seen.limits_exceeded
 
 
-async def test_a_file_over_the_limit_is_reported_as_that(box: Box) -> None:
+async def test_a_file_over_the_limit_is_reported(box: Box) -> None:
     seen = await box.run("sh", "-c", "exec head -c 60M /dev/zero > /tmp/file")
     assert seen.exit_code == 128 + 25
     told = "it wrote a file of more than 48 MiB; raise action_file_size"
@@ -117,7 +117,7 @@ async def test_a_file_over_the_limit_is_reported_as_that(box: Box) -> None:
     assert await usable(box)
 
 
-async def test_cpu_time_is_that_of_all_its_processes() -> None:
+async def test_the_cpu_time_of_all_processes_counts() -> None:
     async with own_box(limits=ActionLimits(cpu_seconds=1)) as box:
         seen = await box.run("sh", "-c", "yes > /dev/null & yes > /dev/null & wait")
         assert seen.exit_code == 128 + 9
@@ -131,10 +131,10 @@ async def test_cpu_time_is_that_of_all_its_processes() -> None:
     ["x = bytearray(200 * 2**20)", "open('/tmp/x', 'wb').write(bytes(2**20) * 200)"],
     ids=["memory", "files in memory"],
 )
-async def test_more_memory_than_allowed_is_reported_as_that(greedy: str) -> None:
+async def test_memory_over_the_limit_is_reported(greedy: str) -> None:
     async with own_box(limits=ActionLimits(memory_bytes=100 * MIB)) as box:
         if box.sandbox.notes:
-            pytest.skip(f"no control group for memory: {box.sandbox.notes}")
+            pytest.skip(f"no cgroup for memory: {box.sandbox.notes}")
         seen = await box.run("python3", "-c", greedy)
         assert seen.exit_code == 128 + 9
         assert [
@@ -144,13 +144,13 @@ async def test_more_memory_than_allowed_is_reported_as_that(greedy: str) -> None
         assert not (await box.run("true")).limits_exceeded
 
 
-async def test_memory_that_can_t_be_limited_is_said_so() -> None:
+async def test_a_note_says_if_memory_can_t_be_limited() -> None:
     async with other_box(limits=ActionLimits(memory_bytes=100 * MIB)) as box:
         notes = (await box.ask({"start": True}))["notes"]
         assert [note for note in notes if "Delegate=yes" in note]
 
 
-async def test_an_action_has_no_capability_and_can_gain_none(box: Box) -> None:
+async def test_an_action_has_no_capability_and_can_t_gain_one(box: Box) -> None:
     status = await box.run("grep", "-E", "^(Cap(Inh|Prm|Eff|Amb)|NoNewPrivs)", "/proc/self/status")
     assert [int(line.split()[1], 16) for line in status.stdout.splitlines()] == [0, 0, 0, 0, 1]
     setuid = [path for path in ("/bin/su", "/usr/bin/passwd") if is_setuid(path)]
@@ -161,12 +161,12 @@ async def test_an_action_has_no_capability_and_can_gain_none(box: Box) -> None:
     assert seen.stdout.splitlines()[-1] == "True"
 
 
-async def test_a_namespace_can_t_be_made_to_get_capabilities(box: Box) -> None:
+async def test_namespaces_can_t_be_created_to_get_capabilities(box: Box) -> None:
     assert (await box.run("unshare", "--user", "true")).exit_code != 0
     assert (await box.run("unshare", "--mount", "true")).exit_code != 0
 
 
-async def test_the_slot_can_t_be_looked_into(box: Box) -> None:
+async def test_the_slot_can_t_be_inspected(box: Box) -> None:
     for path in ("root/", "environ", "maps", "fd/", "mem", "cwd/"):
         seen = await box.run("sh", "-c", f"ls /proc/1/{path} && cat /proc/1/{path} | head -c 1")
         assert seen.stdout.removeprefix(f"/proc/1/{path}").strip() == "", path
@@ -176,7 +176,7 @@ async def test_the_slot_can_t_be_looked_into(box: Box) -> None:
 
 async def test_kernel_settings_can_t_be_written(box: Box) -> None:
     find = "find /proc/sys /proc/sysrq-trigger /sys -writable ! -type l"
-    # Its mode lets everybody write, but only with a capability is anything written.
+    # Everybody can open it for writing, but writing needs a capability.
     but = "! -path /proc/sys/kernel/ns_last_pid"
     for network in (False, True):
         seen = await box.run("sh", "-c", f"{find} {but} 2>/dev/null | head -3", network=network)
@@ -198,7 +198,7 @@ async def test_abstract_sockets_of_the_host_can_t_be_reached(box: Box, network: 
         server.listen()
         connect = f"import socket; socket.socket(socket.AF_UNIX).connect('\\0{name}')"
         seen = await box.run("python3", "-c", connect, network=network)
-    if network and "PermissionError" not in seen.stderr and not kernel_confines_sockets():
+    if network and "PermissionError" not in seen.stderr and not kernel_blocks_abstract_sockets():
         pytest.skip("this kernel can't keep processes from abstract sockets")
     assert seen.exit_code != 0
 
@@ -214,9 +214,9 @@ async def test_an_action_still_reaches_its_own_abstract_sockets(box: Box) -> Non
 @pytest.mark.parametrize(
     "call", ["keyctl", "perf_event_open", "bpf", "userfaultfd", "io_uring_setup"]
 )
-async def test_system_calls_that_actions_don_t_need_are_refused(box: Box, call: str) -> None:
+async def test_system_calls_on_the_deny_list_are_refused(box: Box, call: str) -> None:
     if os.uname().machine != "x86_64":
-        pytest.skip("the numbers of this test are those of x86-64")
+        pytest.skip("this test has the system call numbers of x86-64")
     numbers = {"keyctl": 250, "perf_event_open": 298, "bpf": 321, "userfaultfd": 323}
     number = numbers.get(call, 425)
     ask = f"import ctypes; l = ctypes.CDLL(None, use_errno=True); l.syscall({number}, 0, 0, 0, 0)"
@@ -224,21 +224,21 @@ async def test_system_calls_that_actions_don_t_need_are_refused(box: Box, call: 
     assert seen.stdout == "1\n"
 
 
-async def test_programs_for_32_bits_still_may_run_as_far_as_the_kernel_can(box: Box) -> None:
+async def test_32_bit_programs_run_if_the_kernel_supports_them(box: Box) -> None:
     exit_with_7 = bytes.fromhex("b801000000bb07000000cd80")  # mov eax, 1; mov ebx, 7; int 0x80
     if os.uname().machine != "x86_64":
         pytest.skip("a program of i386")
-    layer = Path(box.place.layer("program", {"placeholder": ""}))
+    layer = Path(box.directories.layer("program", {"placeholder": ""}))
     (layer / "exit-7").write_bytes(elf_of_32_bits(exit_with_7))
     (layer / "exit-7").chmod(0o755)
-    box.place.give_away(layer)
+    box.directories.give_away(layer)
     process = await asyncio.create_subprocess_exec(layer / "exit-7")
     expected = await process.wait()
     assert (await box.run("./exit-7", layers=(str(layer),))).exit_code == expected
 
 
-async def test_the_host_is_read_only_wherever_it_is_seen(box: Box) -> None:
-    layer = box.place.layer("tree", {"file": "as ever"})
+async def test_all_visible_host_directories_are_read_only(box: Box) -> None:
+    layer = box.directories.layer("tree", {"file": "as ever"})
     write = (
         "for d in / /etc /usr /var /opt /sys /dev /proc /reapi /run; do"
         " touch $d/reapi-local-was-here 2>/dev/null && echo $d; done; true"
@@ -247,16 +247,16 @@ async def test_the_host_is_read_only_wherever_it_is_seen(box: Box) -> None:
 
 
 async def test_an_action_can_t_reach_layers_or_the_caches_of_others(box: Box) -> None:
-    layer = box.place.layer("a-layer-with-a-name", {"file": "as ever"})
-    box.place.cache("a-cache-of-others")
-    own = box.place.cache("own")
+    layer = box.directories.layer("a-layer-with-a-name", {"file": "as ever"})
+    box.directories.cache("a-cache-of-others")
+    own = box.directories.cache("own")
     seek = "cat /proc/self/mountinfo; find / -xdev -name 'a-*-with-a-name' -o -name 'a-cache-of*'"
     seen = await box.run("sh", "-c", f"{seek} 2>/dev/null", layers=(layer,), caches=own)
     assert "/a-cache-of-others" not in seen.stdout
     assert "\n/" not in seen.stdout
 
 
-async def test_devices_are_a_few_harmless_ones(box: Box) -> None:
+async def test_only_a_few_harmless_devices_exist(box: Box) -> None:
     seen = await box.run("sh", "-c", "stat -c '%n %F' /dev/* /dev/*/* | grep special")
     names = {line.split()[0].removeprefix("/dev/") for line in seen.stdout.splitlines()}
     assert names == {"full", "null", "pts/ptmx", "random", "tty", "urandom", "zero"}
@@ -266,7 +266,7 @@ async def test_devices_are_a_few_harmless_ones(box: Box) -> None:
 
 
 @pytest.mark.parametrize("make", [own_box, other_box], ids=["own", "other"])
-async def test_hidden_places_are_empty(make: object) -> None:
+async def test_hidden_directories_are_empty(make: object) -> None:
     owner = os.getuid()
     with visible_directory(owner) as directory:
         (directory / "data").mkdir()
@@ -279,11 +279,14 @@ async def test_hidden_places_are_empty(make: object) -> None:
     assert seen.stdout == "data\nopen\nsingle\nno secret"
 
 
-async def test_the_server_s_own_directories_work_closed_and_below_what_is_shown() -> None:
+async def test_the_server_s_directories_work_if_closed_and_below_a_visible_directory() -> None:
     with visible_directory(os.getuid()) as directory:
         async with own_box(hidden=(str(directory),), base=directory) as box:
             directory.chmod(0o700)
-            layer, cache = box.place.layer("tree", {"file": "an input"}), box.place.cache("cache")
+            layer, cache = (
+                box.directories.layer("tree", {"file": "an input"}),
+                box.directories.cache("cache"),
+            )
             look = f"cat file; touch /reapi/caches/x; ls -A {directory}; cat /proc/self/mountinfo"
             seen = await box.run("sh", "-c", look, layers=(layer,), caches=cache)
             assert seen.exit_code == 0
@@ -293,14 +296,14 @@ async def test_the_server_s_own_directories_work_closed_and_below_what_is_shown(
             assert [place for place in places if place.startswith(f"{directory}/")] == []
 
 
-async def test_shared_memory_of_an_action_is_gone_with_it(box: Box) -> None:
+async def test_shared_memory_of_an_action_is_removed(box: Box) -> None:
     make = "import ctypes; print(ctypes.CDLL(None).shmget(4321, 4096, 0o1666))"
     assert int((await box.run("python3", "-c", make)).stdout) >= 0
     assert await usable(box)
 
 
-async def test_the_kernel_kills_an_action_rather_than_its_slot(box: Box) -> None:
-    # The slot has the action's score until it has started it.
+async def test_the_oom_killer_prefers_the_action_to_its_slot(box: Box) -> None:
+    # The slot has the raised score, too, until it has started the action.
     wait = "until test $(cat /proc/1/oom_score_adj) -lt $(cat /proc/self/oom_score_adj); do :; done"
     assert (await box.run("sh", "-c", wait)).exit_code == 0
 
@@ -314,7 +317,7 @@ def is_setuid(path: str) -> bool:
     return os.path.exists(path) and bool(os.stat(path).st_mode & stat.S_ISUID)
 
 
-def kernel_confines_sockets() -> bool:
+def kernel_blocks_abstract_sockets() -> bool:
     release = os.uname().release.split(".")
     return (int(release[0]), int(release[1])) >= (6, 12)
 

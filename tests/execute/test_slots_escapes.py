@@ -1,4 +1,4 @@
-"""Ways out of a slot, and into the actions that come after: each leads nowhere."""
+"""Ways to escape from a slot or to affect later actions: none of them works."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ OWN = "/reapi/caches"
 
 @pytest.fixture(params=["own", "other"])
 async def box(request: pytest.FixtureRequest) -> AsyncIterator[Box]:
-    """Of whoever runs the tests, and of an ordinary user."""
+    """Of the user who runs the tests, and of an ordinary user."""
     make = own_box if request.param == "own" else other_box
     async with make() as box:
         yield box
 
 
 def caches_of_others(box: Box) -> Path:
-    """With a file to be read and a program to be run."""
-    cache = Path(box.place.cache("of-others"))
+    """A cache with a file to read and a program to execute."""
+    cache = Path(box.directories.cache("of-others"))
     (cache / "file").write_text("a secret")
     (cache / "program").write_bytes(Path("/bin/true").read_bytes())
     (cache / "program").chmod(0o755)
-    box.place.give_away(cache)
+    box.directories.give_away(cache)
     return cache
 
 
-GIVE = f"""
+SEND = f"""
 import os, socket
 server = socket.socket(socket.AF_UNIX)
 server.bind("{OWN}/socket")
@@ -42,7 +42,7 @@ socket.send_fds(other, [b"x"], [os.open("/", os.O_RDONLY), os.open(".", os.O_RDO
 other.recv(1)
 """
 
-TAKE = f"""
+RECEIVE = f"""
 import os, socket
 os.open("{OWN}/ready", os.O_RDONLY)
 server = socket.socket(socket.AF_UNIX)
@@ -55,13 +55,14 @@ for directory in socket.recv_fds(server, 1, 2)[1]:
 """
 
 
-async def test_a_directory_sent_by_an_action_in_another_slot_leads_no_higher() -> None:
+async def test_a_directory_sent_by_an_action_in_another_slot_is_no_way_out() -> None:
     async with own_box() as box:
-        own = box.place.cache("own")
+        own = box.directories.cache("own")
         assert (await box.run("mkfifo", f"{OWN}/ready", caches=own)).exit_code == 0
         shown = (await box.run("python3", "-c", "import os; print(*os.listdir('/'))")).stdout
         _, taken = await asyncio.gather(
-            box.run("python3", "-c", GIVE, caches=own), box.run("python3", "-c", TAKE, caches=own)
+            box.run("python3", "-c", SEND, caches=own),
+            box.run("python3", "-c", RECEIVE, caches=own),
         )
     assert taken.stderr == ""
     highest = [set(line.split()) for line in taken.stdout.splitlines()]
@@ -70,11 +71,9 @@ async def test_a_directory_sent_by_an_action_in_another_slot_leads_no_higher() -
 
 
 @pytest.mark.parametrize("way", ["working directory", "directory made beforehand", "program"])
-async def test_no_path_of_an_action_leads_through_descriptors_of_its_slot(
-    box: Box, way: str
-) -> None:
+async def test_no_path_of_an_action_reaches_descriptors_of_its_slot(box: Box, way: str) -> None:
     cache = caches_of_others(box)
-    layer = box.place.layer("tree", {"slot": "-> /proc/self/fd"})
+    layer = box.directories.layer("tree", {"slot": "-> /proc/self/fd"})
     for descriptor in range(3, 30):
         place = f"slot/{descriptor}/.caches/of-others"
         if way == "working directory":
@@ -93,7 +92,7 @@ import os, resource
 names = sorted(name for name in dir(resource) if name.startswith("RLIMIT_"))
 print([resource.getrlimit(getattr(resource, name)) for name in names])
 """
-LOWER = """
+LOWER_LIMITS = """
 for name in names:
     try:
         resource.prlimit(1, getattr(resource, name), (1000, 1000))
@@ -103,9 +102,9 @@ for name in names:
 """
 
 
-async def test_an_action_can_t_limit_those_that_come_after(box: Box) -> None:
+async def test_an_action_can_t_limit_later_actions(box: Box) -> None:
     before = await box.run("python3", "-c", LIMITS)
-    lowered = await box.run("python3", "-c", LIMITS + LOWER)
+    lowered = await box.run("python3", "-c", LIMITS + LOWER_LIMITS)
     assert lowered.stdout == before.stdout
     for _ in range(3):
         assert (await box.run("python3", "-c", LIMITS)).stdout == before.stdout
@@ -117,7 +116,7 @@ async def test_an_action_can_still_limit_itself(box: Box) -> None:
     assert seen.stdout == "(99, 99)\n"
 
 
-async def test_an_action_can_t_slow_down_those_that_come_after(box: Box) -> None:
+async def test_an_action_can_t_slow_down_later_actions(box: Box) -> None:
     look = "cut -d' ' -f2- /proc/self/autogroup"
     before = await box.run("sh", "-c", look)
     if before.exit_code:
@@ -128,7 +127,7 @@ async def test_an_action_can_t_slow_down_those_that_come_after(box: Box) -> None
         assert (await box.run("sh", "-c", f"{look}; nice")).stdout == f"{before.stdout}0\n"
 
 
-async def test_an_action_can_t_take_terminals_from_those_that_come_after(box: Box) -> None:
+async def test_an_action_can_t_take_terminals_from_later_actions(box: Box) -> None:
     await box.run("chmod", "0", "/dev/pts/ptmx")
     opened = await box.run("python3", "-c", "import pty; print(len(pty.openpty()))")
     assert opened.stdout == "2\n"

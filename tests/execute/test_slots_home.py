@@ -1,4 +1,4 @@
-"""What actions see of the home of the server's user: toolchains yes, secrets no."""
+"""Actions see toolchains in the home of the server's user, but no secrets."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ async def box_with_home(user: str, patch: pytest.MonkeyPatch) -> AsyncIterator[t
     async with AsyncExitStack() as stack:
         owner = ORDINARY_USER if user == "other" else os.getuid()
         home = stack.enter_context(visible_directory(owner))
-        furnish(home, owner)
+        fill_home(home, owner)
         if user == "other":
             make = other_box(environment={"HOME": str(home)})
             yield await stack.enter_async_context(make), home
@@ -28,7 +28,7 @@ async def box_with_home(user: str, patch: pytest.MonkeyPatch) -> AsyncIterator[t
             yield await stack.enter_async_context(own_box()), home
 
 
-def furnish(home: Path, owner: int) -> None:
+def fill_home(home: Path, owner: int) -> None:
     write(home / ".pyenv" / "bin" / "tool", TOOL, 0o755)
     write(home / ".cache" / "tools" / "tool", TOOL, 0o755)
     write(home / ".ssh" / "id_ed25519", "secret")
@@ -59,14 +59,14 @@ def write(path: Path, content: str, mode: int = 0o644) -> None:
 
 
 async def contents(box: Box, home: Path) -> dict[str, str]:
-    """Every file an action can read there."""
+    """The content of every file that an action can read in the home, by path."""
     command = f'cd {home} && find . -type f -exec sh -c \'echo "$1=$(cat "$1")"\' - {{}} \\;'
     lines = (await box.run("sh", "-c", command)).stdout.split("\n./")
     return dict(line.removeprefix("./").split("=", 1) for line in lines if line)
 
 
 @pytest.mark.parametrize("user", ["own", "other"])
-async def test_secrets_are_not_there_and_toolchains_are(
+async def test_secrets_are_hidden_and_toolchains_are_visible(
     user: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with box_with_home(user, monkeypatch) as (box, home):
@@ -82,7 +82,7 @@ async def test_secrets_are_not_there_and_toolchains_are(
 
 
 @pytest.mark.parametrize("user", ["own", "other"])
-async def test_what_comes_into_a_home_later_is_shown_or_hidden_as_well(
+async def test_new_files_in_a_home_are_shown_or_hidden_too(
     user: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with box_with_home(user, monkeypatch) as (box, home):

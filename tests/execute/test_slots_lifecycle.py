@@ -1,4 +1,4 @@
-"""Slots come and go: stopped actions, cancelled callers, killed slots, a killed server."""
+"""The lifecycle of slots: stopped actions, cancelled callers, killed slots, a killed server."""
 
 from __future__ import annotations
 
@@ -14,7 +14,14 @@ from pathlib import Path
 import pytest
 
 from execute.killed_server import FOREVER
-from execute.sandbox_helpers import PATH, SOURCES, OwnBox, Place, make_place, own_box
+from execute.sandbox_helpers import (
+    PATH,
+    SOURCES,
+    OwnBox,
+    SandboxDirectories,
+    make_directories,
+    own_box,
+)
 from execute.slot_driver import Seen
 from reapi_local.execute.sandbox.host.identity import ACTION_UID
 from reapi_local.execute.sandbox.interface import ProcessSpec, SandboxError
@@ -23,15 +30,15 @@ _NUMBERS = itertools.count()
 OWNER = ACTION_UID if os.getuid() == 0 else os.getuid()
 
 
-def cache_with_pipe(place: Place) -> str:
-    cache = place.cache(f"with-pipe-{next(_NUMBERS)}")
+def cache_with_pipe(directories: SandboxDirectories) -> str:
+    cache = directories.cache(f"with-pipe-{next(_NUMBERS)}")
     os.mkfifo(Path(cache, "running"))
-    place.give_away(Path(cache))
+    directories.give_away(Path(cache))
     return cache
 
 
 async def until_running(cache: str, count: int = 1) -> None:
-    """So many actions have written to the pipe."""
+    """Wait until ``count`` actions have written to the pipe."""
 
     def read() -> None:
         with open(Path(cache, "running"), "r+b", buffering=0) as pipe:
@@ -43,7 +50,7 @@ async def until_running(cache: str, count: int = 1) -> None:
 
 
 def descendants(of: int | None = None) -> set[int]:
-    """Processes that this one (or that) started, and those that they started."""
+    """All descendants of this process, or of process ``of``."""
     parents = {}
     for path in Path("/proc").glob("[0-9]*/stat"):
         try:
@@ -59,35 +66,35 @@ def descendants(of: int | None = None) -> set[int]:
 
 
 async def start_forever(box: OwnBox, stop: asyncio.Event | None = None) -> asyncio.Task[Seen]:
-    cache = cache_with_pipe(box.place)
+    cache = cache_with_pipe(box.directories)
     action = asyncio.create_task(
-        box.run("sh", "-c", f"echo so far; {FOREVER}", stop=stop, caches=cache)
+        box.run("sh", "-c", f"echo partial output; {FOREVER}", stop=stop, caches=cache)
     )
     await until_running(cache)
     return action
 
 
-async def test_a_stopped_action_is_killed_and_its_output_kept() -> None:
+async def test_a_stopped_action_is_killed_and_its_output_returned() -> None:
     async with own_box(count=1) as box:
         idle, stop = descendants(), asyncio.Event()
         action = await start_forever(box, stop)
         assert descendants() > idle
         stop.set()
         seen = await action
-        assert (seen.stopped, seen.stdout, seen.exit_code) == (True, "so far\n", 128 + 9)
+        assert (seen.stopped, seen.stdout, seen.exit_code) == (True, "partial output\n", 128 + 9)
         assert descendants() == idle
         seen = await box.run("echo", "usable")
         assert (seen.stopped, seen.stdout) == (False, "usable\n")
 
 
-async def test_a_stop_before_the_start_stops_at_once() -> None:
+async def test_a_stop_before_the_start_stops_the_action() -> None:
     async with own_box() as box:
         stop = asyncio.Event()
         stop.set()
         assert (await box.run("sleep", "1000", stop=stop)).stopped
 
 
-async def test_a_stop_that_crosses_the_end_does_no_harm() -> None:
+async def test_a_stop_at_the_same_time_as_the_end_does_no_harm() -> None:
     async with own_box(count=1) as box:
         for _ in range(50):
             stop = asyncio.Event()
@@ -108,7 +115,7 @@ async def test_a_cancelled_caller_leaves_no_process_and_no_slot_is_lost() -> Non
         assert (await box.run("echo", "usable")).stdout == "usable\n"
 
 
-async def test_a_caller_cancelled_at_any_moment_loses_no_slot() -> None:
+async def test_cancelling_a_caller_at_any_moment_loses_no_slot() -> None:
     async with own_box(count=1) as box:
         for steps in range(30):
             action = asyncio.create_task(box.run("true"))
@@ -130,7 +137,7 @@ async def test_an_error_of_the_caller_loses_no_slot() -> None:
 
 async def test_a_killed_slot_fails_its_action_and_the_next_gets_a_new_one() -> None:
     async with own_box(count=1) as box:
-        for victim in (min, max):  # the process that waits outside, the first one inside
+        for victim in (min, max):  # the process outside the pid namespace, then PID 1 inside
             pid = victim(descendants())
             action = await start_forever(box)
             os.kill(pid, signal.SIGKILL)
@@ -140,7 +147,7 @@ async def test_a_killed_slot_fails_its_action_and_the_next_gets_a_new_one() -> N
             assert (await box.run("echo", "usable")).stdout == "usable\n"
 
 
-async def test_a_slot_killed_while_idle_is_replaced_unnoticed() -> None:
+async def test_a_slot_killed_while_idle_is_replaced() -> None:
     async with own_box(count=1) as box:
         slot = descendants()
         opened = [os.pidfd_open(pid) for pid in slot]
@@ -149,7 +156,7 @@ async def test_a_slot_killed_while_idle_is_replaced_unnoticed() -> None:
         assert (await box.run("echo", "usable")).stdout == "usable\n"
 
 
-async def test_closing_ends_what_runs() -> None:
+async def test_closing_kills_running_actions() -> None:
     async with own_box(count=2) as box:
         action = await start_forever(box)
         await box.sandbox.close()
@@ -162,9 +169,9 @@ async def test_closing_ends_what_runs() -> None:
 
 async def test_a_killed_server_leaves_no_process() -> None:
     count = 20
-    with make_place(OWNER) as place:
-        cache = cache_with_pipe(place)
-        settings = {**place.arguments, "count": count, "cache": cache}
+    with make_directories(OWNER) as directories:
+        cache = cache_with_pipe(directories)
+        settings = {**directories.arguments, "count": count, "cache": cache}
         program = str(Path(__file__).with_name("killed_server.py"))
         server = await asyncio.create_subprocess_exec(
             *(sys.executable, program, json.dumps(settings)),
@@ -187,13 +194,13 @@ async def test_a_killed_server_leaves_no_process() -> None:
 
 
 def wait_for_all(pidfds: list[int]) -> None:
-    """Fails with the test's own time-out if one of them stays."""
+    """Wait until all have exited; hangs until the test times out if one doesn't."""
     for pidfd in pidfds:
         select.select([pidfd], [], [])
         os.close(pidfd)
 
 
-async def test_no_more_actions_run_at_once_than_wanted() -> None:
+async def test_no_more_actions_run_at_the_same_time_than_configured() -> None:
     async with own_box(count=2) as box:
         times: list[tuple[int, int]] = []
 
@@ -210,7 +217,7 @@ async def test_no_more_actions_run_at_once_than_wanted() -> None:
         assert max_at_once == 2
 
 
-async def test_slots_are_used_again() -> None:
+async def test_slots_are_reused() -> None:
     async with own_box(count=1) as box:
         before = descendants()
         for _ in range(5):
@@ -218,14 +225,14 @@ async def test_slots_are_used_again() -> None:
         assert descendants() == before
 
 
-async def test_every_slot_has_its_input_root_at_the_same_place() -> None:
+async def test_every_slot_has_its_input_root_at_the_same_path() -> None:
     async with own_box(count=3) as box:
         kinds = [False, True] * 3
         seen = await asyncio.gather(*(box.run("pwd", network=kind) for kind in kinds))
         assert {each.stdout for each in seen} == {f"{box.sandbox.root}\n"}
 
 
-async def test_a_port_that_the_last_action_used_is_free_again() -> None:
+async def test_a_port_of_the_previous_action_is_free_again() -> None:
     use = (
         "import socket; server = socket.socket(); server.bind(('127.0.0.1', 4321));"
         "server.listen(); client = socket.create_connection(('127.0.0.1', 4321));"

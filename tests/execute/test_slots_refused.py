@@ -1,4 +1,4 @@
-"""Machines where no slot can be had: the message names cause and cure."""
+"""Machines where slots don't work: the error has the cause and the cure."""
 
 from __future__ import annotations
 
@@ -19,22 +19,24 @@ NO_MORE_USER_NAMESPACES = (
 MASKED_PROC = ("unshare", "--mount", "sh", "-c", 'mount -t tmpfs none /proc/fs; exec "$@"', "sh")
 
 
-async def test_forbidden_user_namespaces_are_told_with_the_setting() -> None:
+async def test_for_forbidden_user_namespaces_the_error_names_the_setting() -> None:
     message = await refusal(*AS_USER, *NO_MORE_USER_NAMESPACES)
     assert "sysctl -w user.max_user_namespaces" in message
 
 
 @pytest.mark.parametrize("user", [AS_USER, ()], ids=["ordinary user", "root"])
-async def test_a_masked_proc_is_told_with_the_container_s_option(user: tuple[str, ...]) -> None:
+async def test_for_a_masked_proc_the_error_names_the_container_option(
+    user: tuple[str, ...],
+) -> None:
     assert "systempaths=unconfined" in await refusal(*MASKED_PROC, *user)
 
 
-async def test_a_root_without_capabilities_is_told_to_be_an_ordinary_user() -> None:
+async def test_root_without_capabilities_is_advised_to_start_as_an_ordinary_user() -> None:
     message = await refusal("setpriv", "--bounding-set=-sys_admin", user=0)
     assert "start it as an ordinary user" in message
 
 
-async def test_a_root_of_a_user_namespace_is_told_so() -> None:
+async def test_for_root_of_a_user_namespace_the_error_says_so() -> None:
     message = await refusal(*AS_USER, "unshare", "--user", "--map-root-user")
     assert "root only in a container's user namespace" in message
 
@@ -53,7 +55,7 @@ async def test_a_root_of_a_user_namespace_is_told_so() -> None:
         ("action", errno.ENODEV, {}, "modprobe overlay"),
     ],
 )
-def test_what_other_kernels_refuse_is_told_with_a_cure(
+def test_errors_of_other_kernels_have_a_cure(
     step: str, number: int, settings: dict[str, str], told: str
 ) -> None:
     failure = StepError(step, number, f"{os.strerror(number)} (mount(overlay on /x))")
@@ -63,7 +65,7 @@ def test_what_other_kernels_refuse_is_told_with_a_cure(
 
 
 @pytest.mark.skipif(os.getuid() == 0, reason="AppArmor's restriction isn't for root")
-def test_apparmor_s_restriction_is_told_with_both_cures() -> None:
+def test_for_apparmor_s_restriction_the_error_has_both_cures() -> None:
     settings = {"kernel/apparmor_restrict_unprivileged_userns": "1"}
     failure = StepError("root", errno.EACCES, "Permission denied")
     message = explain(failure, lambda name: settings.get(name, ""))
@@ -71,6 +73,6 @@ def test_apparmor_s_restriction_is_told_with_both_cures() -> None:
     assert "/etc/apparmor.d" in message
 
 
-def test_an_unknown_failure_is_told_as_it_is() -> None:
+def test_an_unknown_error_is_reported_unchanged() -> None:
     failure = StepError("root", errno.EIO, "Input/output error (mount)")
     assert explain(failure, lambda name: "") == str(failure)

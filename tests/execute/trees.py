@@ -1,4 +1,4 @@
-"""Input roots for tests: described, put into a store, and read back from layers."""
+"""Helpers: input roots as trees, stored in a store and read back from layers."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Link:
 
 @dataclass(frozen=True)
 class DirectoryWithMode:
-    """A directory whose node properties say something."""
+    """A directory with a mode in its node properties."""
 
     entries: Mapping[str, Entry] = field(default_factory=dict)
     mode: int | None = None
@@ -50,7 +50,7 @@ Seen = tuple[str, int, int, bytes | str]
 
 
 def blobs_of(tree: Directory | DirectoryWithMode) -> tuple[Digest, dict[Digest, bytes]]:
-    """The root's digest and every blob the tree takes."""
+    """The root's digest and every blob of the tree."""
     folder = tree if isinstance(tree, DirectoryWithMode) else DirectoryWithMode(tree)
     message, blobs = re_pb2.Directory(), dict[Digest, bytes]()
     if folder.mode is not None:
@@ -85,21 +85,21 @@ def as_message(digest: Digest) -> re_pb2.Digest:
 
 
 def put(store: MemoryStore, tree: Directory | DirectoryWithMode) -> Digest:
-    """Store a tree; its root."""
+    """Store a tree; returns the digest of its root."""
     root, blobs = blobs_of(tree)
     store.blobs |= blobs
     return root
 
 
 def put_directory(store: MemoryStore, message: re_pb2.Directory) -> Digest:
-    """Store one Directory as it is."""
+    """Store one Directory message; returns its digest."""
     data = message.SerializeToString()
     store.blobs[digest_of(data)] = data
     return digest_of(data)
 
 
 def file_blobs(tree: Directory | DirectoryWithMode) -> set[Digest]:
-    """The contents of all files."""
+    """The digests of all files."""
     return {
         digest_of(seen[3])
         for seen in described(tree).values()
@@ -111,7 +111,7 @@ def file_blobs(tree: Directory | DirectoryWithMode) -> set[Digest]:
 async def input_roots(
     store: BlobStore, directory: object, *, max_bytes: int = PLENTY, owner: int | None = None
 ) -> AsyncIterator[InputRoots]:
-    """Input roots for the length of a block."""
+    """Yield InputRoots; close them on exit."""
     roots = InputRoots(store, str(directory), max_bytes, owner)
     try:
         yield roots
@@ -120,7 +120,7 @@ async def input_roots(
 
 
 def described(tree: Directory | DirectoryWithMode, path: str = "") -> dict[str, Seen]:
-    """What should be found below the root: paths and what is there."""
+    """What has to be found below the root, by path."""
     folder = tree if isinstance(tree, DirectoryWithMode) else DirectoryWithMode(tree)
     found: dict[str, Seen] = {}
     if path:
@@ -140,7 +140,7 @@ def described(tree: Directory | DirectoryWithMode, path: str = "") -> dict[str, 
 
 
 def union(layers: Sequence[str]) -> dict[str, Seen]:
-    """What the layers hold together; fails where two disagree, or hold the same file."""
+    """The union of the layers; fails if a file is in two of them, or directories differ."""
     found: dict[str, Seen] = {}
     for layer in layers:
         for path, seen in contents(layer).items():
@@ -152,7 +152,7 @@ def union(layers: Sequence[str]) -> dict[str, Seen]:
 
 
 def contents(directory: str) -> dict[str, Seen]:
-    """All that is below a directory."""
+    """Everything below a directory, by relative path."""
     found: dict[str, Seen] = {}
     for above, directories, files in os.walk(directory):
         for name in directories + files:
@@ -179,13 +179,13 @@ def layers_on_disk(directory: object) -> set[str]:
 
 
 def files_on_disk(directory: object) -> int:
-    """How many files all layers hold."""
+    """The number of files in all layers."""
     seen = (seen for layer in layers_on_disk(directory) for seen in contents(layer).values())
     return sum(kind == "file" for kind, *_ in seen)
 
 
 def disk_bytes(directory: object) -> int:
-    """The blocks of all layers, as the file system counts them."""
+    """The disk usage of all layers, as the file system reports it."""
     return 512 * sum(
         os.lstat(os.path.join(above, name)).st_blocks
         for layer in layers_on_disk(directory)
@@ -195,7 +195,7 @@ def disk_bytes(directory: object) -> int:
 
 
 def project(files: int, folders: int, size: int = 100, also: str = "") -> Directory:
-    """A source tree: ``src/python/pkg_N/module_N.py``, all different; and one more path below."""
+    """A source tree of different files ``src/python/pkg_N/module_N.py``, and one ``also``."""
     packages: dict[str, dict[str, Entry]] = {f"pkg_{n:03}": {} for n in range(folders)}
     for number in range(files):
         content = b"%d " % number

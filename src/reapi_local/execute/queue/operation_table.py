@@ -54,9 +54,9 @@ class Task:
 class Operation:
     """One client's call to execute an action, as it is at one moment.
 
-    ``invocation``: the client's tool invocation id. ``started_at``: when its task got a slot, which may be
-    before the operation joined it. ``outcome``: None until it is completed, then what its task
-    came to, or the :class:`Reason` why it didn't wait for that.
+    ``invocation``: the client's tool invocation id. ``started_at``: when its task got a slot,
+    which may be before the operation joined it. ``outcome``: None until it is completed, then the
+    response of its task, or the :class:`Reason` why it didn't wait for that.
     """
 
     name: str

@@ -48,10 +48,10 @@ class Scheduler:
     """Executes at most ``slots`` tasks at once, and lets at most ``max_queued`` operations wait,
     whose jobs, with those that execute, have at most ``max_job_bytes``.
 
-    The most urgent priority goes first, and that is the lowest; among equals the invocation
-    with the fewest tasks executing; among equals the one that was served longest ago; within one first
-    come, first served. So nobody waits for the whole queue of a huge build. Every eighth start
-    heeds priority last of all: nor does anybody wait for ever for what is more urgent.
+    The most urgent priority goes first, and that is the lowest number. Among equals the invocation
+    with the fewest tasks executing goes first, then the one that was served longest ago; within an
+    invocation it is first come, first served. So nobody waits for the whole queue of a huge build.
+    Every eighth start looks at priority last, so low-priority work can't starve.
 
     Equal actions share one task: it starts when the first of its operations gets its turn, and is
     killed when the last has gone. One that is being killed is joined no more.
@@ -316,8 +316,8 @@ class Scheduler:
 class _Flight:
     """A task in flight.
 
-    ``operations``: the live ones, in the order they came. ``served``: the invocation whose turn it was
-    when the task started. ``has_slot``: from then until its process ended.
+    ``operations``: the live ones, in the order they came. ``served``: the invocation whose turn it
+    was when the task started. ``has_slot``: from then until its process ended.
     """
 
     operations: dict[str, None] = field(default_factory=dict)

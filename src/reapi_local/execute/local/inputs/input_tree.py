@@ -107,6 +107,7 @@ class InputTreeReader:
         return found
 
     def _remember(self, digest: Digest, directory: ParsedDirectory) -> None:
+        # LRUCache refuses a value that is larger than the whole cache.
         if _entry_count(directory) <= self._remembered.maxsize:
             self._remembered[digest] = directory
 
@@ -143,9 +144,9 @@ def _count_entries(
 ) -> int:
     """How many entries the tree has; ``max_entries + 1`` stands for any number above the limit.
 
-    The same Directory may be in many places, so a few small messages can describe more entries than
-    any machine can store. Each Directory is visited once, children before parents, and the counts
-    of children are added up.
+    The same Directory may occur at many paths, so a few small messages can describe more entries
+    than any machine can store. Each Directory is visited once, children before parents, and the
+    counts of children are added up.
     """
     counts: dict[Digest, int] = {}
     pending = [root]

@@ -135,5 +135,5 @@ async def _exchange(ours: socket.socket, request: SupervisorRequest, stop: async
 
 async def _hang_up_when_set(ours: socket.socket, stop: asyncio.Event) -> None:
     await stop.wait()
-    with suppress(OSError):  # the supervisor has exited meanwhile
+    with suppress(OSError):  # the supervisor has exited
         ours.shutdown(socket.SHUT_WR)
