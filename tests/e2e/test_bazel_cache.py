@@ -17,6 +17,8 @@ from reapi_local_launcher.server.running import Running
 from reapi_local_launcher.server.stop import stop
 from reapi_local_launcher.server_settings import ServerSettings
 
+pytestmark = pytest.mark.slow
+
 PROGRAMS = {
     "4.2.3": ("REAPI_LOCAL_TEST_BAZEL_4", "/usr/bin/bazel"),
     "2.1.0": ("REAPI_LOCAL_TEST_BAZEL_2", "bazel-2.1.0"),

@@ -35,6 +35,8 @@ from reapi_local_launcher.server.server_status import execution_of
 from reapi_local_launcher.server.stop import stop
 from reapi_local_launcher.server_settings import ServerSettings
 
+pytestmark = pytest.mark.slow
+
 ALL = ("//:all", "//cpp:all", "//links:all")
 BUILD_FAILED, TESTS_FAILED, INTERRUPTED = 1, 3, 8
 """Bazel's exit codes."""

@@ -12,6 +12,8 @@ import pytest
 from e2e.pants_repo import CHECKOUT, PLUGIN, PYTHON, Done, Machine, Repository, machine, pants_toml
 from reapi_local_plugin.instance_name import instance_name
 
+pytestmark = pytest.mark.slow
+
 # base <- middle <- top, and five that nothing depends on.
 MODULES = {
     "base.py": "def base(): return 1\n",

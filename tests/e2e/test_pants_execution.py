@@ -13,6 +13,8 @@ from e2e.pants_repo import PLUGIN, PYTHON, SHELL, Done, Machine, Repository, mac
 from e2e.test_pants_cache import BUILD, MODULES, PYTHON_SETTINGS, TESTS, nothing_local, pins
 from reapi_local_plugin.instance_name import instance_name
 
+pytestmark = pytest.mark.slow
+
 EXECUTION = ("remote_execution = true", "remote_execution_append_only_caches_base_path")
 # What Pants sends to be executed beside the tests themselves: each of these needs something else.
 COMMANDS = """

@@ -12,6 +12,8 @@ import pytest
 from e2e.pants_repo import PLUGIN, PYTHON, SHELL, machine, pants_toml
 from e2e.test_pants_cache import PYTHON_SETTINGS, pins
 
+pytestmark = pytest.mark.slow
+
 # Root, but in a user namespace in which it is somebody else, without any right of root's: so the
 # files of root's, the interpreters among them, are that user's.
 AS_A_USER = ("unshare", "--user", "--map-user=1234", "--map-group=1234")

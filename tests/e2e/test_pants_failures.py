@@ -24,6 +24,8 @@ from e2e.pants_repo import (
 )
 from reapi_local_plugin.instance_name import instance_name
 
+pytestmark = pytest.mark.slow
+
 # Tells that it runs, and goes on when told; what needs it runs afterwards.
 WAITS = """
 shell_command(

@@ -24,6 +24,8 @@ from e2e.pants_repo import (
 from reapi_local_plugin.instance_name import instance_name
 from reapi_local_plugin.pants_config.switches import switch_on
 
+pytestmark = pytest.mark.slow
+
 PROOFS = ["reachable", "capabilities", "blob", "action-result", "instance", "token", "execution"]
 # Odd, but read by Pants, with settings that Pants knows.
 ODD_FILES = {

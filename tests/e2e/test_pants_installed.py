@@ -13,6 +13,8 @@ import pytest
 from e2e.pants_repo import CHECKOUT, SHELL, SLOW_TEST, Machine, machine, pants_toml
 from reapi_local_plugin.instance_name import instance_name
 
+pytestmark = pytest.mark.slow
+
 
 @dataclass(frozen=True)
 class Installed:

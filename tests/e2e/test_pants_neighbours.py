@@ -24,6 +24,8 @@ from e2e.pants_repo import (
 from reapi_local_plugin.instance_name import instance_name
 from reapi_local_plugin.pants_config.switches import switch_on
 
+pytestmark = pytest.mark.slow
+
 # Another plugin with a hook, which says what `server.json` beside it says.
 OTHER_HOOK = """
     import json

@@ -23,6 +23,8 @@ from e2e.pants_repo import (
 )
 from reapi_local_plugin.instance_name import instance_name
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:

@@ -441,6 +441,7 @@ class Schedules(RuleBasedStateMachine):
         assert self.scheduler.operations() == []
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(240)
 def test_any_schedule_keeps_to_the_rules() -> None:
     run_state_machine_as_test(

@@ -18,6 +18,7 @@ _NEEDS_PACKAGES = "import grpc, lmdb, starlette, uvicorn"
 needs_fake = pytest.mark.skipif(REAL, reason="this Python has no packages for the real server")
 
 
+@pytest.mark.slow
 def test_an_environment_is_made_once_and_runs_the_server(site: Site, tmp_path: Path) -> None:
     _skip_without_index(tmp_path)
     site.require(_NEEDS_PACKAGES)
@@ -36,6 +37,7 @@ def test_an_environment_is_made_once_and_runs_the_server(site: Site, tmp_path: P
     assert _executable(site.state(site.root / "other")["pid"]) == made[0].resolve()
 
 
+@pytest.mark.slow
 def test_an_index_that_cannot_be_reached_is_said_plainly(site: Site) -> None:
     site.require("import a_package_that_nobody_has")
     with socket.socket() as closed:
@@ -154,6 +156,7 @@ def test_a_python_under_pyenv_is_found_by_a_shim_that_does_not_run(
     assert found == discovery.Python(Path("/the/base"), (3, 12, 99))
 
 
+@pytest.mark.slow
 def test_remains_of_a_killed_builder_are_removed_by_the_next(site: Site, tmp_path: Path) -> None:
     root = tmp_path / "environments"
     (root / ".partial-of-a-killed-one").mkdir(parents=True)

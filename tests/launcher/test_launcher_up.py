@@ -183,6 +183,7 @@ def test_a_file_in_place_of_the_cache_directory_names_the_way_out(site: Site) ->
     assert elsewhere["outcome"] == "started"
 
 
+@pytest.mark.slow
 def test_ups_killed_at_any_point_leave_nothing_that_blocks_the_next(site: Site) -> None:
     chance = random.Random(20240229)
     for _ in range(8):
@@ -208,6 +209,7 @@ def test_a_server_survives_the_interrupt_of_the_terminal_that_started_it(site: S
     assert os.getsid(site.state()["pid"]) == site.state()["pid"] != process.pid
 
 
+@pytest.mark.slow
 def test_a_hung_server_is_named_and_can_be_killed(site: Site) -> None:
     hung = site.json("up")
     os.kill(hung["pid"], signal.SIGSTOP)

@@ -188,6 +188,7 @@ async def test_one_blob_twice_in_a_batch_is_stored_once(client: Client) -> None:
     assert await client.download(item["digest"]) == b"twice"
 
 
+@pytest.mark.slow
 async def test_find_missing_answers_about_200_000_digests_at_once(client: Client) -> None:
     there = [await client.upload(b"there"), digest_of(b"")]
     # Put together by hand, for making so many messages takes seconds: field 2, 68 bytes of a

@@ -98,6 +98,7 @@ async def test_a_page_stays_within_what_clients_accept(client: Client) -> None:
     assert max(page.ByteSize() for page in paged) < 4 * MIB
 
 
+@pytest.mark.slow
 async def test_a_chain_of_a_thousand_directories(client: Client) -> None:
     [digest] = await store(client, directory("999"))
     for number in range(998, -1, -1):

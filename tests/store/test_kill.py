@@ -69,6 +69,7 @@ async def assert_all_there(store: GenerationStore, told: list[Told]) -> None:
             assert found.stored.result == b"%d" % entry.seed
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["grow", "rotate"])
 async def test_nothing_acknowledged_and_leased_is_lost(tmp_path: Path, how: str) -> None:
     moments, everything = random.Random(how), []
@@ -83,6 +84,7 @@ async def test_nothing_acknowledged_and_leased_is_lost(tmp_path: Path, how: str)
             await assert_nothing_is_torn(store, tmp_path)
 
 
+@pytest.mark.slow
 async def test_a_small_store_that_rotates_all_the_time_stays_whole(tmp_path: Path) -> None:
     moments, max_bytes = random.Random(3), 3 * MIB
     for number in range(ROUNDS):

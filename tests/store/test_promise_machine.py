@@ -285,6 +285,7 @@ class Promises(RuleBasedStateMachine):
             ), "each file is indexed"
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(120)
 def test_the_promise_holds_through_any_steps() -> None:
     run_state_machine_as_test(
