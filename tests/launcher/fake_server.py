@@ -150,14 +150,15 @@ class _Server:
         if (method, path) == ("GET", admin_api.RUNS):
             return 200, admin_api.runs_json([_RUN] if "instance=main" in query else [])
         if (method, path) == ("POST", admin_api.CHECK):
-            ok = body["instance"] != "forbidden"
+            instance = admin_api.instance_to_check(body)
+            ok = instance != "forbidden"
             remedy = "" if ok else "Use an instance that this server has."
-            tried = Proof(proof.INSTANCE, ok, 1.5, f"instance {body['instance']!r}", remedy)
+            tried = Proof(proof.INSTANCE, ok, 1.5, f"instance {instance!r}", remedy)
             return 200, proofs_json([tried])
         if (method, path) == ("POST", admin_api.STOP):
             threading.Timer(0.05, self.stopped.set).start()
-            return 202, {"status": admin_api.STOPPING}
-        return 404, {"error": "not-found", "message": f"There is no {path}."}
+            return 202, admin_api.stop_json()
+        return 404, admin_api.error_json(404, f"There is no {path}.")
 
     def _health(self) -> Health:
         state = self.state
@@ -248,7 +249,7 @@ def _handler(server: _Server) -> type[BaseHTTPRequestHandler]:
             status: int
             answer: object
             if self.headers.get("Authorization") != f"Bearer {server.state.token}":
-                status, answer = 401, {"error": "unauthenticated", "message": "Wrong token."}
+                status, answer = 401, admin_api.error_json(401, "Wrong token.")
             else:
                 status, answer = server.answer(method, self.path, json.loads(body or b"{}"))
             content = json.dumps(answer).encode()
