@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from reapi_contract import sandbox_levels, setting_names
-from reapi_contract.bounds import MAX_PORT, MAX_SLOTS, parse_seconds, parse_whole
+from reapi_contract.bounds import DEFAULT_PORT, MAX_PORT, MAX_SLOTS, parse_seconds, parse_whole
 from reapi_contract.setting_names import flag, repeated_flag
 from reapi_contract.sizes import parse_store_size
 
@@ -21,7 +21,7 @@ def add_server_flags(parser: argparse.ArgumentParser) -> None:
         type=_checked(lambda text: parse_whole(text, MAX_PORT)),
         default=0,
         metavar="PORT",
-        help="port for gRPC (default: the one used last, else 8980 or a free one)",
+        help=f"port for gRPC (default: the last one, else {DEFAULT_PORT}, else a free one)",
     )
     add(
         flag(setting_names.MAX_SIZE),

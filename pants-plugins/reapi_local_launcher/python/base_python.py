@@ -20,9 +20,7 @@ PREFERENCE = ((3, 13), (3, 12), (3, 11), (3, 14))
 
 _RANGE = "CPython {}.{} to {}.{}".format(*min(PREFERENCE), *max(PREFERENCE))
 _NAMES = (*(f"python{major}.{minor}" for major, minor in PREFERENCE), "python3", "python")
-_PYENV_VERSION = re.compile(
-    rf"({'|'.join(rf'{major}[.]{minor}' for major, minor in PREFERENCE)})[.]\w+"
-)
+_PYENV_VERSION = re.compile(r"(\d+)\.(\d+)\.\w+")
 _NOT_PYTHON = "does not answer like a Python 3"
 _QUESTION = """
 import json, sys, sysconfig
@@ -104,8 +102,14 @@ def _candidates(env: Mapping[str, str]) -> Iterator[Path]:
                 yield directory / name
     for root in _pyenv_roots(env, directories):
         for version in sorted(root.glob("versions/*"), reverse=True):
-            if _PYENV_VERSION.fullmatch(version.name) and (version / "bin" / "python").exists():
-                yield version / "bin" / "python"
+            python = version / "bin" / "python"
+            if _is_preferred(version.name) and python.exists():
+                yield python
+
+
+def _is_preferred(pyenv_version: str) -> bool:
+    found = _PYENV_VERSION.fullmatch(pyenv_version)
+    return found is not None and (int(found.group(1)), int(found.group(2))) in PREFERENCE
 
 
 def _pyenv_roots(env: Mapping[str, str], directories: list[Path]) -> list[Path]:
