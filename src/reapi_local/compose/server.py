@@ -14,7 +14,7 @@ from typing import IO, Final
 
 from reapi_contract import admin_api, ready_line
 from reapi_contract.admin_api import Health, RunSummary
-from reapi_contract.data_dir import SERVER_LOCK, STATE_FILE
+from reapi_contract.data_dir import SERVER_LOCK, STATE_FILE, STORE
 from reapi_contract.proof import Proof
 from reapi_contract.state import State
 from reapi_contract.status import Status
@@ -272,7 +272,7 @@ def _opened(config: Config, clock: Clock, events: EventStream) -> Storage:
         raise CannotStart(
             ready_line.DATA_DIR_UNUSABLE,
             f"the store in {config.data_dir} can't be opened: {error}; choose another place with "
-            "--data-dir, or delete the folder `store` in it, which costs what is cached",
+            f"--data-dir, or delete the folder `{STORE}` in it, which costs what is cached",
         ) from error
 
 

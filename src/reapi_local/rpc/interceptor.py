@@ -135,7 +135,7 @@ class _Call:
             Draining, Unauthenticated: it is refused.
         """
         if self._interceptor.is_draining:
-            raise Draining("the server is stopping; try again when it is back")
+            raise Draining
         self._principal = self._interceptor.access.authenticate(_authorization(self._headers))
         return self._principal
 

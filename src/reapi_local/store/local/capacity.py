@@ -148,7 +148,7 @@ class Capacity:
             async with self._lock:
                 while not self._fits(needed_bytes):
                     if self._closed:
-                        raise Draining("the server is stopping; try again when it is back")
+                        raise Draining
                     if not (await self._free_some() or await self._another_write_ends()):
                         raise self._no_room(needed_bytes)
 
