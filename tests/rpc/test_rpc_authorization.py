@@ -11,7 +11,7 @@ import pytest
 from google.longrunning import operations_pb2
 
 from reapi_contract.admin_api import ExecutionStatus
-from reapi_local.access.control import AccessControl
+from reapi_local.access.access_control import AccessControl
 from reapi_local.access.instances import Instances
 from reapi_local.access.principal import Principal, Verb
 from reapi_local.clock import SystemClock

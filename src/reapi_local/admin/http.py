@@ -22,7 +22,7 @@ from reapi_contract import admin_api
 from reapi_contract.admin_api import Health, RunSummary
 from reapi_contract.proof import Proof
 from reapi_contract.status import Status, status_json
-from reapi_local.access.control import AccessControl
+from reapi_local.access.access_control import AccessControl
 from reapi_local.access.principal import Verb
 from reapi_local.errors import Code, ReapiError, Unauthenticated
 from reapi_local.protocol.instance import check_instance_name

@@ -18,7 +18,7 @@ from reapi_contract.data_dir import SERVER_LOCK, STATE_FILE, STORE
 from reapi_contract.proof import Proof
 from reapi_contract.state import State
 from reapi_contract.status import Status
-from reapi_local.access.control import AccessControl
+from reapi_local.access.access_control import AccessControl
 from reapi_local.access.instances import Instances
 from reapi_local.access.principal import OWNER
 from reapi_local.admin.listener import AdminListener
@@ -212,7 +212,7 @@ class App:
         address = f"{_bracketed(_reachable(self._config.listen.host))}:{self.grpc_port}"
         sandbox = (await self._executor.describe()).sandbox
         client = Client(address, self._remembered.token)
-        return await RoundTrips(client, instance, sandbox).run()
+        return await RoundTrips(client, instance, is_own=True, sandbox=sandbox).run()
 
     def _write_state(self, pid: int | None) -> None:
         write_state(

@@ -16,7 +16,7 @@ from typing import Any, Final, NoReturn, TypeVar
 
 import grpc
 
-from reapi_local.access.control import AccessControl
+from reapi_local.access.access_control import AccessControl
 from reapi_local.access.principal import Principal
 from reapi_local.clock import Clock
 from reapi_local.context import Context, raw_metadata
