@@ -178,7 +178,7 @@ def test_every_method_is_tried_here() -> None:
     assert calls(None, "").keys() == METHODS.keys()  # type: ignore[arg-type]
 
 
-async def test_a_principal_may_do_what_its_role_says_and_nothing_else(served: Any) -> None:
+async def test_a_principal_may_do_what_its_verbs_allow_and_nothing_else(served: Any) -> None:
     address, ended = served
     for verb in Verb:
         async with connected(address, verb.value) as client:
