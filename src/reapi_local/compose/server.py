@@ -14,6 +14,7 @@ from typing import IO, Final
 
 from reapi_contract import admin_api, ready_line
 from reapi_contract.admin_api import Health, RunSummary
+from reapi_contract.bounds import DEFAULT_PORT
 from reapi_contract.data_dir import SERVER_LOCK, STATE_FILE, STORE
 from reapi_contract.proof import Proof
 from reapi_contract.state import State
@@ -44,7 +45,6 @@ from reapi_local.rpc.interceptor import Interceptor
 from reapi_local.rpc.operations_service import OperationsService
 
 _log = logging.getLogger(__name__)
-_DEFAULT_PORT: Final = 8980
 _GRACE_SECONDS: Final = 10.0
 
 
@@ -91,7 +91,7 @@ class App:
         config, known = self._config, self._remembered
         if config.execute.execution == "on":
             await self._must_execute()
-        wanted = (config.listen.port,) if config.listen.port else (known.grpc_port, _DEFAULT_PORT)
+        wanted = (config.listen.port,) if config.listen.port else (known.grpc_port, DEFAULT_PORT)
         port = free_port(config.listen.host, wanted)
         if config.listen.port and port != config.listen.port:
             raise CannotStart(
