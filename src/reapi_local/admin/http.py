@@ -23,7 +23,7 @@ from reapi_contract.admin_api import Health, RunSummary
 from reapi_contract.json_records import to_json
 from reapi_contract.proof import Proof, proofs_json
 from reapi_contract.status import Status, status_json
-from reapi_local.access.control import AccessControl
+from reapi_local.access.access_control import AccessControl
 from reapi_local.access.principal import Verb
 from reapi_local.errors import Code, ReapiError, Unauthenticated
 from reapi_local.protocol.instance import check_instance_name

@@ -288,7 +288,7 @@ def _killed(effect: Kill) -> ReapiError:
 
 def _ended(reason: Reason) -> ReapiError:
     if reason is Reason.SHUTDOWN:
-        return Draining("the server is stopping; try again when it is back")
+        return Draining()
     if reason is Reason.ABANDONED:
         return ActionCancelled("nobody waited for the action any more, so it was ended")
     return ActionCancelled("the operation was cancelled")
