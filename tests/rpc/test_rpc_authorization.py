@@ -79,6 +79,8 @@ class NoOperations:
 
     def drain(self) -> None: ...
 
+    async def close(self) -> None: ...
+
 
 def calls(client: Client, instance: str) -> dict[str, Any]:
     """One call of each method, about that instance, by the method's name."""

@@ -17,6 +17,7 @@ from reapi_local.compose.storage import Storage
 from reapi_local.config.schema import Config
 from reapi_local.events import EventStream
 from reapi_local.execute.deletion import remove_tree
+from reapi_local.execute.executor import Executor
 from reapi_local.execute.local.inputs.input_roots import InputRoots
 from reapi_local.execute.local.local_executor import LocalExecutor
 from reapi_local.execute.local.policy import Policy
@@ -50,9 +51,7 @@ _SANDBOXES: Final[dict[str, Callable[[SandboxConfig], Sandbox]]] = {
 }
 
 
-def make_executor(
-    config: Config, storage: Storage, clock: Clock, events: EventStream
-) -> StartingExecutor:
+def make_executor(config: Config, storage: Storage, clock: Clock, events: EventStream) -> Executor:
     """The executor of a server. Another kind of executor takes its place here."""
     return StartingExecutor(_Start(config, storage, clock, events).start)
 

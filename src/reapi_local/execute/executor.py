@@ -39,8 +39,8 @@ class Update:
 class Executor(Protocol):
     """Executes actions. Operations are those of the context's instance.
 
-    Every method but :meth:`describe` and :meth:`drain` raises Unsupported where nothing is
-    executed; the message says why.
+    If nothing is executed here, the methods about operations raise Unsupported; the message says
+    why.
     """
 
     def execute(self, context: Context, request: ExecuteRequest) -> AsyncGenerator[Update, None]:
@@ -81,4 +81,7 @@ class Executor(Protocol):
         """Whether and how actions are executed here."""
 
     def drain(self) -> None:
-        """Start nothing more; what executes goes on."""
+        """Start no more actions. Those that execute go on."""
+
+    async def close(self) -> None:
+        """End all actions, wait for their ends, and release all resources."""

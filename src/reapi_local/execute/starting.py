@@ -7,7 +7,6 @@ import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
 from dataclasses import dataclass
-from typing import Protocol
 
 from reapi_contract.admin_api import ExecutionStatus
 from reapi_local.context import Context
@@ -17,13 +16,6 @@ from reapi_local.execute.executor import ExecuteRequest, Executor, Update
 _log = logging.getLogger(__name__)
 
 
-class ClosableExecutor(Executor, Protocol):
-    """One that was started here, and is to be closed here."""
-
-    async def close(self) -> None:
-        """End what executes, and give back what it takes."""
-
-
 @dataclass(frozen=True)
 class Unavailable:
     """Why nothing is executed, in sentences that name the cure."""
@@ -31,7 +23,7 @@ class Unavailable:
     status: ExecutionStatus
 
 
-Started = ClosableExecutor | Unavailable
+Started = Executor | Unavailable
 
 
 class StartingExecutor:
