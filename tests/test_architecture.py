@@ -88,7 +88,7 @@ WINGS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
         "job": ("clients",),
         "queue": ("job",),
         "sandbox": ("deletion",),
-        "responses": ("sandbox",),
+        "responses": (),
         "starting": ("executor",),
         "local": (
             *("clients", "deletion", "executor", "inline", "job", "queue"),

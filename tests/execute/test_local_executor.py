@@ -331,14 +331,20 @@ async def test_an_action_whose_sandbox_fails_gets_another_and_its_whole_time(
         assert status(await anext(updates)) == Code.OK
 
 
-async def test_a_sandbox_that_fails_again_ends_the_action(server: Server) -> None:
+async def test_a_sandbox_that_fails_again_ends_the_action(
+    server: Server, caplog: pytest.LogCaptureFixture
+) -> None:
     action = server.action()
     async with server.executing(action) as updates:
         await server.begun(action)
         server.runner.fail(action, SandboxError("it broke"))
         await until(lambda: len(server.runner.jobs) == 2)
         server.runner.fail(action, SandboxError("it broke"))
-        assert status(await anext(updates)) == Code.UNAVAILABLE
+        update = await anext(updates)
+        assert status(update) == Code.UNAVAILABLE
+        assert update.response is not None
+        assert "it broke" in update.response.status.message
+        assert "it broke" in caplog.text
     assert len(server.runner.jobs) == 2
 
 

@@ -7,6 +7,7 @@ Everything here happens on the event loop.
 from __future__ import annotations
 
 import asyncio
+import logging
 import uuid
 from collections.abc import AsyncGenerator, Callable, Iterable
 from contextlib import AsyncExitStack, aclosing
@@ -24,6 +25,7 @@ from reapi_local.errors import (
     MissingInputs,
     OperationNotFound,
     ReapiError,
+    SandboxFailed,
 )
 from reapi_local.events import ActionEnded, ActionQueued, ActionStarted, EventStream
 from reapi_local.execute.clients.selection import profile_of
@@ -41,6 +43,7 @@ from reapi_local.protocol.operation_name import operation_name
 from reapi_local.store.action_cache import ActionCache
 from reapi_local.store.blob_store import BlobStore
 
+_log = logging.getLogger(__name__)
 _CACHE_CHECK: Final = 1
 _ATTEMPTS: Final = 2
 
@@ -241,7 +244,12 @@ class LocalExecutor:
         self._perform(self._scheduler.finished(task, response, now, size))
 
     async def _attempt(self, task: Task, job: Job, stop: Stop) -> re_pb2.ExecuteResponse:
-        """A sandbox that fails says nothing about the action: it gets another one."""
+        """Run the job. A sandbox failure is not the action's fault, so the action is retried.
+
+        Raises:
+            SandboxFailed: the last attempt's sandbox failed, too.
+            Exception: as :meth:`Runner.run`; ``stop.error`` replaces it, if set.
+        """
 
         def started() -> None:
             self._scheduler.started(task, self._clock.monotonic())
@@ -253,9 +261,12 @@ class LocalExecutor:
         for attempt in range(_ATTEMPTS):
             try:
                 return await self._runner.run(job, stop, started, ended)
-            except SandboxError:
-                if attempt + 1 == _ATTEMPTS or stop.error is not None:
+            except SandboxError as error:
+                if stop.error is not None:
                     raise
+                if attempt + 1 == _ATTEMPTS:
+                    _log.error("a sandbox failed: %s", error)
+                    raise SandboxFailed(f"the sandbox failed: {error}") from error
         raise AssertionError("the last attempt returns or raises")
 
     def _set_alarm(self) -> None:
