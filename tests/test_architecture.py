@@ -112,14 +112,21 @@ WINGS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     },
     # Two families of sandboxes that know nothing of each other.
     "execute/sandbox": {
+        "action_paths": (),
         "interface": (),
         "choose": ("interface",),
         "limit_messages": ("interface",),
         "linux": (),
         "stdio_capture": ("linux",),
-        "host": ("interface",),
-        "slot": ("interface", "limit_messages", "linux", "host", "stdio_capture"),
-        "supervised": ("interface", "limit_messages", "linux", "host", "stdio_capture"),
+        "host": ("action_paths", "interface"),
+        "slot": (
+            *("action_paths", "interface", "limit_messages", "linux", "host"),
+            "stdio_capture",
+        ),
+        "supervised": (
+            *("action_paths", "interface", "limit_messages", "linux", "host"),
+            "stdio_capture",
+        ),
     },
 }
 # Only the composition may say which one is used.

@@ -25,9 +25,10 @@ from reapi_local.execute.local.process_environment import ProcessEnvironment
 from reapi_local.execute.local.resolver import ActionResolver
 from reapi_local.execute.local.runner import Runner
 from reapi_local.execute.queue.scheduler import Scheduler
+from reapi_local.execute.sandbox.action_paths import CACHES
 from reapi_local.execute.sandbox.choose import Chosen, choose
 from reapi_local.execute.sandbox.host.identity import ACTION_UID
-from reapi_local.execute.sandbox.interface import CACHES, ActionLimits, Sandbox, SandboxConfig
+from reapi_local.execute.sandbox.interface import ActionLimits, Sandbox, SandboxConfig
 from reapi_local.execute.sandbox.slot.slot_sandbox import SlotSandbox
 from reapi_local.execute.sandbox.supervised.bubblewrap import BubblewrapSandbox
 from reapi_local.execute.sandbox.supervised.process_group import ProcessGroupSandbox

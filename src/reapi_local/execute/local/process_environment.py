@@ -8,7 +8,8 @@ from typing import Final
 
 from reapi_local.execute.job import Job
 from reapi_local.execute.local.policy import Policy
-from reapi_local.execute.sandbox.interface import HOME, ProcessSpec
+from reapi_local.execute.sandbox.action_paths import HOME
+from reapi_local.execute.sandbox.interface import ProcessSpec
 
 _DEFAULT_ENVIRONMENT: Final = {
     "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
