@@ -89,7 +89,7 @@ WINGS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
         "queue": ("job",),
         "sandbox": ("deletion",),
         "responses": (),
-        "starting": ("executor",),
+        "deferred_executor": ("executor",),
         "local": (
             *("clients", "deletion", "executor", "inline", "job", "queue"),
             *("responses", "sandbox"),

@@ -16,6 +16,7 @@ from reapi_local.compose.ports import is_loopback
 from reapi_local.compose.storage import Storage
 from reapi_local.config.schema import Config
 from reapi_local.events import EventStream
+from reapi_local.execute.deferred_executor import DeferredExecutor, StartOutcome, Unavailable
 from reapi_local.execute.deletion import remove_tree
 from reapi_local.execute.executor import Executor
 from reapi_local.execute.local.inputs.input_roots import InputRoots
@@ -32,7 +33,6 @@ from reapi_local.execute.sandbox.interface import ActionLimits, Sandbox, Sandbox
 from reapi_local.execute.sandbox.slot.slot_sandbox import SlotSandbox
 from reapi_local.execute.sandbox.supervised.bubblewrap import BubblewrapSandbox
 from reapi_local.execute.sandbox.supervised.process_group import ProcessGroupSandbox
-from reapi_local.execute.starting import Started, StartingExecutor, Unavailable
 from reapi_local.threads import in_thread
 
 _log = logging.getLogger(__name__)
@@ -54,7 +54,7 @@ _SANDBOXES: Final[dict[str, Callable[[SandboxConfig], Sandbox]]] = {
 
 def make_executor(config: Config, storage: Storage, clock: Clock, events: EventStream) -> Executor:
     """The executor of a server. Another kind of executor takes its place here."""
-    return StartingExecutor(_Start(config, storage, clock, events).start)
+    return DeferredExecutor(_Start(config, storage, clock, events).start)
 
 
 class _Start:
@@ -63,7 +63,7 @@ class _Start:
         self._storage, self._clock, self._events = storage, clock, events
         self._slots = self._settings.slots or _cores()
 
-    async def start(self) -> Started:
+    async def start(self) -> StartOutcome:
         wanted = self._settings.execution
         if wanted == "off":
             return self._unavailable(_OFF)

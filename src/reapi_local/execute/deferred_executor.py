@@ -1,4 +1,4 @@
-"""An executor that is known only once a sandbox has been tried; callers wait for that."""
+"""Stands for an executor that is still being started; callers wait for it."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Unavailable:
-    """Why nothing is executed, in sentences that name the cure."""
+    """No executor could be started. ``status.reasons``: each names a cause and its cure."""
 
     status: ExecutionStatus
 
 
-Started = Executor | Unavailable
+StartOutcome = Executor | Unavailable
 
 
-class StartingExecutor:
-    """Starts an executor in the background, and stands for it from the beginning."""
+class DeferredExecutor:
+    """Starts an executor in the background. Each call waits for the start, then goes to it."""
 
-    def __init__(self, start: Callable[[], Awaitable[Started]]) -> None:
+    def __init__(self, start: Callable[[], Awaitable[StartOutcome]]) -> None:
         self._starting = asyncio.ensure_future(self._start(start))
 
     async def execute(
@@ -69,7 +69,7 @@ class StartingExecutor:
                 started.drain()
 
     async def close(self) -> None:
-        """End the start if it is still under way, else what was started."""
+        """Cancel the start if it is still under way, else close the executor."""
         self._starting.cancel()
         await asyncio.wait([self._starting])
         if not self._starting.cancelled():
@@ -84,7 +84,7 @@ class StartingExecutor:
             raise Unsupported(f"this server executes no actions: {reasons}")
         return started
 
-    async def _start(self, start: Callable[[], Awaitable[Started]]) -> Started:
+    async def _start(self, start: Callable[[], Awaitable[StartOutcome]]) -> StartOutcome:
         try:
             return await start()
         except Exception as error:
