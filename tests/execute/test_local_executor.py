@@ -19,7 +19,7 @@ from reapi_local.context import Context
 from reapi_local.errors import Code, Draining, OperationNotFound, ReapiError
 from reapi_local.events import ActionEnded, ActionQueued, ActionStarted, EventStream
 from reapi_local.execute.clients.pants import ExecuteAgain
-from reapi_local.execute.executor import ExecuteRequest, Update
+from reapi_local.execute.executor import ExecuteRequest, OperationState
 from reapi_local.execute.inline import Inline
 from reapi_local.execute.job import Job
 from reapi_local.execute.local.inputs.input_roots import InputRoots
@@ -38,7 +38,7 @@ from store.helpers import until
 GRACE, KEEP = 10.0, 600.0
 CACHE_CHECK = 1
 ME = context("run", "main", "bazel")
-Updates = AsyncGenerator[Update, None]
+Updates = AsyncGenerator[OperationState, None]
 
 
 class ManualRunner:
@@ -128,7 +128,7 @@ async def turns() -> None:
         await asyncio.sleep(0)
 
 
-def status(update: Update) -> int:
+def status(update: OperationState) -> int:
     assert update.response is not None
     return update.response.status.code
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from reapi_contract.admin_api import ExecutionStatus
 from reapi_local.context import Context
 from reapi_local.errors import Unsupported
-from reapi_local.execute.executor import ExecuteRequest, Executor, Update
+from reapi_local.execute.executor import ExecuteRequest, Executor, OperationState
 
 _log = logging.getLogger(__name__)
 
@@ -34,22 +34,22 @@ class DeferredExecutor:
 
     async def execute(
         self, context: Context, request: ExecuteRequest
-    ) -> AsyncGenerator[Update, None]:
+    ) -> AsyncGenerator[OperationState, None]:
         executor = await self._executor()
-        async with aclosing(executor.execute(context, request)) as updates:
-            async for update in updates:
-                yield update
+        async with aclosing(executor.execute(context, request)) as states:
+            async for state in states:
+                yield state
 
-    async def wait(self, context: Context, name: str) -> AsyncGenerator[Update, None]:
+    async def wait(self, context: Context, name: str) -> AsyncGenerator[OperationState, None]:
         executor = await self._executor()
-        async with aclosing(executor.wait(context, name)) as updates:
-            async for update in updates:
-                yield update
+        async with aclosing(executor.wait(context, name)) as states:
+            async for state in states:
+                yield state
 
-    async def get(self, context: Context, name: str) -> Update:
+    async def get(self, context: Context, name: str) -> OperationState:
         return await (await self._executor()).get(context, name)
 
-    async def list(self, context: Context, *, all_instances: bool) -> list[Update]:
+    async def list(self, context: Context, *, all_instances: bool) -> list[OperationState]:
         return await (await self._executor()).list(context, all_instances=all_instances)
 
     async def cancel(self, context: Context, name: str) -> None:

@@ -27,7 +27,7 @@ class ExecuteRequest:
 
 
 @dataclass(frozen=True)
-class Update:
+class OperationState:
     """An operation's state: its stage by REAPI's number, and a response once it is completed."""
 
     name: str
@@ -43,8 +43,10 @@ class Executor(Protocol):
     why.
     """
 
-    def execute(self, context: Context, request: ExecuteRequest) -> AsyncGenerator[Update, None]:
-        """Begin an operation and watch it to its end; the first update comes at once.
+    def execute(
+        self, context: Context, request: ExecuteRequest
+    ) -> AsyncGenerator[OperationState, None]:
+        """Begin an operation and watch it to its end; the first state comes at once.
 
         When the caller goes away the action goes on for a grace period, for :meth:`wait`.
 
@@ -53,7 +55,7 @@ class Executor(Protocol):
             QueueFull, Draining: not now.
         """
 
-    def wait(self, context: Context, name: str) -> AsyncGenerator[Update, None]:
+    def wait(self, context: Context, name: str) -> AsyncGenerator[OperationState, None]:
         """Watch an operation from its state now to its end.
 
         Raises:
@@ -61,10 +63,10 @@ class Executor(Protocol):
                 another error is told that one.
         """
 
-    async def get(self, context: Context, name: str) -> Update:
+    async def get(self, context: Context, name: str) -> OperationState:
         """An operation's state; raises OperationNotFound."""
 
-    async def list(self, context: Context, *, all_instances: bool) -> list[Update]:
+    async def list(self, context: Context, *, all_instances: bool) -> list[OperationState]:
         """Operations in the order they came, those that ended a while ago included."""
 
     async def cancel(self, context: Context, name: str) -> None:

@@ -29,7 +29,7 @@ from reapi_local.errors import (
 )
 from reapi_local.events import ActionEnded, ActionQueued, ActionStarted, EventStream
 from reapi_local.execute.clients.selection import profile_of
-from reapi_local.execute.executor import ExecuteRequest, Update
+from reapi_local.execute.executor import ExecuteRequest, OperationState
 from reapi_local.execute.job import Job
 from reapi_local.execute.local.resolver import ActionResolver
 from reapi_local.execute.local.runner import Runner, Stop
@@ -88,9 +88,9 @@ class LocalExecutor:
 
     async def execute(
         self, context: Context, request: ExecuteRequest
-    ) -> AsyncGenerator[Update, None]:
+    ) -> AsyncGenerator[OperationState, None]:
         name = operation_name(context.instance, str(uuid.uuid4()))
-        yield Update(name, request.action, _CACHE_CHECK)
+        yield OperationState(name, request.action, _CACHE_CHECK)
         try:
             response = await self._cached(context, request)
             if response is None:
@@ -99,27 +99,27 @@ class LocalExecutor:
         except MissingInputs as error:
             response = failed(error)
         if response is not None:
-            update = Update(name, request.action, Stage.COMPLETED, response)
-            yield await self._filled(context, update, request)
+            state = OperationState(name, request.action, Stage.COMPLETED, response)
+            yield await self._filled(context, state, request)
             return
-        async with aclosing(self._watch(context, name)) as updates:
-            async for update in updates:
-                yield await self._filled(context, update, request)
+        async with aclosing(self._watch(context, name)) as states:
+            async for state in states:
+                yield await self._filled(context, state, request)
 
-    async def wait(self, context: Context, name: str) -> AsyncGenerator[Update, None]:
+    async def wait(self, context: Context, name: str) -> AsyncGenerator[OperationState, None]:
         try:
-            async with aclosing(self._watch(context, name)) as updates:
-                async for update in updates:
-                    yield update
+            async with aclosing(self._watch(context, name)) as states:
+                async for state in states:
+                    yield state
         except OperationNotFound as error:
             raise profile_of(context.metadata).lost_operation(error) from error
 
-    async def get(self, context: Context, name: str) -> Update:
-        return _update(self._find(context, name))
+    async def get(self, context: Context, name: str) -> OperationState:
+        return _state_of(self._find(context, name))
 
-    async def list(self, context: Context, *, all_instances: bool) -> list[Update]:
+    async def list(self, context: Context, *, all_instances: bool) -> list[OperationState]:
         return [
-            _update(operation)
+            _state_of(operation)
             for operation in self._scheduler.operations()
             if all_instances or operation.key.instance == context.instance
         ]
@@ -183,29 +183,31 @@ class LocalExecutor:
             return None
         return re_pb2.ExecuteResponse(result=found.result, cached_result=True)
 
-    async def _filled(self, context: Context, update: Update, request: ExecuteRequest) -> Update:
-        """The update with the contents that the client wants within it."""
-        if update.response is None or not update.response.HasField("result"):
-            return update
-        plain = update.response.result
+    async def _filled(
+        self, context: Context, state: OperationState, request: ExecuteRequest
+    ) -> OperationState:
+        """The state with the contents that the client wants within it."""
+        if state.response is None or not state.response.HasField("result"):
+            return state
+        plain = state.response.result
         result = await request.inline.fill(context, plain, self._blobs, request.action.function)
         if result is plain:
-            return update
+            return state
         response = re_pb2.ExecuteResponse()
-        response.CopyFrom(update.response)  # others watch the same one
+        response.CopyFrom(state.response)  # others watch the same one
         response.result.CopyFrom(result)
-        return replace(update, response=response)
+        return replace(state, response=response)
 
-    async def _watch(self, context: Context, name: str) -> AsyncGenerator[Update, None]:
+    async def _watch(self, context: Context, name: str) -> AsyncGenerator[OperationState, None]:
         self._find(context, name)
         changes: asyncio.Queue[Operation] = asyncio.Queue()
         operation = self._scheduler.watch(name)
         self._watchers.setdefault(name, []).append(changes)
         try:
-            yield _update(operation)
+            yield _state_of(operation)
             while operation.stage != Stage.COMPLETED:
                 operation = await changes.get()
-                yield _update(operation)
+                yield _state_of(operation)
         finally:
             self._watchers[name].remove(changes)
             if not self._watchers[name]:
@@ -305,10 +307,10 @@ def _ended(reason: Reason) -> ReapiError:
     return ActionCancelled("the operation was cancelled")
 
 
-def _update(operation: Operation) -> Update:
+def _state_of(operation: Operation) -> OperationState:
     outcome, response = operation.outcome, None
     if isinstance(outcome, re_pb2.ExecuteResponse):
         response = outcome
     elif isinstance(outcome, Reason):
         response = failed(_ended(outcome))
-    return Update(operation.name, operation.key.action, operation.stage, response)
+    return OperationState(operation.name, operation.key.action, operation.stage, response)
