@@ -25,7 +25,7 @@ from reapi_local.execute.job import Job
 from reapi_local.execute.local.inputs.input_roots import InputRoots
 from reapi_local.execute.local.local_executor import LocalExecutor
 from reapi_local.execute.local.resolver import ActionResolver
-from reapi_local.execute.local.runner import Runner, Stop
+from reapi_local.execute.local.runner import Runner, StopRequest
 from reapi_local.execute.queue.operation_table import Stage
 from reapi_local.execute.queue.scheduler import Scheduler
 from reapi_local.execute.sandbox.interface import SandboxError
@@ -49,7 +49,7 @@ class ManualRunner:
         self.jobs: list[Job] = []
 
     async def run(
-        self, job: Job, stop: Stop, started: Callable[[], None], ended: Callable[[], None]
+        self, job: Job, stop: StopRequest, started: Callable[[], None], ended: Callable[[], None]
     ) -> re_pb2.ExecuteResponse:
         self.jobs.append(job)
         future: asyncio.Future[re_pb2.ExecuteResponse]
@@ -59,7 +59,7 @@ class ManualRunner:
         await asyncio.wait((future, stopping), return_when=asyncio.FIRST_COMPLETED)
         stopping.cancel()
         del self.running[job.digest]
-        stop.check()
+        stop.raise_if_requested()
         response = await future
         ended()
         return response

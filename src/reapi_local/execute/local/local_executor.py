@@ -32,7 +32,7 @@ from reapi_local.execute.clients.selection import profile_of
 from reapi_local.execute.executor import ExecuteRequest, OperationState
 from reapi_local.execute.job import Job
 from reapi_local.execute.local.resolver import ActionResolver
-from reapi_local.execute.local.runner import Runner, Stop
+from reapi_local.execute.local.runner import Runner, StopRequest
 from reapi_local.execute.queue.operation_table import Operation, Reason, Stage, Task
 from reapi_local.execute.queue.scheduler import Effect, Kill, Notify, Scheduler, Start
 from reapi_local.execute.responses import failed
@@ -53,7 +53,7 @@ class _Running:
     """The task that carries out a task of the scheduler, and how to end it."""
 
     asyncio_task: asyncio.Task[None]
-    stop: Stop
+    stop: StopRequest
 
 
 class LocalExecutor:
@@ -139,7 +139,7 @@ class LocalExecutor:
         """End what still executes, and wait for that."""
         self.drain()
         for running in self._running.values():
-            running.stop.set(
+            running.stop.request(
                 Draining("the server was stopped while the action executed; try again")
             )
         while self._running:
@@ -223,17 +223,17 @@ class LocalExecutor:
             elif isinstance(effect, Start):
                 self._start(effect.task)
             elif isinstance(effect, Kill):
-                self._running[effect.task].stop.set(_killed(effect))
+                self._running[effect.task].stop.request(_killed(effect))
         self._set_alarm()
 
     def _start(self, task: Task) -> None:
-        job, stop = task.job, Stop()
+        job, stop = task.job, StopRequest()
         assert job is not None, "a task has its job until it ends"
         waited = self._clock.now() - job.queued_at
         self._events.emit(ActionStarted(job.context, job.digest, max(0.0, waited)))
         self._running[task] = _Running(asyncio.create_task(self._run(task, job, stop)), stop)
 
-    async def _run(self, task: Task, job: Job, stop: Stop) -> None:
+    async def _run(self, task: Task, job: Job, stop: StopRequest) -> None:
         began = self._clock.monotonic()
         try:
             response = await self._attempt(task, job, stop)
@@ -245,7 +245,7 @@ class LocalExecutor:
         self._events.emit(ActionEnded(job.context, job.digest, code, exit_code, now - began))
         self._perform(self._scheduler.finished(task, response, now, size))
 
-    async def _attempt(self, task: Task, job: Job, stop: Stop) -> re_pb2.ExecuteResponse:
+    async def _attempt(self, task: Task, job: Job, stop: StopRequest) -> re_pb2.ExecuteResponse:
         """Run the job. A sandbox failure is not the action's fault, so the action is retried.
 
         Raises:

@@ -40,20 +40,20 @@ _INLINE_BYTES: Final = 64 * 1024
 _NANOS: Final = 1_000_000_000
 
 
-class Stop:
+class StopRequest:
     """Asks a running job to end; ``error`` is then what its client is told."""
 
     def __init__(self) -> None:
         self.event = asyncio.Event()
         self.error: ReapiError | None = None
 
-    def set(self, error: ReapiError) -> None:
+    def request(self, error: ReapiError) -> None:
         """Only the first error is kept."""
         if self.error is None:
             self.error = error
             self.event.set()
 
-    def check(self) -> None:
+    def raise_if_requested(self) -> None:
         """Raises ``error`` once it is set."""
         if self.error is not None:
             raise self.error
@@ -77,7 +77,7 @@ class Runner:
         self._worker = socket.gethostname()
 
     async def run(
-        self, job: Job, stop: Stop, started: Callable[[], None], ended: Callable[[], None]
+        self, job: Job, stop: StopRequest, started: Callable[[], None], ended: Callable[[], None]
     ) -> re_pb2.ExecuteResponse:
         """Run the job to its end and keep its result if it is one to keep.
 
@@ -102,7 +102,7 @@ class Runner:
                 _describe(metadata, process)
                 self._stamp(metadata.output_upload_start_timestamp)
                 # What a stopped process left is collected all the same: it tells why it hung.
-                cancel_check = never_cancelled if process.stopped else stop.check
+                cancel_check = never_cancelled if process.stopped else stop.raise_if_requested
                 result, blobs = await self._collect(job, process, cancel_check)
         result.execution_metadata.CopyFrom(metadata)
         return await self._keep(job, result, blobs, process, stop)
@@ -194,7 +194,7 @@ class Runner:
         result: re_pb2.ActionResult,
         blobs: list[Blob],
         process: ProcessResult,
-        stop: Stop,
+        stop: StopRequest,
     ) -> re_pb2.ExecuteResponse:
         self._stamp(result.execution_metadata.output_upload_completed_timestamp)
         self._stamp(result.execution_metadata.worker_completed_timestamp)
