@@ -86,7 +86,7 @@ class Server:
         roots = InputRoots(blobs, str(directory / "inputs"), 64 * MIB)
         self.resources.push_async_callback(roots.close)
         self.executor = LocalExecutor(
-            Scheduler(slots, grace_seconds=GRACE, keep_seconds=KEEP),
+            Scheduler(slots, unwatched_grace=GRACE, keep_seconds=KEEP),
             ActionResolver(blobs, roots, USUAL, self.clock),
             cast("Runner", self.runner),
             self.results,

@@ -113,7 +113,7 @@ class _Start:
         resources.push_async_callback(sandbox.close)
         resources.push_async_callback(input_roots.close)
         return LocalExecutor(
-            Scheduler(self._slots, max_storing=_MAX_STORING, grace_seconds=settings.watch_grace),
+            Scheduler(self._slots, max_storing=_MAX_STORING, unwatched_grace=settings.watch_grace),
             ActionResolver(storage.blobs, input_roots, policy, clock),
             Runner(
                 sandbox, environment, input_roots, storage.blobs, storage.execution_results, clock

@@ -33,7 +33,7 @@ from reapi_local.execute.executor import ExecuteRequest, OperationState
 from reapi_local.execute.job import Job
 from reapi_local.execute.local.resolver import ActionResolver
 from reapi_local.execute.local.runner import Runner, StopRequest
-from reapi_local.execute.queue.operation_table import Operation, Reason, Stage, Task
+from reapi_local.execute.queue.operation_table import EndReason, Operation, Stage, Task
 from reapi_local.execute.queue.scheduler import Effect, Kill, Notify, Scheduler, Start
 from reapi_local.execute.responses import failed
 from reapi_local.execute.sandbox.interface import SandboxError
@@ -243,7 +243,7 @@ class LocalExecutor:
         now, size = self._clock.monotonic(), response.ByteSize()
         code, exit_code = response.status.code, response.result.exit_code
         self._events.emit(ActionEnded(job.context, job.digest, code, exit_code, now - began))
-        self._perform(self._scheduler.finished(task, response, now, size))
+        self._perform(self._scheduler.task_completed(task, response, now, size))
 
     async def _attempt(self, task: Task, job: Job, stop: StopRequest) -> re_pb2.ExecuteResponse:
         """Run the job. A sandbox failure is not the action's fault, so the action is retried.
@@ -253,16 +253,16 @@ class LocalExecutor:
             Exception: as :meth:`Runner.run`; ``stop.error`` replaces it, if set.
         """
 
-        def started() -> None:
-            self._scheduler.started(task, self._clock.monotonic())
+        def process_started() -> None:
+            self._scheduler.process_started(task, self._clock.monotonic())
             self._set_alarm()
 
-        def ended() -> None:
-            self._perform(self._scheduler.ended(task, self._clock.monotonic()))
+        def process_ended() -> None:
+            self._perform(self._scheduler.process_ended(task, self._clock.monotonic()))
 
         for attempt in range(_ATTEMPTS):
             try:
-                return await self._runner.run(job, stop, started, ended)
+                return await self._runner.run(job, stop, process_started, process_ended)
             except SandboxError as error:
                 if stop.error is not None:
                     raise
@@ -291,7 +291,7 @@ class LocalExecutor:
 
 
 def _killed(effect: Kill) -> ReapiError:
-    if effect.why is Reason.TIMEOUT:
+    if effect.why is EndReason.TIMEOUT:
         return ActionTimedOut(
             f"the action ran longer than its timeout of {effect.task.timeout:g} seconds, and was "
             "killed"
@@ -299,10 +299,10 @@ def _killed(effect: Kill) -> ReapiError:
     return _ended(effect.why)
 
 
-def _ended(reason: Reason) -> ReapiError:
-    if reason is Reason.SHUTDOWN:
+def _ended(reason: EndReason) -> ReapiError:
+    if reason is EndReason.SHUTDOWN:
         return Draining("the server is stopping; try again when it is back")
-    if reason is Reason.ABANDONED:
+    if reason is EndReason.ABANDONED:
         return ActionCancelled("nobody waited for the action any more, so it was ended")
     return ActionCancelled("the operation was cancelled")
 
@@ -311,6 +311,6 @@ def _state_of(operation: Operation) -> OperationState:
     outcome, response = operation.outcome, None
     if isinstance(outcome, re_pb2.ExecuteResponse):
         response = outcome
-    elif isinstance(outcome, Reason):
+    elif isinstance(outcome, EndReason):
         response = failed(_ended(outcome))
     return OperationState(operation.name, operation.key.action, operation.stage, response)
