@@ -20,7 +20,7 @@ from reapi_local.errors import Code, Draining, OperationNotFound, ReapiError
 from reapi_local.events import ActionEnded, ActionQueued, ActionStarted, EventStream
 from reapi_local.execute.clients.pants import ExecuteAgain
 from reapi_local.execute.executor import ExecuteRequest, OperationState
-from reapi_local.execute.inline import Inline
+from reapi_local.execute.inline_request import InlineRequest
 from reapi_local.execute.job import Job
 from reapi_local.execute.local.inputs.input_roots import InputRoots
 from reapi_local.execute.local.local_executor import LocalExecutor
@@ -290,7 +290,7 @@ async def test_a_hit_is_answered_without_an_execution(server: Server) -> None:
     message = re_pb2.ActionResult(exit_code=3, stdout_digest=out)
     stored = StoredResult(message.SerializeToString(), 1.0, "owner", "")
     await server.results.put(ME, action, stored)
-    request = ExecuteRequest(action, inline=Inline(stdout=True))
+    request = ExecuteRequest(action, inline=InlineRequest(stdout=True))
     updates = [update async for update in server.executor.execute(ME, request)]
     assert [update.stage for update in updates] == [CACHE_CHECK, Stage.COMPLETED]
     message.stdout_raw = b"out"

@@ -12,7 +12,7 @@ from google.longrunning import operations_pb2
 
 from reapi_local.context import Context
 from reapi_local.execute.executor import ExecuteRequest, Executor, OperationState
-from reapi_local.execute.inline import Inline
+from reapi_local.execute.inline_request import InlineRequest
 from reapi_local.proto import remote_execution_pb2 as re_pb2
 from reapi_local.protocol.digest import parse_digest
 
@@ -35,7 +35,7 @@ class ExecutionService:
             action=parse_digest(request.action_digest, request.digest_function),
             priority=request.execution_policy.priority,
             skip_cache_lookup=request.skip_cache_lookup,
-            inline=Inline(
+            inline=InlineRequest(
                 request.inline_stdout, request.inline_stderr, frozenset(request.inline_output_files)
             ),
         )
