@@ -112,7 +112,7 @@ class LocalExecutor:
                 async for state in states:
                     yield state
         except OperationNotFound as error:
-            raise profile_of(context.metadata).lost_operation(error) from error
+            raise profile_of(context.metadata).error_for_unknown_operation(error) from error
 
     async def get(self, context: Context, name: str) -> OperationState:
         return _state_of(self._find(context, name))

@@ -44,4 +44,4 @@ class Policy:
             return False
         if _NETWORK_PROPERTY in properties:
             return properties[_NETWORK_PROPERTY] == "on"
-        return profile.uses_host and self.shares_host
+        return profile.expects_host_access and self.shares_host

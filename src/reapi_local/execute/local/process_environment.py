@@ -30,7 +30,7 @@ class ProcessEnvironment:
     def bind(self, job: Job, input_root: str, layers: tuple[str, ...]) -> ProcessSpec:
         """The process of a job whose sandbox has its input root, made of ``layers``, there."""
         command = job.profile.with_input_root(job.command, input_root)
-        uses_caches = job.profile.uses_host
+        uses_caches = job.profile.expects_host_access
         return ProcessSpec(
             arguments=command.arguments,
             environment={**_DEFAULT_ENVIRONMENT, **command.environment},
