@@ -8,6 +8,8 @@ from pants.option.option_types import BoolOption, EnumOption, IntOption, StrOpti
 from pants.option.subsystem import Subsystem
 
 from reapi_contract import sandbox_levels
+from reapi_contract.bounds import DEFAULT_PORT
+from reapi_contract.command_line import NEEDED_PYTHON
 from reapi_local_plugin import options as own_options
 
 
@@ -78,7 +80,7 @@ class ReapiSubsystem(Subsystem):
     )
     port = IntOption(
         default=0,
-        help="Port of the server. 0: the one used last, else 8980, else any free one.",
+        help=f"Port of the server. 0: the last one, else {DEFAULT_PORT}, else a free one.",
     )
     max_size = StrOption(
         default=None,
@@ -91,8 +93,8 @@ class ReapiSubsystem(Subsystem):
     server_python = StrOption(
         default=None,
         help=(
-            "Interpreter (CPython 3.11 or newer, with the server's requirements) that runs the "
-            "server. Unset: one that has them is found, or a private environment is made."
+            f"The interpreter that runs the server: {NEEDED_PYTHON}, with the server's "
+            "requirements. Unset: one that has them is found, or a private environment is made."
         ),
     )
     slots = IntOption(

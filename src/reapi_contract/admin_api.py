@@ -1,8 +1,8 @@
 """The admin interface: its paths, and the JSON objects of its answers.
 
 It is HTTP on loopback with the header `Authorization: Bearer TOKEN`. Errors are
-`{"error": CODE, "message": TEXT}` with a status of 400 or more. Answers get new fields only; no
-field changes or goes.
+`{"error": CODE, "message": TEXT}` with a status of 400 or more. A new release may add fields to an
+answer; it never changes or removes one.
 """
 
 from __future__ import annotations
@@ -31,15 +31,25 @@ STOP = "/v1/stop"
 """POST: `{"status": "stopping"}` with status 202."""
 
 METRICS = "/metrics"
-"""GET, for Prometheus, in its text format. All other answers are JSON."""
+"""GET: metrics in the text format of Prometheus. All other answers are JSON."""
 
 SERVING = "serving"
 STOPPING = "stopping"
 
+FAILED = "failed"
+ERROR_CODES = {
+    400: "bad-request",
+    401: "unauthenticated",
+    403: "permission-denied",
+    404: "not-found",
+    405: "method-not-allowed",
+}
+"""The code of an error for its HTTP status; `FAILED` for any other status."""
+
 
 @dataclass(frozen=True)
 class Health:
-    """What a launcher asks to learn whether this is the server it looks for."""
+    """Which server answers. A launcher compares it with the state file."""
 
     api: int = API
     status: str = ""
@@ -65,10 +75,10 @@ class StoreStatus:
 class ExecutionStatus:
     """The part `execution` of the status: whether and how a server runs actions.
 
-    `slots`: how many at once; `executing`: how many now. `caches`: the path at which actions find
-    the directories that they share, "" if they share none. `hermetic`: they have no network.
-    `notes`: sentences for the user of the server. `reasons`: sentences that say why the server
-    runs no actions, or why it uses no stronger sandbox, each with its remedy.
+    `slots`: how many actions can run at once; `executing`: how many run now. `caches`: the path at
+    which actions find the directories that they share, "" if they share none. `hermetic`: actions
+    have no network. `notes`: sentences for the user of the server. `reasons`: sentences that say
+    why the server runs no actions, or why it uses no stronger sandbox, each with its remedy.
     """
 
     offered: bool = False
@@ -133,3 +143,24 @@ def runs_from(raw: Mapping[str, object]) -> list[RunSummary]:
     """The runs in an answer to `RUNS`, the newest first."""
     listed = raw.get("runs")
     return [from_json(RunSummary, one) for one in listed] if isinstance(listed, list) else []
+
+
+def check_request(instance: str) -> dict[str, str]:
+    """The body of a request to `CHECK`."""
+    return {"instance": instance}
+
+
+def instance_to_check(raw: object) -> str | None:
+    """The instance in the body of a request to `CHECK`; None if the body names none."""
+    instance = raw.get("instance") if isinstance(raw, Mapping) else None
+    return instance if isinstance(instance, str) else None
+
+
+def stop_json() -> dict[str, str]:
+    """The answer to `STOP`."""
+    return {"status": STOPPING}
+
+
+def error_json(status: int, message: str) -> dict[str, str]:
+    """The answer to a request that failed with an HTTP status."""
+    return {"error": ERROR_CODES.get(status, FAILED), "message": message}

@@ -1,4 +1,4 @@
-"""The largest values that settings may have, and how whole numbers and seconds are read.
+"""The largest values that settings may have, the default port, and how numbers are read.
 
 The launcher refuses what the server would refuse, by the same rule, before it starts one.
 """
@@ -8,10 +8,13 @@ from __future__ import annotations
 import re
 
 MAX_PORT = 65535
-"""Port 0 asks for a port that is free."""
+"""Port 0 leaves the choice to the server."""
+
+DEFAULT_PORT = 8980
+"""The port for gRPC if it is free, unless a port is set or an earlier start used another one."""
 
 MAX_SLOTS = 1024
-"""Actions that run at once; 0 asks for one per core."""
+"""The most actions that may run at once; 0 asks for one per core."""
 
 MAX_SECONDS = 1e9
 """About 31 years: any longer time means "never", and 0 says that better."""
@@ -40,6 +43,6 @@ def parse_seconds(text: str) -> float:
         seconds = float(text)
     except ValueError:
         seconds = -1.0
-    if not 0 <= seconds <= MAX_SECONDS:  # which NaN is not
+    if not 0 <= seconds <= MAX_SECONDS:  # NaN fails this too
         raise ValueError(f"{text!r} must be a number of seconds from 0 to {MAX_SECONDS:.0f}")
     return seconds

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 PACKAGES = ("reapi_local", "reapi_contract")
-"""The packages that a server needs of this project."""
+"""The packages of this project that the server needs."""
 
 MODULE = "reapi_local"
 """The module that `python -m` runs."""
@@ -12,12 +12,14 @@ NEEDS = "reapi_local.compose.server"
 """An interpreter that can import this module can run the server."""
 
 MIN_PYTHON = (3, 11)
+NEEDED_PYTHON = "CPython {}.{} or newer".format(*MIN_PYTHON)
+"""What messages call the Python that can run the server."""
 
 SERVE = "serve"
 """Run the server in the foreground."""
 
 CHECK = "check"
-"""Try a server that somebody else runs: `check ADDRESS`, the proofs as JSON on standard output."""
+"""Try a server that somebody else runs: `check ADDRESS` writes proofs to stdout as JSON."""
 
 INSTANCE_FLAG = "--instance"
 TOKEN_PATH_FLAG = "--token-path"

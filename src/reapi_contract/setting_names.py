@@ -17,12 +17,15 @@ SLOTS = "slots"
 HERMETIC = "hermetic"
 SANDBOX = "sandbox"
 
-_REPEATED_FLAGS = {INSTANCES: "--instance"}
-
 
 def flag(name: str) -> str:
-    """The command-line flag of a setting; the flag of a list is repeated for each element."""
-    return _REPEATED_FLAGS.get(name) or "--" + name.replace("_", "-")
+    """The command-line flag of a setting that has one value."""
+    return "--" + name.replace("_", "-")
+
+
+def repeated_flag(name: str) -> str:
+    """The flag of a setting that has several values. It names one of them, and is repeated."""
+    return flag(name.removesuffix("s"))
 
 
 def variable(name: str) -> str:

@@ -56,10 +56,23 @@ class TooLarge(InvalidRequest):
     """The request is over a limit that Capabilities announces."""
 
 
+class DigestLike(Protocol):
+    """The part of a ``Digest`` that a message shows; the class itself is in ``protocol``."""
+
+    @property
+    def hash_hex(self) -> str: ...
+
+    @property
+    def size_bytes(self) -> int: ...
+
+
 class BlobNotFound(ReapiError):
     """The store doesn't hold that blob, or held a corrupt copy that is in quarantine now."""
 
     code = Code.NOT_FOUND
+
+    def __init__(self, digest: DigestLike) -> None:
+        super().__init__(f"blob {digest} isn't in the store; upload it")
 
 
 class ResultNotFound(ReapiError):
@@ -131,15 +144,8 @@ class Draining(ReapiError):
 
     code = Code.UNAVAILABLE
 
-
-class DigestLike(Protocol):
-    """The part of a ``Digest`` that a message shows; the class itself is in ``protocol``."""
-
-    @property
-    def hash_hex(self) -> str: ...
-
-    @property
-    def size_bytes(self) -> int: ...
+    def __init__(self, message: str = "the server is stopping; try again when it is back") -> None:
+        super().__init__(message)
 
 
 class MissingInputs(ReapiError):

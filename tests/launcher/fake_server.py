@@ -33,7 +33,7 @@ from reapi_contract.data_dir import SERVER_LOCK, STATE_FILE, STORE
 from reapi_contract.json_records import to_json
 from reapi_contract.proof import Proof, proofs_json
 from reapi_contract.ready_line import NotStarted, Ready, ReadyLine
-from reapi_contract.setting_names import flag, variable
+from reapi_contract.setting_names import flag, repeated_flag, variable
 from reapi_contract.sizes import parse_store_size
 from reapi_contract.state import State, read_state, state_text
 from reapi_contract.status import Status, status_json
@@ -54,7 +54,7 @@ def main() -> int:
     parser.add_argument(flag(setting_names.HOST), default="127.0.0.1")
     parser.add_argument(flag(setting_names.PORT), default="0")
     parser.add_argument(flag(setting_names.MAX_SIZE), default="20GiB")
-    parser.add_argument(flag(setting_names.INSTANCES), action="append", default=[])
+    parser.add_argument(repeated_flag(setting_names.INSTANCES), action="append", default=[])
     parser.add_argument(flag(setting_names.IDLE_EXIT), default="0")
     parser.add_argument(flag(setting_names.SLOTS), default="0")
     parser.add_argument(flag(setting_names.HERMETIC), action="store_true")
@@ -150,14 +150,15 @@ class _Server:
         if (method, path) == ("GET", admin_api.RUNS):
             return 200, admin_api.runs_json([_RUN] if "instance=main" in query else [])
         if (method, path) == ("POST", admin_api.CHECK):
-            ok = body["instance"] != "forbidden"
+            instance = admin_api.instance_to_check(body)
+            ok = instance != "forbidden"
             remedy = "" if ok else "Use an instance that this server has."
-            tried = Proof(proof.INSTANCE, ok, 1.5, f"instance {body['instance']!r}", remedy)
+            tried = Proof(proof.INSTANCE, ok, 1.5, f"instance {instance!r}", remedy)
             return 200, proofs_json([tried])
         if (method, path) == ("POST", admin_api.STOP):
             threading.Timer(0.05, self.stopped.set).start()
-            return 202, {"status": admin_api.STOPPING}
-        return 404, {"error": "not-found", "message": f"There is no {path}."}
+            return 202, admin_api.stop_json()
+        return 404, admin_api.error_json(404, f"There is no {path}.")
 
     def _health(self) -> Health:
         state = self.state
@@ -248,7 +249,7 @@ def _handler(server: _Server) -> type[BaseHTTPRequestHandler]:
             status: int
             answer: object
             if self.headers.get("Authorization") != f"Bearer {server.state.token}":
-                status, answer = 401, {"error": "unauthenticated", "message": "Wrong token."}
+                status, answer = 401, admin_api.error_json(401, "Wrong token.")
             else:
                 status, answer = server.answer(method, self.path, json.loads(body or b"{}"))
             content = json.dumps(answer).encode()

@@ -12,7 +12,7 @@ import pytest
 
 from launcher.harness import REAL, Site
 from reapi_local_launcher.launcher_error import LauncherError
-from reapi_local_launcher.python import discovery, environment
+from reapi_local_launcher.python import base_python, environment
 
 _NEEDS_PACKAGES = "import grpc, lmdb, starlette, uvicorn"
 needs_fake = pytest.mark.skipif(REAL, reason="this Python has no packages for the real server")
@@ -128,7 +128,7 @@ def test_without_a_suitable_python_the_error_lists_what_was_looked_at(
         script.chmod(0o755)
 
     with pytest.raises(LauncherError) as refused:
-        discovery.find_python(site.settings, {"PATH": str(tmp_path), "HOME": str(site.home)})
+        base_python.find_base_python(site.settings, {"PATH": str(tmp_path), "HOME": str(site.home)})
 
     assert f"{old} (version 3.8.1)" in refused.value.why
     assert f"{threaded} (free-threaded 3.14.0" in refused.value.why
@@ -151,9 +151,11 @@ def test_a_python_under_pyenv_is_found_by_a_shim_that_does_not_run(
     for script in (shims / "python3", binary / "python"):
         script.chmod(0o755)
 
-    found = discovery.find_python(site.settings, {"PATH": str(shims), "HOME": str(site.home)})
+    found = base_python.find_base_python(
+        site.settings, {"PATH": str(shims), "HOME": str(site.home)}
+    )
 
-    assert found == discovery.Python(Path("/the/base"), (3, 12, 99))
+    assert found == base_python.BasePython(Path("/the/base"), (3, 12, 99))
 
 
 @pytest.mark.slow

@@ -11,7 +11,7 @@ import pytest
 from google.longrunning import operations_pb2
 
 from reapi_contract.admin_api import ExecutionStatus
-from reapi_local.access.control import AccessControl
+from reapi_local.access.access_control import AccessControl
 from reapi_local.access.instances import Instances
 from reapi_local.access.principal import Principal, Verb
 from reapi_local.clock import SystemClock
@@ -180,7 +180,7 @@ def test_every_method_is_tried_here() -> None:
     assert calls(None, "").keys() == METHODS.keys()  # type: ignore[arg-type]
 
 
-async def test_a_principal_may_do_what_its_role_says_and_nothing_else(served: Any) -> None:
+async def test_a_principal_may_do_what_its_verbs_allow_and_nothing_else(served: Any) -> None:
     address, ended = served
     for verb in Verb:
         async with connected(address, verb.value) as client:

@@ -296,7 +296,7 @@ async def test_a_bad_entry_that_an_eviction_has_read_does_not_come_back(
 
     async def after_a_look_up(generation: Generation, batch: Batch) -> None:
         monkeypatch.setattr(store.generations, "commit", commit)
-        assert batch.carried, "the eviction has read the entry"
+        assert batch.copied, "the eviction has read the entry"
         assert await world.get() == miss
         await commit(generation, batch)
 

@@ -139,7 +139,8 @@ def _add_server_python(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--server-python",
         metavar="PATH",
-        help="CPython 3.11 or newer that has reapi-local[server] (default: found, or made once)",
+        help=f"{command_line.NEEDED_PYTHON} that has reapi-local[server] (default: found, or made "
+        "once)",
     )
 
 

@@ -53,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _serve(options: argparse.Namespace) -> int:
-    from reapi_local_launcher.python import interpreter
+    from reapi_local_launcher.python.choose_interpreter import prepare_interpreter
     from reapi_local_launcher.server import spawn
 
     settings, source, more = settings_from(options), find_source(), list(options.rest)
@@ -64,7 +64,7 @@ def _serve(options: argparse.Namespace) -> int:
         data_dir = data_dir if settings.data_dir else None
     if options.host is not None:
         more += [flag(setting_names.HOST), options.host]
-    chosen, environment = interpreter.ready(settings, os.environ, source, _progress)
+    chosen, environment = prepare_interpreter(settings, os.environ, source, _progress)
     command = spawn.server_command(chosen, settings, data_dir, source.label) + more
     os.execve(command[0], command, environment)
 

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from reapi_contract import sandbox_levels, setting_names
-from reapi_contract.bounds import MAX_PORT, MAX_SLOTS, parse_seconds, parse_whole
-from reapi_contract.setting_names import flag
+from reapi_contract.bounds import DEFAULT_PORT, MAX_PORT, MAX_SLOTS, parse_seconds, parse_whole
+from reapi_contract.setting_names import flag, repeated_flag
 from reapi_contract.sizes import parse_store_size
 
 _T = TypeVar("_T")
@@ -21,7 +21,7 @@ def add_server_flags(parser: argparse.ArgumentParser) -> None:
         type=_checked(lambda text: parse_whole(text, MAX_PORT)),
         default=0,
         metavar="PORT",
-        help="port for gRPC (default: the one used last, else 8980 or a free one)",
+        help=f"port for gRPC (default: the last one, else {DEFAULT_PORT}, else a free one)",
     )
     add(
         flag(setting_names.MAX_SIZE),
@@ -30,7 +30,7 @@ def add_server_flags(parser: argparse.ArgumentParser) -> None:
         help="limit of the store on disk, like 50GiB or 500MB (default: 20GiB; for up, the last)",
     )
     add(
-        flag(setting_names.INSTANCES),
+        repeated_flag(setting_names.INSTANCES),
         dest="instances",
         action="append",
         metavar="NAME",

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from reapi_local_launcher.launcher_error import LauncherError
 from reapi_local_launcher.locks import LockTimeoutError, locked
-from reapi_local_launcher.python.discovery import Python, find_python
+from reapi_local_launcher.python.base_python import BasePython, find_base_python
 from reapi_local_launcher.server_settings import ServerSettings
 
 REQUIREMENTS = Path(__file__).with_name("server-requirements.txt")
@@ -48,7 +48,7 @@ def build(
     Several launchers may do so at once, and may be killed. `progress` gets a line for each step.
     Raises LauncherError if no Python is suitable or the packages cannot be installed.
     """
-    python = find_python(settings, env)
+    python = find_base_python(settings, env)
     tag = "cp{}{}".format(*python.version[:2])
     root = support_dir / "environments"
     target = root / f"{requirements_key()}-{tag}-{_machine()}"
@@ -68,7 +68,7 @@ def build(
 
 def _build_at(
     target: Path,
-    python: Python,
+    python: BasePython,
     settings: ServerSettings,
     env: Mapping[str, str],
     progress: Callable[[str], None],

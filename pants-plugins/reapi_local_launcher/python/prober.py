@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
-from reapi_contract.command_line import MIN_PYTHON, NEEDS
+from reapi_contract.command_line import MIN_PYTHON, NEEDED_PYTHON, NEEDS
 from reapi_local_launcher.python import environment
 
 _PROGRAM = f"""
@@ -19,7 +19,7 @@ import sys
 name = sys.implementation.name
 if name != "cpython" or sys.version_info < {MIN_PYTHON}:
     version = ".".join(map(str, sys.version_info[:3]))
-    sys.exit(f"it is {{name}} {{version}}; the server needs CPython 3.11 or newer")
+    sys.exit(f"it is {{name}} {{version}}; the server needs {NEEDED_PYTHON}")
 import {NEEDS}
 """
 _MEMO = "interpreters.json"

@@ -60,11 +60,11 @@ def _start_or_replace(
     deadline: Deadline,
 ) -> Running:
     # Imported late: the hook before every command mostly finds a server.
-    from reapi_local_launcher.python import interpreter
+    from reapi_local_launcher.python.choose_interpreter import choose_interpreter
     from reapi_local_launcher.server import start, stop
 
     context = start.StartContext.make(settings, env, source)
-    chosen = interpreter.choose(
+    chosen = choose_interpreter(
         *(settings, env, context.source_root, context.support_dir),
         progress=None if timeouts.is_quick else progress,
         timeout_s=deadline.limit(60.0),

@@ -62,10 +62,10 @@ def check_remote(
     proofs = [_reachable(endpoint.address, settings), _token(endpoint.token_path, settings)]
     if not all(one.ok for one in proofs):
         return proofs
-    from reapi_local_launcher.python import interpreter
+    from reapi_local_launcher.python.choose_interpreter import prepare_interpreter
     from reapi_local_launcher.server.spawn import program
 
-    python, environment = interpreter.ready(settings, env, find_source(), progress)
+    python, environment = prepare_interpreter(settings, env, find_source(), progress)
     command = [*program(python), command_line.CHECK, endpoint.address]
     command += [f"{command_line.INSTANCE_FLAG}={instance}", *endpoint.flags]
     try:

@@ -25,10 +25,8 @@ FOUND, STARTED, REPLACED = "found", "started", "replaced"
 class Running:
     """A server that answered a moment ago, in `milliseconds`.
 
-        `outcome`: _MIN_TIMEOUT_S = 0.05
-
-    FOUND, STARTED or REPLACED. `notes`: sentences for the user, such as a setting that
-        the running server does not have.
+    `outcome`: FOUND, STARTED or REPLACED. `notes`: sentences for the user, such as a setting that
+    the running server does not have.
     """
 
     state: State

@@ -23,7 +23,7 @@ def check(
     where = f"{running.grpc_address}, process {running.pid}, version {running.version}"
     reachable = Proof(proof.REACHABLE, True, running.milliseconds, where)
     try:
-        answer = running.call("POST", admin_api.CHECK, {"instance": instance}, timeout_s)
+        answer = running.call("POST", admin_api.CHECK, admin_api.check_request(instance), timeout_s)
         return [reachable, *proofs_from(answer)]
     except (admin.AdminError, ValueError) as error:
         log = f"{running.state.data_dir}/{LOG_FILE}"

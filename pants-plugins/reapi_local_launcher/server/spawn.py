@@ -14,8 +14,8 @@ from reapi_contract import ready_line, sandbox_levels, setting_names
 from reapi_contract.command_line import MODULE, SERVE
 from reapi_contract.data_dir import LOG_FILE
 from reapi_contract.ready_line import NotStarted, ReadyLine
-from reapi_contract.setting_names import flag
-from reapi_local_launcher.python.interpreter import Interpreter
+from reapi_contract.setting_names import flag, repeated_flag
+from reapi_local_launcher.python.choose_interpreter import Interpreter
 from reapi_local_launcher.python.prober import server_environment
 from reapi_local_launcher.server_settings import ServerSettings
 
@@ -43,7 +43,7 @@ def server_command(
         if value:
             command += [flag(name), str(value)]
     for instance in settings.instances:
-        command += [flag(setting_names.INSTANCES), instance]
+        command += [repeated_flag(setting_names.INSTANCES), instance]
     if settings.hermetic:
         command.append(flag(setting_names.HERMETIC))
     if settings.sandbox != sandbox_levels.AUTO:

@@ -20,7 +20,7 @@ from reapi_local_launcher import paths
 from reapi_local_launcher.launcher_error import LauncherError
 from reapi_local_launcher.locks import is_locked
 from reapi_local_launcher.python import prober
-from reapi_local_launcher.python.interpreter import Interpreter
+from reapi_local_launcher.python.choose_interpreter import Interpreter
 from reapi_local_launcher.server.process import is_server
 from reapi_local_launcher.server.running import STARTED, Running, find_in
 from reapi_local_launcher.server.spawn import Spawned, server_command

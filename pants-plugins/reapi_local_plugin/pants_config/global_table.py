@@ -17,7 +17,7 @@ from reapi_local_plugin.pants_config.toml_scan import scan
 HEADER = "[GLOBAL]"
 _PATH = ("GLOBAL",)
 
-Setting = Union[str, bool, int]
+OptionValue = Union[str, bool, int]
 
 
 def global_options(text: str) -> dict[str, Data]:
@@ -63,13 +63,13 @@ def line_break(text: str, offset: int) -> str:
     return "\r\n" if nearest > 0 and text[nearest - 1] == "\r" else "\n"
 
 
-def setting_line(key: str, value: Setting) -> str:
+def setting_line(key: str, value: OptionValue) -> str:
     """`key = value` in TOML. Raises ValueError for a key that would need quotes."""
     if not re.fullmatch(r"[A-Za-z0-9_-]+", key):
         raise ValueError(f"not the name of a Pants option: {key!r}")
     return f"{key} = {toml_value(value)}"
 
 
-def toml_value(value: Setting) -> str:
+def toml_value(value: OptionValue) -> str:
     """The value as TOML writes it."""
     return quote(value) if isinstance(value, str) else str(value).lower()

@@ -13,7 +13,7 @@ from pathlib import Path
 from reapi_local_plugin.pants_config.edit import Plan, UnsafeEditError, edit_file
 from reapi_local_plugin.pants_config.global_table import (
     HEADER,
-    Setting,
+    OptionValue,
     find_global,
     line_break,
     setting_line,
@@ -31,7 +31,7 @@ from reapi_local_plugin.pants_config.toml_scan import scan
 _NOTE = "written by `pants reapi-up`, removed by `pants reapi-down`; keep your own lines outside"
 
 
-def put_block(path: Path, wanted: Mapping[str, Setting]) -> Plan:
+def put_block(path: Path, wanted: Mapping[str, OptionValue]) -> Plan:
     """Put the block into a file. Raises EditError."""
     return edit_file(path, lambda text: plan_put(text, wanted))
 
@@ -41,7 +41,7 @@ def remove_block(path: Path) -> Plan:
     return edit_file(path, plan_removal)
 
 
-def plan_put(text: str | None, wanted: Mapping[str, Setting]) -> Plan:
+def plan_put(text: str | None, wanted: Mapping[str, OptionValue]) -> Plan:
     """The text with the wanted settings of [GLOBAL] in the block; a text of None means no file.
 
     A setting that the user made is kept. A block that is there is replaced at its place, and

@@ -14,7 +14,7 @@ from reapi_local_launcher.launcher_error import LauncherError
 from reapi_local_plugin.pants_config import pants_rc
 from reapi_local_plugin.pants_config.edit import EditError, Plan
 from reapi_local_plugin.pants_config.git_ignore import is_ignored
-from reapi_local_plugin.pants_config.global_table import Setting, global_options, toml_value
+from reapi_local_plugin.pants_config.global_table import OptionValue, global_options, toml_value
 from reapi_local_plugin.pants_config.toml_document import TomlError
 
 SWITCHES = ("remote_cache_read", "remote_cache_write")
@@ -41,12 +41,12 @@ class ConfigChange:
     executes: bool = False
 
 
-def settings_for(execution: ExecutionStatus | None) -> dict[str, Setting]:
+def settings_for(execution: ExecutionStatus | None) -> dict[str, OptionValue]:
     """The options of [GLOBAL] that make Pants use a server, by name.
 
     With `execution` Pants runs processes on it; without, the server is a cache only.
     """
-    wanted: dict[str, Setting] = dict.fromkeys(SWITCHES, True)
+    wanted: dict[str, OptionValue] = dict.fromkeys(SWITCHES, True)
     if execution is None:
         return wanted
     wanted[EXECUTION] = True
@@ -117,7 +117,7 @@ def switch_off(build_root: Path, config_files: Sequence[str] = ()) -> ConfigChan
     return ConfigChange(path, removed=plan.removed, kept=kept, notes=notes)
 
 
-def _edit(path: Path, wanted: Mapping[str, Setting] | None) -> Plan:
+def _edit(path: Path, wanted: Mapping[str, OptionValue] | None) -> Plan:
     """Put our block with the wanted settings into the file; None takes the block out."""
     try:
         plan = pants_rc.remove_block(path) if wanted is None else pants_rc.put_block(path, wanted)

@@ -1,4 +1,4 @@
-"""Which instances a server has: any that is asked for, or those its configuration lists."""
+"""Which instances a server has: any that a call names, or those its configuration lists."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from reapi_local.protocol.instance import check_instance_name
 
 
 class Instances:
-    """``listed`` empty = instances are made at first use."""
+    """The instances of a server. ``listed`` empty = each instance is made at its first use."""
 
     def __init__(self, listed: Collection[str] = ()) -> None:
         self._listed = frozenset(check_instance_name(name) for name in listed)
         self._admitted: set[str] = set(self._listed)
 
     def admit(self, name: str) -> str:
-        """``name``, when a call may use it.
+        """Returns ``name`` if a call may use it.
 
         Raises:
-            InvalidRequest: it can't be an instance name.
-            InstanceNotFound: it isn't one of those listed.
+            InvalidRequest: ``name`` can't be an instance name.
+            InstanceNotFound: ``name`` isn't listed.
         """
         if name in self._admitted:
             return name
@@ -34,7 +34,7 @@ class Instances:
         return name
 
     def names(self) -> list[str]:
-        """Those listed, or those used since start, sorted."""
+        """The listed instances, or those used since the server started, sorted."""
         return sorted(self._admitted)
 
 

@@ -8,7 +8,7 @@ from typing import Final
 
 
 class Verb(StrEnum):
-    """What a call does. A role is the right to one of them."""
+    """What a call does, and what a principal may be allowed to do."""
 
     READ = "read"
     WRITE = "write"
@@ -18,16 +18,16 @@ class Verb(StrEnum):
 
 @dataclass(frozen=True)
 class Principal:
-    """Somebody with a token: a name, the verbs that are allowed, and a trust tier.
+    """Who has a token: a name, the verbs that are allowed, and a trust tier.
 
-    The tier tells whose action-cache entries it may rely on; "" is the only one of a server that
-    has a single user.
+    The tier tells whose action-cache entries the principal may rely on. A single-user server has
+    only the tier "".
     """
 
     name: str
-    roles: frozenset[Verb]
+    verbs: frozenset[Verb]
     tier: str
 
 
 OWNER: Final = Principal("owner", frozenset(Verb), "")
-"""Who started the server: may do everything."""
+"""The user who started the server, and who may do everything."""

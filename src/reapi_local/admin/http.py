@@ -1,14 +1,14 @@
-"""The admin interface's routes. Versioned by their path; answers only grow.
+"""The routes of the admin interface. :mod:`reapi_contract.admin_api` says what they answer.
 
 Every request carries ``Authorization: Bearer TOKEN``; the same access control as for gRPC decides
-what its principal may do. Errors are ``{"error", "message"}``.
+what its principal may do.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Awaitable, Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Final, Protocol
 
 from starlette.applications import Starlette
@@ -20,9 +20,10 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from reapi_contract import admin_api
 from reapi_contract.admin_api import Health, RunSummary
-from reapi_contract.proof import Proof
+from reapi_contract.json_records import to_json
+from reapi_contract.proof import Proof, proofs_json
 from reapi_contract.status import Status, status_json
-from reapi_local.access.control import AccessControl
+from reapi_local.access.access_control import AccessControl
 from reapi_local.access.principal import Verb
 from reapi_local.errors import Code, ReapiError, Unauthenticated
 from reapi_local.protocol.instance import check_instance_name
@@ -34,17 +35,10 @@ _HTTP_STATUS: Final = {
     Code.UNAUTHENTICATED: 401,
     Code.PERMISSION_DENIED: 403,
 }
-_ERRORS: Final = {
-    400: "bad-request",
-    401: "unauthenticated",
-    403: "permission-denied",
-    404: "not-found",
-    405: "method-not-allowed",
-}
 
 
 class Admin(Protocol):
-    """What the interface shows and does."""
+    """What the admin interface reads from the server, and asks of it."""
 
     def health(self) -> Health: ...
 
@@ -79,7 +73,10 @@ def make_app(admin: Admin, access: AccessControl) -> ASGIApp:
 
 @dataclass(frozen=True)
 class _Route:
-    """``instance_of``: the instance that a request is about, None for all of them."""
+    """A path with its method and handler, and the permission that a request needs.
+
+    ``instance_of`` finds the instance that a request is about; None for all instances.
+    """
 
     path: str
     method: str
@@ -101,7 +98,7 @@ class _Handlers:
         self._admin = admin
 
     async def health(self, request: Request) -> Response:
-        return JSONResponse(asdict(self._admin.health()))
+        return JSONResponse(to_json(self._admin.health()))
 
     async def status(self, request: Request) -> Response:
         return JSONResponse(status_json(await self._admin.status()))
@@ -114,16 +111,16 @@ class _Handlers:
         if not re.fullmatch("[0-9]{1,9}", limit):
             raise HTTPException(400, f"limit {limit[:50]!r} isn't a number of runs")
         runs = self._admin.runs(request.query_params.get("instance"), int(limit))
-        return JSONResponse({"runs": [asdict(run) for run in runs]})
+        return JSONResponse(admin_api.runs_json(runs))
 
     async def check(self, request: Request) -> Response:
-        # It may be one that the server doesn't have: the calls of the check tell that.
+        # The server may not have this instance: then the calls of the check fail and say so.
         proofs = await self._admin.check(check_instance_name(await _instance_in(request)))
-        return JSONResponse({"proofs": [asdict(proof) for proof in proofs]})
+        return JSONResponse(proofs_json(proofs))
 
     async def stop(self, request: Request) -> Response:
         self._admin.request_stop()
-        return JSONResponse({"status": admin_api.STOPPING}, status_code=202)
+        return JSONResponse(admin_api.stop_json(), status_code=202)
 
 
 async def _all_instances(request: Request) -> None:
@@ -136,10 +133,10 @@ async def _queried_instance(request: Request) -> str | None:
 
 async def _instance_in(request: Request) -> str:
     try:
-        instance = (await request.json())["instance"]
-    except (ValueError, KeyError, TypeError, RecursionError):
+        instance = admin_api.instance_to_check(await request.json())
+    except (ValueError, RecursionError):
         instance = None
-    if not isinstance(instance, str):
+    if instance is None:
         raise HTTPException(400, 'send {"instance": NAME} as JSON')
     return instance
 
@@ -155,12 +152,11 @@ async def _reapi_error(request: Request, error: Exception) -> Response:
 
 
 def _error(status: int, message: str) -> Response:
-    body = {"error": _ERRORS.get(status, "failed"), "message": message}
-    return JSONResponse(body, status_code=status)
+    return JSONResponse(admin_api.error_json(status, message), status_code=status)
 
 
 class _Authentication:
-    """Lets through only requests with a token, each with its principal."""
+    """Refuses requests without a valid token; puts the principal of the others into the scope."""
 
     def __init__(self, app: ASGIApp, access: AccessControl) -> None:
         self._app, self._access = app, access

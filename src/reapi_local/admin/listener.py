@@ -6,7 +6,7 @@ import socket
 
 import uvicorn
 
-from reapi_local.access.control import AccessControl
+from reapi_local.access.access_control import AccessControl
 from reapi_local.admin.http import Admin, make_app
 
 

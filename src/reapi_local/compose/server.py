@@ -14,11 +14,12 @@ from typing import IO, Final
 
 from reapi_contract import admin_api, ready_line
 from reapi_contract.admin_api import Health, RunSummary
-from reapi_contract.data_dir import SERVER_LOCK, STATE_FILE
+from reapi_contract.bounds import DEFAULT_PORT
+from reapi_contract.data_dir import SERVER_LOCK, STATE_FILE, STORE
 from reapi_contract.proof import Proof
 from reapi_contract.state import State
 from reapi_contract.status import Status
-from reapi_local.access.control import AccessControl
+from reapi_local.access.access_control import AccessControl
 from reapi_local.access.instances import Instances
 from reapi_local.access.principal import OWNER
 from reapi_local.admin.listener import AdminListener
@@ -44,7 +45,6 @@ from reapi_local.rpc.interceptor import Interceptor
 from reapi_local.rpc.operations_service import OperationsService
 
 _log = logging.getLogger(__name__)
-_DEFAULT_PORT: Final = 8980
 _GRACE_SECONDS: Final = 10.0
 
 
@@ -91,7 +91,7 @@ class App:
         config, known = self._config, self._remembered
         if config.execute.execution == "on":
             await self._must_execute()
-        wanted = (config.listen.port,) if config.listen.port else (known.grpc_port, _DEFAULT_PORT)
+        wanted = (config.listen.port,) if config.listen.port else (known.grpc_port, DEFAULT_PORT)
         port = free_port(config.listen.host, wanted)
         if config.listen.port and port != config.listen.port:
             raise CannotStart(
@@ -212,7 +212,7 @@ class App:
         address = f"{_bracketed(_reachable(self._config.listen.host))}:{self.grpc_port}"
         sandbox = (await self._executor.describe()).sandbox
         client = Client(address, self._remembered.token)
-        return await RoundTrips(client, instance, sandbox).run()
+        return await RoundTrips(client, instance, is_own=True, sandbox=sandbox).run()
 
     def _write_state(self, pid: int | None) -> None:
         write_state(
@@ -272,7 +272,7 @@ def _opened(config: Config, clock: Clock, events: EventStream) -> Storage:
         raise CannotStart(
             ready_line.DATA_DIR_UNUSABLE,
             f"the store in {config.data_dir} can't be opened: {error}; choose another place with "
-            "--data-dir, or delete the folder `store` in it, which costs what is cached",
+            f"--data-dir, or delete the folder `{STORE}` in it, which costs what is cached",
         ) from error
 
 

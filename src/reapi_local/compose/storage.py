@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+from reapi_contract.data_dir import STORE
 from reapi_local.clock import Clock
 from reapi_local.config.schema import Config
 from reapi_local.events import CacheUser, EventStream
@@ -32,7 +33,7 @@ class Storage:
             settings.max_size, settings.min_free, settings.lease or _SHORTEST_LEASE_SECONDS
         )
         self._local = GenerationStore(
-            os.path.join(config.data_dir, "store"),
+            os.path.join(config.data_dir, STORE),
             limits,
             clock,
             events,

@@ -13,7 +13,7 @@ from typing import Annotated, Final, Literal, TypeAlias, get_args
 from msgspec import Meta, Struct
 
 from reapi_contract import sandbox_levels
-from reapi_contract.bounds import MAX_PORT, MAX_SECONDS, MAX_SLOTS
+from reapi_contract.bounds import DEFAULT_PORT, MAX_PORT, MAX_SECONDS, MAX_SLOTS
 from reapi_contract.sizes import MAX_BYTES, MIN_STORE_BYTES
 from reapi_local.config.kinds import (
     ADDRESS,
@@ -53,7 +53,7 @@ class ListenConfig(Struct, frozen=True):
         int,
         Meta(ge=0, le=MAX_PORT),
         COUNT,
-        Meta(description="The gRPC port. 0: the last one, else 8980, else any that is free."),
+        Meta(description=f"The gRPC port. 0: the last one, else {DEFAULT_PORT}, else a free one."),
     ] = 0
     transport: Annotated[
         Transport,

@@ -29,9 +29,9 @@ class Setting(Struct, frozen=True):
 
     @property
     def flag(self) -> str:
-        """Its command-line flag. One with several values is repeated, and named for one of them."""
-        name = self.name.removesuffix("s") if self.kind is NAMES else self.name
-        return setting_names.flag(name)
+        """Its command-line flag."""
+        flag_of = setting_names.repeated_flag if self.kind is NAMES else setting_names.flag
+        return flag_of(self.name)
 
     @property
     def variable(self) -> str:

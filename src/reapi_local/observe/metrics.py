@@ -183,12 +183,14 @@ class Metrics:
         )
         yield histogram_family(
             "reapi_action_seconds",
-            "actions executed by status, and how long they had a slot",
+            "executed actions by status; seconds from getting a slot until the outputs are stored",
             ("instance", "code"),
             {(instance, _name(code)): each for (instance, code), each in self._actions.items()},
         )
         yield GaugeMetricFamily(
-            "reapi_actions_executing", "actions that have a slot now", self._executing
+            "reapi_actions_executing",
+            "actions that have got a slot and whose outputs aren't stored yet",
+            self._executing,
         )
         yield counter_family(
             "reapi_store_generations_evicted", "generations evicted", (), {(): self._evictions}

@@ -1,4 +1,4 @@
-"""Proofs that a server works which somebody else runs: its address, token and certificates."""
+"""Checks of somebody else's server: its address, token and certificates, and the proofs."""
 
 from __future__ import annotations
 
@@ -17,15 +17,16 @@ _PORTS = {"grpc": 80, _SECURE: 443}
 
 
 class CannotTry(Exception):
-    """What the user gave to reach the server with can't be used; the message says why."""
+    """The address or a file that the user gave can't be used; the message says why."""
 
 
 @dataclass(frozen=True)
 class Remote:
-    """A server as clients are told of it: ``grpc://host:port``, or ``grpcs://`` for TLS.
+    """A server by its address: ``grpc://host:port``, or ``grpcs://`` for TLS.
 
-    The others are paths of files, "" = none: a bearer token, and in PEM the authorities to trust
-    instead of those that gRPC comes with, and the client's own certificate with its key.
+    The other fields are paths of files, "" = no such file. ``token_path``: a bearer token. The rest
+    are in PEM: the authorities to trust instead of gRPC's own list, and the client's certificate
+    with its key.
     """
 
     address: str
@@ -38,7 +39,7 @@ class Remote:
         """How to reach it.
 
         Raises:
-            CannotTry: the address is none, or a file can't be read.
+            CannotTry: the address is invalid, or a file can't be read.
         """
         try:
             token = _read(self.token_path).decode().strip()
@@ -49,7 +50,7 @@ class Remote:
     def _target(self) -> str:
         parts = urlsplit(self.address)
         if parts.scheme not in _PORTS or not parts.hostname:
-            raise ValueError(f"{self.address!r} is no grpc://host:port or grpcs://host:port")
+            raise ValueError(f"{self.address!r} is not grpc://host:port or grpcs://host:port")
         host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
         return f"{host}:{parts.port or _PORTS[parts.scheme]}"
 
@@ -61,12 +62,12 @@ class Remote:
 
 
 def check_remote(remote: Remote, instance: str) -> list[dict[str, Any]]:
-    """Round trips as a client of ``instance``; the proofs as an object each.
+    """Make round trips as a client of ``instance``; returns the proofs, each as a JSON object.
 
     Raises:
-        CannotTry: there is no way to reach it with what was given.
+        CannotTry: the address or a file that was given can't be used.
     """
-    checker = RoundTrips(remote.client(), instance, sandbox=None)
+    checker = RoundTrips(remote.client(), instance, is_own=False)
     return [asdict(proof) for proof in asyncio.run(checker.run())]
 
 

@@ -1,4 +1,4 @@
-"""Proofs that a server works: real round trips by a gRPC client to its address."""
+"""Proofs that a server works: a gRPC client makes real round trips to its address."""
 
 from __future__ import annotations
 
@@ -21,24 +21,24 @@ from reapi_local.protocol.digest import digest_of
 _PACKAGE: Final = "build.bazel.remote.execution.v2"
 _OURSELVES: Final = re_pb2.RequestMetadata(tool_details=re_pb2.ToolDetails(tool_name=SELF_CHECK))
 _TIMEOUT_SECONDS: Final = 10.0
-_ANSWERS_WRONGLY: Final = "the server answers wrongly; its log may say why"
-_AFRESH: Final = "see the server's log; `reapi-local down` and `up` start it afresh"
+_WRONG_ANSWER: Final = "the server's answer is wrong; its log may say why"
+_RESTART: Final = "see the server's log; `reapi-local down`, then `up`, restarts the server"
 _REMEDIES: Final[Mapping[int, str]] = {
     Code.INVALID_ARGUMENT: "ask for an instance this server has; `reapi-local status` lists them",
     Code.RESOURCE_EXHAUSTED: "raise --max-size, or free space on the disk",
 }
-_ASK: Final = "ask who runs the server"
+_ASK: Final = "ask the server's administrator"
 _REMEDIES_ELSEWHERE: Final[Mapping[int, str]] = {
-    Code.INVALID_ARGUMENT: "ask who runs the server which instance names it has",
-    Code.UNAUTHENTICATED: "ask who runs the server for the right token",
-    Code.PERMISSION_DENIED: "ask who runs the server for the right to do so, or do without it",
-    Code.RESOURCE_EXHAUSTED: "ask who runs the server for more room",
-    Code.UNAVAILABLE: "ask who runs the server whether it is up, and with TLS (grpcs://) or not",
+    Code.INVALID_ARGUMENT: f"{_ASK} which instance names it has",
+    Code.UNAUTHENTICATED: f"{_ASK} for the right token",
+    Code.PERMISSION_DENIED: f"{_ASK} for the permission, or do without it",
+    Code.RESOURCE_EXHAUSTED: f"{_ASK} for more space",
+    Code.UNAVAILABLE: f"{_ASK} whether it is up, and whether it uses TLS (grpcs://)",
 }
 
 
 class _Failed(Exception):
-    """The call worked, its answer isn't what was expected."""
+    """The call succeeded, but its answer isn't the expected one."""
 
     def __init__(self, detail: str, code: int = Code.INTERNAL) -> None:
         super().__init__(detail)
@@ -47,8 +47,9 @@ class _Failed(Exception):
 
 @dataclass(frozen=True)
 class Client:
-    """How to talk to ``address`` (host:port): with ``token`` unless it is "", and with TLS where
-    ``tls`` says how.
+    """How to reach a server at ``address`` (host:port).
+
+    ``token``: "" = none is sent. ``tls``: None = no TLS.
     """
 
     address: str
@@ -56,7 +57,7 @@ class Client:
     tls: grpc.ChannelCredentials | None = None
 
     def channel(self) -> grpc.aio.Channel:
-        # A proxy in the environment is for other machines.
+        # Otherwise gRPC would go through the proxy that the environment names.
         options = (("grpc.enable_http_proxy", 0),)
         if self.tls is None:
             return grpc.aio.insecure_channel(self.address, options)
@@ -66,12 +67,13 @@ class Client:
 class RoundTrips:
     """Tries a server as a client of ``instance``.
 
-    ``sandbox``: the name of the one that actions of our own server run in; None for a server that
-    somebody else runs. There nothing is executed, and whether it needs a token is not our business.
+    ``is_own``: the server checks itself, and its actions run in ``sandbox``. On somebody else's
+    server no action is executed, and calls without the token are not tried.
     """
 
-    def __init__(self, client: Client, instance: str, sandbox: str | None) -> None:
-        self._client, self._instance, self._sandbox = client, instance, sandbox
+    def __init__(self, client: Client, instance: str, *, is_own: bool, sandbox: str = "") -> None:
+        self._client, self._instance = client, instance
+        self._is_own, self._sandbox = is_own, sandbox
         self._anonymous = ((METADATA_HEADERS[0], _OURSELVES.SerializeToString()),)
         bearer = (("authorization", f"Bearer {client.token}"),) if client.token else ()
         self._headers = (*self._anonymous, *bearer)
@@ -84,13 +86,13 @@ class RoundTrips:
         """All proofs, in the order a client would meet them."""
         async with self._client.channel() as self._channel:
             proofs = [await self._prove(proof.CAPABILITIES, self._capabilities)]
-            if self._sandbox is None and not proofs[0].ok:
+            if not self._is_own and not proofs[0].ok:
                 return proofs
             if self._may_write:
                 proofs.append(await self._prove(proof.BLOB, self._blob))
                 proofs.append(await self._prove(proof.ACTION_RESULT, self._action_result))
             proofs.append(await self._prove(proof.INSTANCE, self._instance_is_served))
-            if self._sandbox is not None:
+            if self._is_own:
                 proofs.append(await self._prove(proof.TOKEN, self._token_is_needed))
                 if self._executes:
                     proofs.append(await self._prove(proof.EXECUTION, self._execution))
@@ -108,11 +110,11 @@ class RoundTrips:
         return Proof(name, not remedy, 1000 * (time.perf_counter() - began), detail, remedy)
 
     def _remedy(self, code: int) -> str:
-        if self._sandbox is None:
+        if not self._is_own:
             return _REMEDIES_ELSEWHERE.get(code, _ASK)
         if code == Code.INTERNAL:
-            return _ANSWERS_WRONGLY
-        return _REMEDIES.get(code, _AFRESH)
+            return _WRONG_ANSWER
+        return _REMEDIES.get(code, _RESTART)
 
     async def _call(self, method: str, request: Any, response: Any, **more: Any) -> Any:
         call = self._channel.unary_unary(
@@ -189,7 +191,7 @@ class RoundTrips:
         return self._instance or "(the unnamed one)"
 
     async def _execution(self) -> str:
-        """A program of the machine's own, in the sandbox, on an input root with nothing in it."""
+        """Runs a program of this machine in the sandbox, with an empty input root."""
         word = secrets.token_hex(8)
         root = re_pb2.Directory().SerializeToString()
         command = re_pb2.Command(arguments=["/bin/sh", "-c", f"echo {word}"]).SerializeToString()

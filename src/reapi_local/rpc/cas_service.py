@@ -68,8 +68,7 @@ class CasService:
         for message, digest in zip(request.digests, digests, strict=True):
             data = found.get(digest)
             if data is None:
-                missing = BlobNotFound(f"blob {digest} isn't in the store; upload it")
-                response.responses.add(digest=message, status=_status(missing))
+                response.responses.add(digest=message, status=_status(BlobNotFound(digest)))
             else:
                 response.responses.add(digest=message, data=data)
         return response
@@ -107,7 +106,7 @@ class CasService:
         while level:
             found = await self._blobs.read_many(context, level)
             if root in level and root not in found:
-                raise BlobNotFound(f"the root directory {root} isn't in the store; upload it")
+                raise BlobNotFound(root)
             below: list[Digest] = []
             for digest in level:
                 if digest not in found:

@@ -16,7 +16,7 @@ from typing import Any, Final, NoReturn, TypeVar
 
 import grpc
 
-from reapi_local.access.control import AccessControl
+from reapi_local.access.access_control import AccessControl
 from reapi_local.access.principal import Principal
 from reapi_local.clock import Clock
 from reapi_local.context import Context, raw_metadata
@@ -135,7 +135,7 @@ class _Call:
             Draining, Unauthenticated: it is refused.
         """
         if self._interceptor.is_draining:
-            raise Draining("the server is stopping; try again when it is back")
+            raise Draining
         self._principal = self._interceptor.access.authenticate(_authorization(self._headers))
         return self._principal
 

@@ -49,7 +49,7 @@ class MemoryStore:
     ) -> AsyncIterator[BlobReader]:
         length = check_range(digest, offset, limit)
         if digest not in self.blobs:
-            raise BlobNotFound(f"blob {digest} isn't in the store; upload it")
+            raise BlobNotFound(digest)
         yield BytesReader(self.blobs[digest][offset : offset + length])
 
     async def open_write(self, context: Context, digest: Digest) -> BlobWriter:

@@ -301,7 +301,7 @@ def _killed(effect: Kill) -> ReapiError:
 
 def _ended(reason: EndReason) -> ReapiError:
     if reason is EndReason.SHUTDOWN:
-        return Draining("the server is stopping; try again when it is back")
+        return Draining()
     if reason is EndReason.ABANDONED:
         return ActionCancelled("nobody waited for the action any more, so it was ended")
     return ActionCancelled("the operation was cancelled")

@@ -226,7 +226,7 @@ class Scheduler:
 
     def _admit(self, task: Task | None, job_bytes: int) -> None:
         if self._draining:
-            raise Draining("the server is stopping; try again when it is back")
+            raise Draining
         if task in self._executing or self._may_start():
             return
         is_too_large = task is None and self._job_bytes + job_bytes > self._max_job_bytes

@@ -54,7 +54,7 @@ class Capacity:
         self._urgent = asyncio.Event()
         self._waiting = 0
         self._background: asyncio.Task[None] | None = None
-        self._stuck_until = self._impatient_until = float("-inf")
+        self._retry_eviction_at = self._retry_wait_at = float("-inf")
         self._released = asyncio.Event()
         self._closed = False
 
@@ -135,7 +135,7 @@ class Capacity:
         # What was seen when the write began will do: asking again costs a fifth of the write.
         return (
             self._is_over_soft_limit(self._free_seen)
-            and self._clock.monotonic() >= self._stuck_until
+            and self._clock.monotonic() >= self._retry_eviction_at
         )
 
     async def _make_room(self, needed_bytes: int) -> None:
@@ -148,7 +148,7 @@ class Capacity:
             async with self._lock:
                 while not self._fits(needed_bytes):
                     if self._closed:
-                        raise Draining("the server is stopping; try again when it is back")
+                        raise Draining
                     if not (await self._free_some() or await self._another_write_ends()):
                         raise self._no_room(needed_bytes)
 
@@ -157,13 +157,13 @@ class Capacity:
 
         False: none is, or those that are take longer than it is worth to wait for.
         """
-        if not self._reserved or self._clock.monotonic() < self._impatient_until:
+        if not self._reserved or self._clock.monotonic() < self._retry_wait_at:
             return False
         self._released.clear()
         if not await set_within(self._released, _RELEASE_WAIT_SECONDS, self._clock):
-            self._impatient_until = self._clock.monotonic() + _RETRY_SECONDS
+            self._retry_wait_at = self._clock.monotonic() + _RETRY_SECONDS
             return False
-        self._stuck_until = float("-inf")
+        self._retry_eviction_at = float("-inf")
         return True
 
     @contextmanager
@@ -204,7 +204,7 @@ class Capacity:
 
         False: none is, or all were tried a moment ago.
         """
-        if self._clock.monotonic() < self._stuck_until:
+        if self._clock.monotonic() < self._retry_eviction_at:
             return False
         leased = list(self._leases.leased())
         for victim in reversed(self._generations.newest_first[:]):
@@ -226,7 +226,7 @@ class Capacity:
 
     def _back_off(self) -> None:
         """Nothing can be evicted now: look again a second later."""
-        self._stuck_until = self._clock.monotonic() + _RETRY_SECONDS
+        self._retry_eviction_at = self._clock.monotonic() + _RETRY_SECONDS
 
     async def _evict(self, victim: Generation) -> None:
         before = self._generations.disk_bytes

@@ -52,7 +52,7 @@ class Committer:
         request = _Request(index, batch, size, loop, loop.create_future())
         with self._changed:
             if self._closed:
-                raise Draining("the server is stopping; try again when it is back")
+                raise Draining
             self._waiting.append(request)
             self._changed.notify()
         await to_the_end(request.done)

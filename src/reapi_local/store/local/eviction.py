@@ -18,7 +18,7 @@ from reapi_local.store.verification import is_intact
 from reapi_local.threads import in_thread, to_the_end
 
 _BATCH_KEYS: Final = 64
-_PAUSES: Final = 9
+_PAUSE_PER_WORK: Final = 9
 RESULT_KEY_PREFIX: Final = b"\0"
 """Leases hold keys of both tables. A digest begins with its function, which is never 0."""
 
@@ -55,7 +55,7 @@ class Eviction:
             await generation.idle()
         with self._leases.follow() as promised:
             recent = self._leases.take_recent().difference(promised)
-            await self._carry_recent(list(recent), recent_budget_bytes)
+            await self._copy_recent_forward(list(recent), recent_budget_bytes)
             done = 0
             while done < len(promised) or not self._old.is_idle:
                 if done == len(promised):
@@ -63,36 +63,38 @@ class Eviction:
                     continue
                 keys = promised[done : done + _BATCH_KEYS]
                 done += len(keys)
-                await self._carry(keys)
+                await self._copy_forward(keys)
             # No await since the last look at the list: nobody can have been promised more.
             self._generations.detach(self._old)
         await in_thread(self._old.destroy)
 
-    async def _carry_recent(self, keys: Sequence[bytes], budget_bytes: int) -> None:
+    async def _copy_recent_forward(self, keys: Sequence[bytes], budget_bytes: int) -> None:
         for start in range(0, len(keys), _BATCH_KEYS):
             if budget_bytes <= 0:
                 return
-            budget_bytes -= await self._carry(keys[start : start + _BATCH_KEYS], budget_bytes)
+            budget_bytes -= await self._copy_forward(
+                keys[start : start + _BATCH_KEYS], budget_bytes
+            )
 
-    async def _carry(self, keys: Sequence[bytes], budget_bytes: int | None = None) -> int:
+    async def _copy_forward(self, keys: Sequence[bytes], budget_bytes: int | None = None) -> int:
         """Carry those of the keys that only ``old`` holds; returns about how many bytes."""
         began = self._clock.monotonic()
-        size = await to_the_end(self._copy(keys, budget_bytes))
+        size = await to_the_end(self._copy_batch(keys, budget_bytes))
         took = self._clock.monotonic() - began
-        await set_within(self._urgent, _PAUSES * took, self._clock)
+        await set_within(self._urgent, _PAUSE_PER_WORK * took, self._clock)
         return size
 
-    async def _copy(self, keys: Sequence[bytes], budget_bytes: int | None) -> int:
+    async def _copy_batch(self, keys: Sequence[bytes], budget_bytes: int | None) -> int:
         newer = self._generations.newer_than(self._old)
         target = self._generations.newest
         with target.writing():
             batch = await in_thread(
                 _collect, self._old, newer, target, keys, budget_bytes, self._generations.durable
             )
-            if batch.put_if_absent or batch.carried or batch.large:
+            if batch.put_if_absent or batch.copied or batch.large:
                 await self._generations.commit(target, batch)
         blobs = sum(cost_bytes(len(value)) for _, _, value in batch.put_if_absent)
-        results = sum(cost_bytes(len(value)) for _, value, _ in batch.carried)
+        results = sum(cost_bytes(len(value)) for _, value, _ in batch.copied)
         return blobs + results + sum(taken for _, taken in batch.large)
 
 
@@ -121,7 +123,7 @@ def _collect(
             if is_intact(Digest(key), value)
         ],
         # Another write may bring a newer result meanwhile, and a look-up may remove this one.
-        carried=[
+        copied=[
             (key, value, old.index)
             for key, value in old.index.get_many(Table.RESULTS, results).items()
         ],

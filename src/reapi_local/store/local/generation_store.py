@@ -171,9 +171,7 @@ class GenerationStore:
 
     def _not_found(self, context: Context, digest: Digest) -> BlobNotFound:
         self.leases.add(context.invocation, ())
-        return BlobNotFound(
-            f"blob {digest} isn't in the store: never uploaded, or evicted; upload it"
-        )
+        return BlobNotFound(digest)
 
     async def write_many(
         self, context: Context, blobs: Sequence[Blob]

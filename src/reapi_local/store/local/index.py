@@ -35,7 +35,7 @@ class Batch:
     """Changes that become visible, and durable, together.
 
     ``large`` indexes blobs whose files are in place, each with the bytes it takes on disk. What is
-    there already is left as it is, and counted once. ``carried`` are results with the index that
+    there already is left as it is, and counted once. ``copied`` are results with the index that
     they are copied from: one that was replaced or removed there meanwhile is not put here.
     ``deletes_if`` deletes a key that still has the value given; ``deleted`` is how many did, once
     the batch is written.
@@ -44,7 +44,7 @@ class Batch:
     puts: list[tuple[Table, bytes, bytes]] = field(default_factory=list)
     put_if_absent: list[tuple[Table, bytes, bytes]] = field(default_factory=list)
     large: list[tuple[bytes, int]] = field(default_factory=list)
-    carried: list[tuple[bytes, bytes, Index]] = field(default_factory=list)
+    copied: list[tuple[bytes, bytes, Index]] = field(default_factory=list)
     deletes: list[tuple[Table, bytes]] = field(default_factory=list)
     deletes_if: list[tuple[Table, bytes, bytes]] = field(default_factory=list)
     deleted: int = 0
@@ -118,7 +118,7 @@ class Index:
             txn.put(key, value, db=self._dbs[table])
         for table, key, value in batch.put_if_absent:
             txn.put(key, value, db=self._dbs[table], overwrite=False)
-        for key, value, source in batch.carried:
+        for key, value, source in batch.copied:
             if source.get(Table.RESULTS, key) == value:
                 txn.put(key, value, db=self._dbs[Table.RESULTS], overwrite=False)
         for table, key in batch.deletes:

@@ -13,7 +13,7 @@ from typing import Final
 from reapi_local.clock import Clock
 
 _MAX_RECENT: Final = 1_000_000
-_SLICES: Final = 8
+_SLICES_PER_LEASE: Final = 8
 
 
 class _Lease:
@@ -40,7 +40,7 @@ class Leases:
         now = self._clock.monotonic()
         if now >= self._next_check:
             self._expire(now)
-        holder = invocation or f"\0{int(now / self._seconds * _SLICES)}"
+        holder = invocation or f"\0{int(now / self._seconds * _SLICES_PER_LEASE)}"
         lease = self._leases.get(holder)
         if lease is None:
             lease = self._leases[holder] = _Lease(0.0)
@@ -79,4 +79,4 @@ class Leases:
             ended = self._leases.pop(holder)
             if len(self._recent) < _MAX_RECENT:
                 self._recent |= ended.keys
-        self._next_check = now + self._seconds / _SLICES
+        self._next_check = now + self._seconds / _SLICES_PER_LEASE

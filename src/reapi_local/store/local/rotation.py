@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-_PARTS: Final = 6
+_GENERATIONS_PER_STORE: Final = 6
 _SMALLEST_GENERATION_BYTES: Final = 256 * 1024
 
 
@@ -24,7 +24,7 @@ class StoreLimits:
     @property
     def generation_bytes(self) -> int:
         """When the newest generation has this much, the next one begins."""
-        return max(self.max_bytes // _PARTS, _SMALLEST_GENERATION_BYTES)
+        return max(self.max_bytes // _GENERATIONS_PER_STORE, _SMALLEST_GENERATION_BYTES)
 
     @property
     def soft_bytes(self) -> int:

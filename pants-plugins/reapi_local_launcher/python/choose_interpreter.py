@@ -1,4 +1,8 @@
-"""Which Python runs the server: the first of four that can import it."""
+"""Chooses the Python that runs the server: the configured one, or the first that can import it.
+
+The candidates are the Python of this process, that of `reapi-local` on PATH, and the private
+environments that exist. If none of them can, a private environment is made.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +34,7 @@ class Interpreter:
     origin: str
 
 
-def choose(
+def choose_interpreter(
     settings: ServerSettings,
     env: Mapping[str, str],
     source_root: Path,
@@ -76,7 +80,7 @@ def choose(
     )
 
 
-def ready(
+def prepare_interpreter(
     settings: ServerSettings,
     env: Mapping[str, str],
     source: Source,
@@ -88,7 +92,8 @@ def ready(
     """
     support_dir = paths.make_support_dir(settings, env)
     root = source.prepare(support_dir)
-    return choose(settings, env, root, support_dir, progress), server_environment(env, root)
+    chosen = choose_interpreter(settings, env, root, support_dir, progress)
+    return chosen, server_environment(env, root)
 
 
 def _present(env: Mapping[str, str], support_dir: Path) -> Iterator[tuple[str, str]]:

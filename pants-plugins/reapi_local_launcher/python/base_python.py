@@ -1,4 +1,4 @@
-"""Finding the Pythons on this machine that can make a private environment."""
+"""Finds the Python on this machine from which the private environment is made."""
 
 from __future__ import annotations
 
@@ -18,8 +18,9 @@ from reapi_local_launcher.server_settings import ServerSettings
 # The newest first, but 3.14 last, because fewer packages have wheels for it.
 PREFERENCE = ((3, 13), (3, 12), (3, 11), (3, 14))
 
+_RANGE = "CPython {}.{} to {}.{}".format(*min(PREFERENCE), *max(PREFERENCE))
 _NAMES = (*(f"python{major}.{minor}" for major, minor in PREFERENCE), "python3", "python")
-_PYENV_VERSION = re.compile(r"3\.(11|12|13|14)\.\w+")
+_PYENV_VERSION = re.compile(r"(\d+)\.(\d+)\.\w+")
 _NOT_PYTHON = "does not answer like a Python 3"
 _QUESTION = """
 import json, sys, sysconfig
@@ -38,7 +39,7 @@ print(json.dumps(answer))
 
 
 @dataclass(frozen=True)
-class Python:
+class BasePython:
     """A CPython that can make an environment: its executable, and its version like (3, 13, 1)."""
 
     path: Path
@@ -48,7 +49,7 @@ class Python:
 @dataclass
 class _Search:
     env: Mapping[str, str]
-    found: list[Python] = field(default_factory=list)
+    found: list[BasePython] = field(default_factory=list)
     seen: set[Path] = field(default_factory=set)
     rejected: list[str] = field(default_factory=list)
 
@@ -65,11 +66,11 @@ class _Search:
         if reason is not None:
             self.rejected.append(f"{path} ({reason})")
         elif not isinstance(answer, str):
-            self.found.append(Python(Path(str(answer["base"])), _version(answer)))
+            self.found.append(BasePython(Path(str(answer["base"])), _version(answer)))
 
 
-def find_python(settings: ServerSettings, env: Mapping[str, str]) -> Python:
-    """The best CPython 3.11 to 3.14 on PATH or under pyenv.
+def find_base_python(settings: ServerSettings, env: Mapping[str, str]) -> BasePython:
+    """The CPython on PATH or under pyenv that comes first in `PREFERENCE`.
 
     Raises LauncherError, which lists the interpreters that were looked at.
     """
@@ -81,14 +82,14 @@ def find_python(settings: ServerSettings, env: Mapping[str, str]) -> Python:
     looked_at = "; ".join(search.rejected) if search.rejected else "there is no Python at all"
     raise LauncherError(
         "No Python was found that can run the server.",
-        f"It needs CPython 3.11 to 3.14, and PATH and pyenv were searched: {looked_at}.",
+        f"It needs {_RANGE}, and PATH and pyenv were searched: {looked_at}.",
         "Install one (for example `apt install python3.12 python3.12-venv`, `brew install "
         "python@3.13` or `pyenv install 3.13`), or name one that has reapi-local[server] "
         f"installed with {settings.labels.server_python}.",
     )
 
 
-def _rank(python: Python) -> tuple[int, tuple[int, ...]]:
+def _rank(python: BasePython) -> tuple[int, tuple[int, ...]]:
     newest_patch_first = tuple(-part for part in python.version)
     return PREFERENCE.index((python.version[0], python.version[1])), newest_patch_first
 
@@ -101,8 +102,14 @@ def _candidates(env: Mapping[str, str]) -> Iterator[Path]:
                 yield directory / name
     for root in _pyenv_roots(env, directories):
         for version in sorted(root.glob("versions/*"), reverse=True):
-            if _PYENV_VERSION.fullmatch(version.name) and (version / "bin" / "python").exists():
-                yield version / "bin" / "python"
+            python = version / "bin" / "python"
+            if _is_preferred(version.name) and python.exists():
+                yield python
+
+
+def _is_preferred(pyenv_version: str) -> bool:
+    found = _PYENV_VERSION.fullmatch(pyenv_version)
+    return found is not None and (int(found.group(1)), int(found.group(2))) in PREFERENCE
 
 
 def _pyenv_roots(env: Mapping[str, str], directories: list[Path]) -> list[Path]:

@@ -18,7 +18,7 @@ _WRONG_TOKEN: Final = "the token isn't one of this server's; `reapi-local up` pr
 
 
 class AccessControl:
-    """Knows each principal by a bearer token, and the instances of the server."""
+    """Knows the principal of each bearer token, and the instances of the server."""
 
     def __init__(self, principals: Mapping[str, Principal], instances: Instances) -> None:
         self._by_header = {
@@ -27,10 +27,10 @@ class AccessControl:
         self._instances = instances
 
     def authenticate(self, authorization: bytes | None) -> Principal:
-        """Whose token the header ``authorization`` brings; None = there is no such header.
+        """The principal whose token is in the header ``authorization``; None = no such header.
 
         Raises:
-            Unauthenticated: there is no token, or it is nobody's.
+            Unauthenticated: there is no token, or this server doesn't know it.
         """
         if authorization is None:
             raise Unauthenticated(_NO_TOKEN)
@@ -40,17 +40,17 @@ class AccessControl:
         raise Unauthenticated(_WRONG_TOKEN)
 
     def authorize(self, principal: Principal, verb: Verb, instance: str | None) -> None:
-        """Let pass what the principal may do on that instance; None = on all of them.
+        """Check that the principal may use the verb on that instance; None = on all of them.
 
         Raises:
-            PermissionDenied: the principal has no such role.
-            InvalidRequest: it can't be an instance name.
+            PermissionDenied: the principal may not use this verb.
+            InvalidRequest: ``instance`` can't be an instance name.
             InstanceNotFound: the server has a fixed list of instances, without this one.
         """
-        if verb not in principal.roles:
+        if verb not in principal.verbs:
             raise PermissionDenied(
-                f"{principal.name} may not {verb.value} here; ask who runs the server for the "
-                f"role {verb.value}"
+                f"{principal.name} may not {verb.value} here; ask the server's administrator for "
+                f"the right to {verb.value}"
             )
         if instance is not None:
             self._instances.admit(instance)
