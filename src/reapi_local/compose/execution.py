@@ -17,7 +17,6 @@ from reapi_local.compose.storage import Storage
 from reapi_local.config.schema import Config
 from reapi_local.events import EventStream
 from reapi_local.execute.deferred_executor import DeferredExecutor, StartOutcome, Unavailable
-from reapi_local.execute.deletion import remove_tree
 from reapi_local.execute.executor import Executor
 from reapi_local.execute.local.inputs.input_roots import InputRoots
 from reapi_local.execute.local.local_executor import LocalExecutor
@@ -26,6 +25,7 @@ from reapi_local.execute.local.process_environment import ProcessEnvironment
 from reapi_local.execute.local.resolver import ActionResolver
 from reapi_local.execute.local.runner import Runner
 from reapi_local.execute.queue.scheduler import Scheduler
+from reapi_local.execute.remove_tree import remove_tree
 from reapi_local.execute.sandbox.action_paths import CACHES
 from reapi_local.execute.sandbox.choose import Chosen, choose
 from reapi_local.execute.sandbox.host.identity import ACTION_UID

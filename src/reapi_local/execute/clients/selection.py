@@ -1,4 +1,4 @@
-"""Which profile a client gets. It is chosen once for each execution, by the tool's name."""
+"""Which profile a client gets: it is chosen by the tool's name."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from google.protobuf.wrappers_pb2 import UInt32Value
 
 from reapi_local.errors import BadOutput
-from reapi_local.execute.local.beneath import (
+from reapi_local.execute.local.open_beneath import (
     MAX_DEPTH,
     PathEscapes,
     open_directory,

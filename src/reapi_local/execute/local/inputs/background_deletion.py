@@ -8,13 +8,13 @@ import os
 from collections import deque
 from contextlib import suppress
 
-from reapi_local.execute.deletion import remove_tree
+from reapi_local.execute.remove_tree import remove_tree
 from reapi_local.threads import in_thread
 
 _log = logging.getLogger(__name__)
 
 
-class BackgroundRemoval:
+class BackgroundDeletion:
     """Deletes one pair of a file and a directory tree after the other, the file first."""
 
     def __init__(self) -> None:
