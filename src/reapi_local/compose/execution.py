@@ -1,4 +1,4 @@
-"""The execution of actions: which classes, stacked in which order, if a sandbox works here."""
+"""Puts the parts of the executor together, if a sandbox works on this machine."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ from reapi_local.threads import in_thread
 _log = logging.getLogger(__name__)
 _MAX_SCRATCH_BYTES: Final = 16 * 1024**3
 _MAX_STORING: Final = 2
-"""Actions whose outputs are stored while others run in all slots."""
+"""How many actions may store outputs while all slots are occupied."""
 
 _OFF: Final = "It is switched off by the setting execution; set it to `on` to execute actions."
 _NOT_FOR_STRANGERS: Final = (
@@ -53,7 +53,7 @@ _SANDBOXES: Final[dict[str, Callable[[SandboxConfig], Sandbox]]] = {
 
 
 def make_executor(config: Config, storage: Storage, clock: Clock, events: EventStream) -> Executor:
-    """The executor of a server. Another kind of executor takes its place here."""
+    """The executor of a server. To use another kind of executor, replace it here."""
     return DeferredExecutor(_Start(config, storage, clock, events).start)
 
 
@@ -82,7 +82,7 @@ class _Start:
 
     async def _choose(self) -> Chosen:
         work_dir = self._directory("sandbox")
-        with suppress(OSError):  # mounts of a server that was killed, which their sandbox removes
+        with suppress(OSError):  # a killed server may have left mounts; the sandbox removes them
             await in_thread(remove_tree, work_dir)
         config = SandboxConfig(
             count=self._slots + _MAX_STORING,
@@ -127,12 +127,12 @@ class _Start:
         )
 
     def _status(self, chosen: Chosen, sandbox: Sandbox) -> ExecutionStatus:
-        is_contained = chosen.level != sandbox_levels.PROCESS_GROUP
+        is_isolated = chosen.level != sandbox_levels.PROCESS_GROUP
         return ExecutionStatus(
             offered=True,
             sandbox=chosen.level,
             slots=self._slots,
-            caches=CACHES if is_contained else "",
+            caches=CACHES if is_isolated else "",
             hermetic=self._settings.hermetic,
             notes=tuple(sandbox.notes),
             reasons=chosen.reasons,
@@ -141,8 +141,8 @@ class _Start:
     def _directory(self, name: str) -> str:
         path = os.path.join(self._config.data_dir, name)
         os.makedirs(path, exist_ok=True)
-        # Open to actions, which have another uid where the server is root's; the data directory
-        # above it keeps everybody else out.
+        # Actions have another uid if the server runs as root, so they need access. The data
+        # directory above it is closed to other users.
         os.chmod(path, 0o755)
         return path
 
@@ -152,7 +152,7 @@ def _cores() -> int:
 
 
 def _action_limits(config: Config, actions: int) -> ActionLimits:
-    """The scratch space is memory: by default so many actions together may fill half of it."""
+    """The limits of one action. All scratch spaces together may by default fill half the memory."""
     limits = config.limits
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     share = min(memory // (2 * actions), _MAX_SCRATCH_BYTES)

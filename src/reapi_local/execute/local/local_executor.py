@@ -1,7 +1,7 @@
 """Executions on this machine, from a client's request to its response: the scheduler's driver.
 
-The scheduler decides, this carries out: starts and stops jobs, keeps its time, tells watchers.
-Everything here happens on the event loop.
+The scheduler decides. The executor starts and stops jobs, calls the scheduler when it is due, and
+tells watchers. All of this runs on the event loop.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ _ATTEMPTS: Final = 2
 
 @dataclass(frozen=True)
 class _Running:
-    """The task that carries out a task of the scheduler, and how to end it."""
+    """The asyncio task that carries out a task of the scheduler, and how to end it."""
 
     asyncio_task: asyncio.Task[None]
     stop: StopRequest
@@ -59,8 +59,8 @@ class _Running:
 class LocalExecutor:
     """An :class:`~reapi_local.execute.executor.Executor`.
 
-    ``status`` describes it, but for what executes now. ``resources`` are closed after the last
-    action has ended.
+    ``status`` describes it, without the number of executing actions. ``resources`` are closed after
+    the last action has ended.
     """
 
     def __init__(
@@ -136,7 +136,7 @@ class LocalExecutor:
         self._perform(self._scheduler.drain(self._clock.monotonic()))
 
     async def close(self) -> None:
-        """End what still executes, and wait for that."""
+        """End all actions, and wait for their ends."""
         self.drain()
         for running in self._running.values():
             running.stop.request(
@@ -149,7 +149,7 @@ class LocalExecutor:
         await self._resources.aclose()
 
     def _find(self, context: Context, name: str) -> Operation:
-        """The operation, if it is one of the context's instance; raises OperationNotFound."""
+        """The operation, if it belongs to the context's instance; raises OperationNotFound."""
         operation = self._scheduler.lookup(name)
         if operation.key.instance != context.instance:
             raise OperationNotFound(
@@ -186,7 +186,7 @@ class LocalExecutor:
     async def _filled(
         self, context: Context, state: OperationState, request: ExecuteRequest
     ) -> OperationState:
-        """The state with the contents that the client wants within it."""
+        """The state with the inlined contents that the client asked for."""
         if state.response is None or not state.response.HasField("result"):
             return state
         plain = state.response.result
@@ -194,7 +194,7 @@ class LocalExecutor:
         if result is plain:
             return state
         response = re_pb2.ExecuteResponse()
-        response.CopyFrom(state.response)  # others watch the same one
+        response.CopyFrom(state.response)  # other watchers share this response
         response.result.CopyFrom(result)
         return replace(state, response=response)
 
@@ -228,7 +228,7 @@ class LocalExecutor:
 
     def _start(self, task: Task) -> None:
         job, stop = task.job, StopRequest()
-        assert job is not None, "a task has its job until it ends"
+        assert job is not None, "a task has its job until it is completed"
         waited = self._clock.now() - job.queued_at
         self._events.emit(ActionStarted(job.context, job.digest, max(0.0, waited)))
         self._running[task] = _Running(asyncio.create_task(self._run(task, job, stop)), stop)
@@ -274,7 +274,7 @@ class LocalExecutor:
     def _set_alarm(self) -> None:
         """Have :meth:`_tick` called when the scheduler has something to do.
 
-        An alarm that rings too early does nothing, and is rare, so it isn't set anew.
+        An alarm that is set too early isn't moved: that is rare, and its tick does nothing.
         """
         now = self._clock.monotonic()
         due = self._scheduler.next_event(now)
@@ -303,7 +303,7 @@ def _ended(reason: EndReason) -> ReapiError:
     if reason is EndReason.SHUTDOWN:
         return Draining()
     if reason is EndReason.ABANDONED:
-        return ActionCancelled("nobody waited for the action any more, so it was ended")
+        return ActionCancelled("no client waited for the action any more, so it was cancelled")
     return ActionCancelled("the operation was cancelled")
 
 

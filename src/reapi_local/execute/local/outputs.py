@@ -180,7 +180,7 @@ class Outputs:
 
 
 class _Builder:
-    """Builds FileNode and Directory messages. ``batch`` collects small blobs, with any file."""
+    """Builds FileNode and Directory messages. ``batch`` collects small blobs until it is full."""
 
     def __init__(
         self, function: DigestFunction, properties: tuple[str, ...], cancel_check: CancelCheck

@@ -1,4 +1,4 @@
-"""Background deletion, including read-only trees."""
+"""Deletes files and directory trees in the background."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _log = logging.getLogger(__name__)
 
 
 class BackgroundDeletion:
-    """Deletes one pair of a file and a directory tree after the other, the file first."""
+    """Deletes pairs of a file and a directory tree, one pair at a time, the file first."""
 
     def __init__(self) -> None:
         self._waiting: deque[tuple[str, str, int]] = deque()
@@ -30,7 +30,7 @@ class BackgroundDeletion:
             self._task = asyncio.create_task(self._run())
 
     async def settle(self) -> None:
-        """Wait until everything scheduled is deleted."""
+        """Wait until all scheduled deletions are done."""
         if self._task is not None:
             await asyncio.wait([self._task])
 
