@@ -1,14 +1,14 @@
-"""The names of the levels at which a server isolates actions from the machine and each other."""
+"""The names of the ways in which a server isolates actions from the machine and each other."""
 
 from __future__ import annotations
 
 AUTO = "auto"
-"""The strongest level that works on the machine; never `PROCESS_GROUP`."""
+"""The strongest level that works on the machine, but never the process group."""
 
 SLOTS = "slots"
 BUBBLEWRAP = "bubblewrap"
 PROCESS_GROUP = "process-group"
-"""A plain process group on the host, which isolates nothing. It is used only if it is set."""
+"""A plain process group on the host. It isolates nothing, and is used only if it is named."""
 
 STRONGEST_FIRST = (SLOTS, BUBBLEWRAP)
 CHOICES = (AUTO, SLOTS, BUBBLEWRAP, PROCESS_GROUP)
