@@ -155,7 +155,7 @@ async def test_an_upload_resumes_only_where_it_stopped(client: Client) -> None:
         with pytest.raises(grpc.aio.AioRpcError) as caught:
             await _when_free(lambda o=offset: client.Write(pieces(name, data, start=o)))
         assert caught.value.code() is INVALID
-        assert "go on at 500" in str(caught.value.details())
+        assert "resume at 500" in str(caught.value.details())
     await client.Write(pieces(name, data, start=500))
     assert await client.download(digest_of(data)) == data
 
@@ -164,7 +164,7 @@ async def test_a_refused_step_does_not_cost_what_came_before(client: Client) -> 
     data = os.urandom(SMALL)
     name = upload_name(digest_of(data))
     gap = messages(name, (0, data[:500], False), (600, data[600:], True))
-    await refusal(client.Write(iter(gap)), INVALID, "go on at 500")
+    await refusal(client.Write(iter(gap)), INVALID, "resume at 500")
     await client.Write(pieces(name, data, start=500))
     assert await client.download(digest_of(data)) == data
 

@@ -44,7 +44,7 @@ class ActionCacheService:
             result=request.action_result.SerializeToString(deterministic=True),
             written_at=self._clock.now(),
             written_by=context.principal.name,
-            run=context.invocation,
+            invocation=context.invocation,
         )
         await self._results.put(context, action, stored)
         return request.action_result

@@ -52,7 +52,7 @@ class PartialUploads:
             return 0
         raise InvalidRequest(
             f"upload of {name.digest}: write_offset {write_offset}, but {kept} bytes are "
-            f"committed; go on at {kept} or begin again at 0"
+            f"committed; resume at {kept} or begin again at 0"
         )
 
     def take(self, name: UploadName) -> BlobWriter | None:

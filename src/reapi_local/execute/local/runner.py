@@ -209,7 +209,7 @@ class Runner:
                 result=result.SerializeToString(deterministic=True),
                 written_at=self._clock.now(),
                 written_by=job.context.principal.name,
-                run=job.context.invocation,
+                invocation=job.context.invocation,
             )
             # At once, so that one commit takes both; an entry without its blobs would be a miss.
             store.append(self._results.put(job.context, job.digest, stored))
