@@ -1,4 +1,4 @@
-"""Authentication and authorization: decided here, for gRPC and the admin interface alike."""
+"""Authentication and authorization, both for gRPC and for the admin interface."""
 
 from __future__ import annotations
 
