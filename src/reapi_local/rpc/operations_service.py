@@ -44,18 +44,18 @@ class OperationsService:
                 "filters aren't offered here; list all operations and filter them yourself"
             )
         is_for_all = instance_of_collection(request.name) is None
-        updates = await self._executor.list(context, all_instances=is_for_all)
+        states = await self._executor.list(context, all_instances=is_for_all)
         if request.page_token:
-            names = [update.name for update in updates]
+            names = [state.name for state in states]
             if request.page_token not in names:
                 raise InvalidRequest(
                     "the page token isn't in this list, or its operation was forgotten; list again"
                 )
-            updates = updates[names.index(request.page_token) + 1 :]
+            states = states[names.index(request.page_token) + 1 :]
         size = min(request.page_size if request.page_size > 0 else _PAGE_SIZE, _PAGE_SIZE)
-        response = operations_pb2.ListOperationsResponse(operations=map(operation, updates[:size]))
-        if len(updates) > size:
-            response.next_page_token = updates[size - 1].name
+        response = operations_pb2.ListOperationsResponse(operations=map(operation, states[:size]))
+        if len(states) > size:
+            response.next_page_token = states[size - 1].name
         return response
 
     async def CancelOperation(

@@ -7,13 +7,8 @@ import re
 from collections.abc import Callable
 from typing import Final
 
-from reapi_local.execute.sandbox.interface import (
-    CACHES,
-    HOME,
-    INPUT_ROOT,
-    ProcessSpec,
-    SandboxConfig,
-)
+from reapi_local.execute.sandbox.action_paths import CACHES, HOME, INPUT_ROOT
+from reapi_local.execute.sandbox.interface import ProcessSpec, SandboxConfig
 from reapi_local.execute.sandbox.supervised.action_dirs import ActionDir, ActionDirs
 from reapi_local.execute.sandbox.supervised.supervised_sandbox import SupervisedSandbox
 from reapi_local.execute.sandbox.supervised.supervisor_messages import SupervisedProcess
