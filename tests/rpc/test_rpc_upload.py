@@ -208,7 +208,7 @@ async def test_a_second_call_under_the_name_of_an_upload_under_way_is_told_to_wa
     await first.write(messages(name, (0, data[:500], False))[0])
     await _received(client, name, 500)
     # ABORTED, for a client that resumes can be faster than the news that its old call is gone.
-    await refusal(client.Write(pieces(name, data)), grpc.StatusCode.ABORTED, "under way")
+    await refusal(client.Write(pieces(name, data)), grpc.StatusCode.ABORTED, "in progress")
     await first.write(messages(name, (500, data[500:], True))[0])
     await first.done_writing()
     assert (await first).committed_size == SMALL
