@@ -36,14 +36,18 @@ from reapi_local.execute.sandbox.supervised.process_group import ProcessGroupSan
 from reapi_local.threads import in_thread
 
 _log = logging.getLogger(__name__)
+# Names of directories below the data directory.
+_SANDBOX, _INPUTS, _CACHES = "sandbox", "inputs", "caches"
 _MAX_SCRATCH_BYTES: Final = 16 * 1024**3
 _MAX_STORING: Final = 2
 """How many actions may store outputs while all slots are occupied."""
 
-_OFF: Final = "It is switched off by the setting execution; set it to `on` to execute actions."
-_NOT_FOR_STRANGERS: Final = (
-    "The server listens on more than this machine's loopback. Setting execution to `on` allows all "
-    "who have its token to run programs here."
+_OFF: Final = (
+    "Execution is switched off by the setting execution; set it to `on` to execute actions."
+)
+_REACHABLE_BY_OTHERS: Final = (
+    "The server listens on an address that other machines can reach. If you set execution to `on`, "
+    "everybody who has the server's token can run programs here."
 )
 _SANDBOXES: Final[dict[str, Callable[[SandboxConfig], Sandbox]]] = {
     sandbox_levels.SLOTS: SlotSandbox,
@@ -68,11 +72,11 @@ class _Start:
         if wanted == "off":
             return self._unavailable(_OFF)
         if wanted == "auto" and not is_loopback(self._config.listen.host):
-            return self._unavailable(_NOT_FOR_STRANGERS)
+            return self._unavailable(_REACHABLE_BY_OTHERS)
         chosen = await self._choose()
         if chosen.sandbox is None:
             return self._unavailable(*chosen.reasons)
-        _log.info("actions are executed: %s, %d at once", chosen.level, self._slots)
+        _log.info("actions run in the sandbox %s, at most %d at once", chosen.level, self._slots)
         return self._assemble(chosen, chosen.sandbox)
 
     def _unavailable(self, *reasons: str) -> Unavailable:
@@ -81,15 +85,15 @@ class _Start:
         )
 
     async def _choose(self) -> Chosen:
-        work_dir = self._directory("sandbox")
+        work_dir = self._directory(_SANDBOX)
         with suppress(OSError):  # a killed server may have left mounts; the sandbox removes them
             await in_thread(remove_tree, work_dir)
         config = SandboxConfig(
             count=self._slots + _MAX_STORING,
             limits=_action_limits(self._config, self._slots + _MAX_STORING),
-            work_dir=self._directory("sandbox"),
-            layers_dir=self._directory("inputs"),
-            caches_dir=self._directory("caches"),
+            work_dir=self._directory(_SANDBOX),
+            layers_dir=self._directory(_INPUTS),
+            caches_dir=self._directory(_CACHES),
             hidden=(self._config.data_dir,),
             action_uid=ACTION_UID,
         )
@@ -106,9 +110,9 @@ class _Start:
             shares_host=is_loopback(self._config.listen.host),
         )
         input_roots = InputRoots(
-            storage.blobs, self._directory("inputs"), settings.input_cache, owner
+            storage.blobs, self._directory(_INPUTS), settings.input_cache, owner
         )
-        environment = ProcessEnvironment(policy, self._directory("caches"), owner)
+        environment = ProcessEnvironment(policy, self._directory(_CACHES), owner)
         resources = AsyncExitStack()
         resources.push_async_callback(sandbox.close)
         resources.push_async_callback(input_roots.close)

@@ -1,4 +1,4 @@
-"""Chooses ports: the one that was asked for, or the first free one."""
+"""Chooses ports: the configured port, or the first free one."""
 
 from __future__ import annotations
 

@@ -23,9 +23,9 @@ _SHORTEST_LEASE_SECONDS = 1e-9
 class Storage:
     """Blobs and action results. To use another kind of store, replace it here.
 
-    Services use ``client_blobs`` and ``client_results``, which emit events. The executor uses
-    ``execution_results``, which emits events for itself, and ``blobs``, which emits none for reads
-    and writes: its traffic isn't a client's.
+    Services use ``client_blobs`` and ``client_results``, which emit events of clients. The executor
+    uses ``execution_results``, whose events name it as the user, and ``blobs``, which emits no
+    events for reads and writes, so that metrics count only blobs that clients transfer.
     """
 
     def __init__(self, config: Config, clock: Clock, events: EventStream) -> None:

@@ -114,8 +114,8 @@ class ExecuteConfig(Struct, frozen=True):
         str,
         one_of(*sandbox_levels.CHOICES),
         Meta(
-            description="The sandbox of actions: `slots`, `bubblewrap`, or `auto`, which is the "
-            "first of these that works. `process-group` contains nothing, so `auto` never uses it."
+            description="How actions are isolated: `slots`, `bubblewrap`, or `auto`, the strongest "
+            "that works. `process-group` isolates nothing, and is used only if it is named."
         ),
     ] = sandbox_levels.AUTO
     slots: Annotated[

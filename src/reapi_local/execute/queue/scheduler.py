@@ -307,7 +307,7 @@ class Scheduler:
             assert executes == (operation.stage == Stage.EXECUTING)
         for task, state in self._tasks.items():
             assert (state.started_at is not None) == (task in self._executing)
-            assert state.operations or state.is_killed, "a task nobody wants goes on"
+            assert state.operations or state.is_killed, "a task without operations goes on"
         assert self._executing.keys() <= self._tasks.keys()
         assert self._job_bytes == sum(task.job_bytes for task in self._tasks)
         for key, task in self._shared.items():

@@ -1,4 +1,4 @@
-"""Chooses the sandbox: the strongest one that works on this machine, or the one asked for."""
+"""Chooses the sandbox: the strongest one that works on this machine, or the configured one."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """The bubblewrap sandbox, for machines where bwrap works and slots don't.
 
-Some systems let only certain programs, or setuid programs, create user namespaces. Where nobody may
-create them, bwrap still works for root. It doesn't need overlays, so it works on older kernels.
+Some systems let only certain programs, or setuid programs, create user namespaces. If no program
+may create them, bwrap still works for root. It doesn't need overlays, so it works on older kernels.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""No isolation: a plain process group on the host."""
+"""A plain process group on the host, which isolates nothing."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _CONTRACT_PATHS: Final = re.compile(
 
 
 class ProcessGroupSandbox(SupervisedSandbox):
-    """Runs trusted actions where no real sandbox works. It isolates nothing.
+    """Runs trusted actions on machines where no other sandbox works. It isolates nothing.
 
     An action sees and can change everything the server's user can. It has the host's network, /tmp
     and processes. Its input root is a copy in its own directory below ``work_dir``. Nothing is
