@@ -44,7 +44,7 @@ def make_parser() -> argparse.ArgumentParser:
         "--config", metavar="FILE", help="TOML file with settings, in the sections named below"
     )
     add_flags(serve)
-    # For whoever starts the server: not meant for people.
+    # For the launcher, not for people.
     serve.add_argument(ready_line.VERSION_FLAG, default=__version__, help=argparse.SUPPRESS)
     serve.add_argument(ready_line.FLAG, type=int, metavar="N", help=argparse.SUPPRESS)
     _add_check(commands)
@@ -52,11 +52,11 @@ def make_parser() -> argparse.ArgumentParser:
 
 
 def _add_check(commands: Any) -> None:
-    """The names of its options are those of :class:`~reapi_local.probe.remote_server.Remote`."""
+    """Its options have the names of :class:`~reapi_local.probe.remote_server.Remote`'s fields."""
     check = commands.add_parser(
         "check",
-        help="try a server of somebody else's",
-        description="Try a REAPI server as a client of it; the proofs are printed as JSON.",
+        help="try somebody else's server",
+        description="Try a REAPI server as a client would, and print the proofs as JSON.",
     )
     check.add_argument("address", metavar="ADDRESS", help="grpc://host:port, or grpcs:// for TLS")
     check.add_argument("--instance", metavar="NAME", default="", help="(default: the unnamed one)")
@@ -114,7 +114,7 @@ def _run(serving: Coroutine[Any, Any, int]) -> int:
 
 
 async def _serve_until_stopped(config: Config, version: str, ready_fd: int | None) -> int:
-    # Imported late: a wrong option or --help should answer at once.
+    # Imported late, so that --help and wrong options are answered at once.
     import asyncio
 
     from reapi_local.compose.server import CannotStart, running
@@ -135,7 +135,7 @@ async def _serve_until_stopped(config: Config, version: str, ready_fd: int | Non
 
 
 def _tell(ready_fd: int | None, line: ReadyLine) -> None:
-    """Tell whoever started us, once; one that is gone needs no answer."""
+    """Write the line to the pipe of the process that started the server, if it still reads it."""
     if ready_fd is not None:
         with contextlib.suppress(BrokenPipeError), open(ready_fd, "w", encoding="utf-8") as pipe:
             pipe.write(ready_line.encode(line))

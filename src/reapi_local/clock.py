@@ -1,4 +1,4 @@
-"""Time behind one seam, timers too: a test says what time it is, and waits for nothing."""
+"""Clocks and timers behind one interface, so that tests set the time and needn't wait."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ class Timer(Protocol):
     """A call that is due later."""
 
     def cancel(self) -> None:
-        """Don't make the call. A no-op after it was made, or when it was cancelled before."""
+        """Don't make the call. A no-op if the call was made or cancelled before."""
 
 
 class Clock(Protocol):
-    """Both kinds of time, in seconds, and calls that are due later."""
+    """Wall-clock time, monotonic time and timers, all in seconds."""
 
     def now(self) -> float:
         """Seconds since the epoch: for people and records."""
@@ -27,11 +27,11 @@ class Clock(Protocol):
         """Seconds that never go back: for durations and deadlines."""
 
     def call_later(self, seconds: float, call: Callable[[], object]) -> Timer:
-        """Make the call on the running event loop when ``seconds`` have passed."""
+        """Make the call on the running event loop after ``seconds``."""
 
 
 async def set_within(event: asyncio.Event, seconds: float, clock: Clock) -> bool:
-    """Wait for ``event``, at most ``seconds`` on that clock; returns whether it is set."""
+    """Wait for ``event``, at most ``seconds`` of that clock; returns whether it is set."""
     if event.is_set() or seconds <= 0:
         return event.is_set()
     expired: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -65,7 +65,7 @@ class SystemClock:
 
 
 class ManualClock:
-    """A clock that stands still until it is told to advance."""
+    """A clock for tests: its time changes only by :meth:`advance`."""
 
     def __init__(self, now: float = 1_700_000_000.0) -> None:
         self._now = now
@@ -91,7 +91,7 @@ class ManualClock:
         return sum(not timer.is_cancelled for _, _, timer in self._timers)
 
     def advance(self, seconds: float) -> None:
-        """Let ``seconds`` pass on both clocks; what becomes due is called at its own time."""
+        """Let ``seconds`` pass; each call is made when its time has come, not at the end."""
         end = self._monotonic + seconds
         while self._timers and self._timers[0][0] <= end:
             due, _, timer = heapq.heappop(self._timers)

@@ -1,4 +1,4 @@
-"""What is known of a call beside its request: made once, and passed to whatever serves it.
+"""What is known about a call in addition to its request. It is made once for each call.
 
 Source: REAPI v2, message ``RequestMetadata``, sent as a binary header under two names.
 """
@@ -21,14 +21,14 @@ METADATA_HEADERS: Final = (
 )
 
 SELF_CHECK: Final = "reapi-local-check"
-"""The tool name under which the server calls itself: no client's call, so it isn't counted."""
+"""The tool name of the server's own checks: they are not calls of clients, so not counted."""
 
 _MAX_ID_CHARACTERS: Final = 200
 _MAX_NAME_CHARACTERS: Final = 100
 
 
 class Metadata(NamedTuple):
-    """What a client says of a call: its ``RequestMetadata``; "" for what it doesn't say."""
+    """What a client says about a call: its ``RequestMetadata``; "" for each field not set."""
 
     tool_name: str = ""
     tool_version: str = ""
@@ -50,9 +50,9 @@ NO_METADATA: Final = Metadata()
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """One call: who makes it, for which instance, and what its client says of it.
+    """One call: who makes it, for which instance, and what its client says about it.
 
-    ``raw_metadata``: the header as it came, b"" for none. It is decoded when it is read.
+    ``raw_metadata``: the undecoded header, b"" for none.
     """
 
     principal: Principal
@@ -65,17 +65,17 @@ class Context:
 
     @property
     def invocation(self) -> str:
-        """The client's tool invocation id, which leases are held for; "" where it sends none."""
+        """The client's tool invocation id, which leases belong to; "" if the client sends none."""
         return decode_metadata(self.raw_metadata).invocation_id
 
 
 def is_self_check(raw: bytes) -> bool:
-    """Whether a metadata header is that of a call that the server makes to check itself."""
+    """Whether a metadata header is of a call with which the server checks itself."""
     return raw != b"" and decode_metadata(raw).tool_name == SELF_CHECK
 
 
 def raw_metadata(headers: Iterable[tuple[str, str | bytes]]) -> bytes:
-    """The metadata header of a call, the newer name before the older one; b"" for none."""
+    """The metadata header of a call, b"" for none. The newer name has precedence."""
     found = b""
     for name, value in headers:
         if name == METADATA_HEADERS[0] and isinstance(value, bytes):
@@ -87,7 +87,7 @@ def raw_metadata(headers: Iterable[tuple[str, str | bytes]]) -> bytes:
 
 @lru_cache(maxsize=1024)
 def decode_metadata(raw: bytes) -> Metadata:
-    """A metadata header decoded. One that can't be decoded counts as none."""
+    """Decode a metadata header. A malformed header counts as none."""
     if not raw:
         return NO_METADATA
     try:

@@ -1,8 +1,8 @@
-"""What can go wrong, as a caller meets it: one class a situation, each with its gRPC code.
+"""The errors that a caller can meet: one class for each situation, each with its gRPC code.
 
-Only ``rpc`` turns these into gRPC statuses, and it looks at ``code`` alone. Clients such as Pants
-retry INTERNAL, UNKNOWN, UNAVAILABLE, RESOURCE_EXHAUSTED, ABORTED and CANCELLED, so a mistake of
-the caller must never carry one of those.
+Only ``rpc`` turns these into gRPC statuses, and it uses only ``code``. Clients such as Pants retry
+INTERNAL, UNKNOWN, UNAVAILABLE, RESOURCE_EXHAUSTED, ABORTED and CANCELLED, so an error that the
+caller caused must never have one of these codes.
 """
 
 from __future__ import annotations
@@ -43,17 +43,17 @@ class ReapiError(Exception):
 
 
 class InvalidRequest(ReapiError):
-    """The request can't be right, whatever the server holds; sending it again won't help."""
+    """The request is invalid, whatever the server holds; sending it again won't help."""
 
     code = Code.INVALID_ARGUMENT
 
 
 class DigestMismatch(InvalidRequest):
-    """The bytes received don't have the digest they were announced under."""
+    """The received bytes don't have the digest that the request gives for them."""
 
 
 class TooLarge(InvalidRequest):
-    """The request is over a limit that Capabilities announces."""
+    """The request exceeds a limit that Capabilities states."""
 
 
 class DigestLike(Protocol):
@@ -82,25 +82,25 @@ class ResultNotFound(ReapiError):
 
 
 class UploadNotFound(ReapiError):
-    """No upload is under way, or finished, under that resource name."""
+    """No upload with that resource name is in progress or finished."""
 
     code = Code.NOT_FOUND
 
 
 class OperationNotFound(ReapiError):
-    """No operation has that name: it never was, or it ended and has been forgotten since."""
+    """No operation has that name: it never existed, or it ended and was forgotten since."""
 
     code = Code.NOT_FOUND
 
 
 class UploadUnderWay(ReapiError):
-    """Another call is writing under that name, or has broken off and isn't known to have yet."""
+    """Another call is writing under that name, or was broken off, which isn't noticed yet."""
 
     code = Code.ABORTED
 
 
 class InstanceNotFound(InvalidRequest):
-    """The server has a fixed list of instances and this one isn't on it."""
+    """The server has a fixed list of instances, and this one isn't in it."""
 
 
 class OffsetOutOfRange(ReapiError):
@@ -110,37 +110,37 @@ class OffsetOutOfRange(ReapiError):
 
 
 class Unsupported(ReapiError):
-    """REAPI defines it; this server doesn't offer it, and Capabilities says so."""
+    """REAPI defines this feature, but this server doesn't offer it; Capabilities says so."""
 
     code = Code.UNIMPLEMENTED
 
 
 class StorageFull(ReapiError):
-    """No room: the size limit (or the disk) is reached and nothing may be dropped."""
+    """The size limit is reached or the disk is full, and nothing can be evicted."""
 
     code = Code.RESOURCE_EXHAUSTED
 
 
 class QueueFull(ReapiError):
-    """The execution queue is full; clients such as Pants try again a little later."""
+    """The execution queue is full; clients such as Pants retry a little later."""
 
     code = Code.UNAVAILABLE
 
 
 class Unauthenticated(ReapiError):
-    """The call carries no token, or not one this server knows."""
+    """The call has no token, or one that this server doesn't know."""
 
     code = Code.UNAUTHENTICATED
 
 
 class PermissionDenied(ReapiError):
-    """The principal is known and may not do this, or not on this instance."""
+    """The principal is known, but may not do this."""
 
     code = Code.PERMISSION_DENIED
 
 
 class Draining(ReapiError):
-    """The server is stopping: it finishes what is in flight and takes nothing new."""
+    """The server is stopping: it finishes calls in flight and refuses new ones."""
 
     code = Code.UNAVAILABLE
 
@@ -149,7 +149,7 @@ class Draining(ReapiError):
 
 
 class MissingInputs(ReapiError):
-    """Blobs an action needs aren't in the store: upload ``digests`` and execute it again."""
+    """Inputs of an action aren't in the store: upload ``digests`` and execute it again."""
 
     code = Code.FAILED_PRECONDITION
 
@@ -162,7 +162,7 @@ class MissingInputs(ReapiError):
 
 
 class BadOutput(ReapiError):
-    """The action left an output of another kind than its command declares, or an unreadable one."""
+    """An output of the action can't be read, or isn't of the kind that its command declares."""
 
     code = Code.FAILED_PRECONDITION
 
@@ -174,12 +174,12 @@ class SandboxFailed(ReapiError):
 
 
 class ActionTimedOut(ReapiError):
-    """The action ran longer than its timeout, and was killed."""
+    """The action ran longer than its timeout and was killed."""
 
     code = Code.DEADLINE_EXCEEDED
 
 
 class ActionCancelled(ReapiError):
-    """Its client, the last one of several, cancelled the action or went away."""
+    """The last client waiting for the action cancelled it or disconnected."""
 
     code = Code.CANCELLED

@@ -1,6 +1,7 @@
-"""What happens in the server, as values; and the stream that brings them to subscribers.
+"""Events, which are values that say what happened in the server, and the stream of events.
 
-Counters, log and the list of runs are subscribers. What emits an event knows none of them.
+The counters, the log and the list of runs are subscribers. Code that emits an event knows none of
+them.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ Handler = Callable[[_E], object]
 
 
 class CacheUser(StrEnum):
-    """Who uses the action cache: a client by its own call, or the execution of an action."""
+    """Who uses the action cache: a client with its own call, or the execution of an action."""
 
     CLIENT = "client"
     EXECUTION = "execution"
@@ -33,11 +34,10 @@ class CallBegan(NamedTuple):
 
 
 class CallEnded(NamedTuple):
-    """A gRPC call ended, so many seconds after it came.
+    """A gRPC call ended, ``seconds`` after it came in.
 
-    ``code``: of ``google.rpc.Code``; a client that goes away from a stream ends it with CANCELLED.
-    ``raw_metadata``: its metadata header. ``context``: None where the call was refused before it
-    had one.
+    ``code``: of ``google.rpc.Code``; CANCELLED if the client disconnected. ``raw_metadata``: its
+    metadata header. ``context``: None if the call was refused before it had one.
     """
 
     method: str
@@ -66,7 +66,7 @@ class ResultWritten(NamedTuple):
 
 
 class EntryRemoved(NamedTuple):
-    """An action-cache entry that could not be answered with was removed."""
+    """An action-cache entry that can't be used was removed: ``reason`` says why."""
 
     context: Context
     action: Digest
@@ -75,7 +75,7 @@ class EntryRemoved(NamedTuple):
 
 
 class BlobsRead(NamedTuple):
-    """So many blobs, or parts of them, of so many bytes together were handed out."""
+    """Blobs, or parts of blobs, were read. ``size_bytes`` is the total that was read."""
 
     context: Context
     blobs: int
@@ -83,7 +83,7 @@ class BlobsRead(NamedTuple):
 
 
 class BlobsWritten(NamedTuple):
-    """So many blobs of so many bytes together were taken in, those that were there included."""
+    """Blobs were written. ``size_bytes`` is their total, including blobs already stored."""
 
     context: Context
     blobs: int
@@ -91,7 +91,7 @@ class BlobsWritten(NamedTuple):
 
 
 class ActionQueued(NamedTuple):
-    """An operation was begun: it waits for its turn, or joins an equal action in flight."""
+    """An operation began: its action is queued, or joins an equal action in flight."""
 
     context: Context
     action: Digest
@@ -99,7 +99,7 @@ class ActionQueued(NamedTuple):
 
 
 class ActionStarted(NamedTuple):
-    """An action got a slot, so many seconds after it was queued."""
+    """An action got a slot, ``queued_seconds`` after it was queued."""
 
     context: Context
     action: Digest
@@ -107,9 +107,9 @@ class ActionStarted(NamedTuple):
 
 
 class ActionEnded(NamedTuple):
-    """An action ended, so many seconds after it got a slot.
+    """An action ended ``seconds`` after it got a slot; that includes storing its outputs.
 
-    ``code``: of ``google.rpc.Code``, as its client is told; OK whatever its exit code.
+    ``code``: of ``google.rpc.Code``, as the client receives it; OK whatever the exit code is.
     """
 
     context: Context
@@ -120,7 +120,7 @@ class ActionEnded(NamedTuple):
 
 
 class GenerationEvicted(NamedTuple):
-    """A generation of the store is gone; the whole store's bytes on disk before and after."""
+    """A generation was evicted: the bytes on disk of the whole store before and after."""
 
     number: int
     bytes_before: int
@@ -128,17 +128,17 @@ class GenerationEvicted(NamedTuple):
 
 
 class BlobQuarantined(NamedTuple):
-    """A corrupt blob was taken out of the look-up path; ``where`` it was on disk."""
+    """A corrupt blob was removed from the index; ``where``: its generation's directory."""
 
     digest: Digest
     where: str
 
 
 class EventStream:
-    """Hands each event to those who subscribed to its type, in the order they did.
+    """Passes each event to the subscribers of its type, in the order in which they subscribed.
 
-    Everything happens on the event loop, within the call: a subscriber that has more to do than to
-    note the event puts it into a queue of its own.
+    Subscribers run on the event loop, within :meth:`emit`. A subscriber with more work than to
+    record the event must put it into a queue of its own.
     """
 
     def __init__(self) -> None:
@@ -146,11 +146,11 @@ class EventStream:
         self._failed: set[Handler[Any]] = set()
 
     def subscribe(self, kind: type[_E], handler: Handler[_E]) -> None:
-        """Call ``handler`` with every event of that type from now on."""
+        """Call ``handler`` with every later event of that type."""
         self._handlers[kind] = (*self._handlers.get(kind, ()), handler)
 
     def emit(self, event: tuple[Any, ...]) -> None:
-        """Tell subscribers. It never blocks and never raises: one that fails is logged once."""
+        """Call the subscribers. Never raises: a subscriber that fails is logged once."""
         for handler in self._handlers.get(type(event), ()):
             try:
                 handler(event)

@@ -1,4 +1,4 @@
-"""Blocking work in threads, and changes that must not stop half-way."""
+"""Blocking work in threads, and work that cancellation must not interrupt."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ _T = TypeVar("_T")
 
 
 async def in_thread(function: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
-    """Call ``function`` in a thread. A cancelled caller still waits for it to end.
+    """Call ``function`` in a thread. A cancelled caller still waits until it ends.
 
-    Otherwise the caller would close a file that the thread is using, and the next file opened
-    would get its number.
+    Otherwise the caller could close a file that the thread is using, and the next opened file
+    would get the same descriptor.
     """
     call = partial(function, *args, **kwargs)
     return await to_the_end(asyncio.get_running_loop().run_in_executor(None, call))
 
 
 async def to_the_end(work: Coroutine[Any, Any, _T] | asyncio.Future[_T]) -> _T:
-    """Run ``work``; when the caller is cancelled, finish it first and be cancelled then."""
+    """Run ``work`` to its end, even if the caller is cancelled meanwhile; then raise that."""
     task = asyncio.ensure_future(work)
     try:
         return await asyncio.shield(task)
     except asyncio.CancelledError:
         while not task.done():
-            with suppress(asyncio.CancelledError):  # cancelled once more: still not before the end
+            with suppress(asyncio.CancelledError):  # cancelled again: still wait for the end
                 await asyncio.wait([task])
         if not task.cancelled():
-            task.exception()  # nobody is left to be told
+            task.exception()  # retrieved, so that asyncio doesn't log it
         raise

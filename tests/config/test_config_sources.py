@@ -57,9 +57,9 @@ def test_everything_that_is_wrong_in_all_sources_is_told_at_once(file: Path) -> 
         "--lease: must be between 0 and 1e9 seconds, not '-1'",
         "REAPI_LOCAL_TRANSPORT: must be one of auto, native, grpcio, not 'pigeon'",
         f"{file}: store.sync: must be one of full, relaxed, not 'perhaps'",
-        f"{file}: kind isn't a setting; known here: data_dir, {SECTIONS_AS_WRITTEN}",
+        f"{file}: kind isn't a setting; known names: data_dir, {SECTIONS_AS_WRITTEN}",
         f"{file}: listn isn't a section; did you mean listen?",
-        "REAPI_LOCAL_MAXSIZE isn't a setting and has no effect; REAPI_LOCAL_MAX_SIZE is one",
+        "REAPI_LOCAL_MAXSIZE isn't a setting and has no effect; did you mean REAPI_LOCAL_MAX_SIZE?",
     ]
 
 
@@ -92,8 +92,8 @@ def test_without_a_data_directory_every_way_to_set_it_is_told() -> None:
         ("datadir = 1", "datadir isn't a setting; did you mean data_dir?"),
         ("[stores]\nlease = 1", "stores isn't a section; did you mean store?"),
         ("[execution]\nslots = 1", "execution isn't a section; did you mean execute?"),
-        ("[zoo]", "zoo isn't a section; known here: listen, store, execute, limits, access, log"),
-        ("[log]\ncolour = 1", "log.colour isn't a setting; known here: log_format"),
+        ("[zoo]", "zoo isn't a section; known names: listen, store, execute, limits, access, log"),
+        ("[log]\ncolour = 1", "log.colour isn't a setting; known names: log_format"),
         ("[store.lease]", "store.lease: must be between 0 and 1e9 seconds, not {}"),
         ("store = 1", "store must be a section, [store]"),
         ("[[store]]\nlease = 1", "store must be a section, [store]"),
@@ -125,5 +125,5 @@ def test_variables_that_are_no_settings_are_left_to_others() -> None:
 def test_a_variable_that_is_nearly_a_setting_is_told() -> None:
     given = dict.fromkeys(["REAPI_LOCAL_MAXSIZE", "REAPI_LOCAL_PORT", "REAPI_LOCAL_VENV", "X"], "1")
     assert misspelt(given) == [
-        "REAPI_LOCAL_MAXSIZE isn't a setting and has no effect; REAPI_LOCAL_MAX_SIZE is one"
+        "REAPI_LOCAL_MAXSIZE isn't a setting and has no effect; did you mean REAPI_LOCAL_MAX_SIZE?"
     ]

@@ -210,7 +210,7 @@ def test_the_whole_working_directory_may_be_an_output_but_not_a_file() -> None:
 def test_node_properties_that_nobody_knows_are_refused() -> None:
     known = command(output_node_properties=["mtime", "unix_mode"])
     assert parsed(known).output_properties == ("mtime", "unix_mode")
-    refused(command(output_node_properties=["atime"]), "'atime' isn't known here")
+    refused(command(output_node_properties=["atime"]), "'atime' isn't supported")
 
 
 def test_the_platform_of_the_action_counts_before_the_commands() -> None:

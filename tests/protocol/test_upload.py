@@ -86,13 +86,13 @@ def test_nothing_may_come_after_the_end(length: int) -> None:
 def test_more_bytes_than_announced_are_refused_as_they_come() -> None:
     upload = sequence()
     upload.accept(NAME, 0, SIZE, finish_write=False)
-    with pytest.raises(DigestMismatch, match="announces 1000"):
+    with pytest.raises(DigestMismatch, match="the digest says 1000"):
         upload.accept("", SIZE, 1, finish_write=False)
 
 
 def test_fewer_bytes_than_announced_are_refused_at_the_end() -> None:
     upload = sequence()
-    with pytest.raises(DigestMismatch, match="announces 1000"):
+    with pytest.raises(DigestMismatch, match="the digest says 1000"):
         upload.accept(NAME, 0, SIZE - 1, finish_write=True)
     assert not upload.finished
 

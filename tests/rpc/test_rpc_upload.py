@@ -155,7 +155,7 @@ async def test_an_upload_resumes_only_where_it_stopped(client: Client) -> None:
         with pytest.raises(grpc.aio.AioRpcError) as caught:
             await _when_free(lambda o=offset: client.Write(pieces(name, data, start=o)))
         assert caught.value.code() is INVALID
-        assert "go on at 500" in str(caught.value.details())
+        assert "resume at 500" in str(caught.value.details())
     await client.Write(pieces(name, data, start=500))
     assert await client.download(digest_of(data)) == data
 
@@ -164,7 +164,7 @@ async def test_a_refused_step_does_not_cost_what_came_before(client: Client) -> 
     data = os.urandom(SMALL)
     name = upload_name(digest_of(data))
     gap = messages(name, (0, data[:500], False), (600, data[600:], True))
-    await refusal(client.Write(iter(gap)), INVALID, "go on at 500")
+    await refusal(client.Write(iter(gap)), INVALID, "resume at 500")
     await client.Write(pieces(name, data, start=500))
     assert await client.download(digest_of(data)) == data
 
@@ -208,7 +208,7 @@ async def test_a_second_call_under_the_name_of_an_upload_under_way_is_told_to_wa
     await first.write(messages(name, (0, data[:500], False))[0])
     await _received(client, name, 500)
     # ABORTED, for a client that resumes can be faster than the news that its old call is gone.
-    await refusal(client.Write(pieces(name, data)), grpc.StatusCode.ABORTED, "under way")
+    await refusal(client.Write(pieces(name, data)), grpc.StatusCode.ABORTED, "in progress")
     await first.write(messages(name, (500, data[500:], True))[0])
     await first.done_writing()
     assert (await first).committed_size == SMALL

@@ -57,7 +57,7 @@ def test_everything_wrong_is_told_at_once(tmp_path: Path) -> None:
         (f"{file}: store.sync: ", "'perhaps'"),
         (f"{file}: store.lease: ", "'soon'"),
         (f"{file}: listen.port: ", "70000"),
-        (f"{file}: colour ", "known here:"),
+        (f"{file}: colour ", "known names:"),
     ]
     lines = ready["message"].splitlines()
     assert len(lines) == len(expected)
@@ -90,7 +90,7 @@ def test_a_misspelt_variable_is_named_in_the_log(tmp_path: Path) -> None:
     environment = {"REAPI_LOCAL_MAXSIZE": "1GiB"}
     with Process("--data-dir", str(tmp_path), env=environment) as process:
         process.serving()
-        assert "REAPI_LOCAL_MAX_SIZE is one" in process.logged("REAPI_LOCAL_MAXSIZE")
+        assert "did you mean REAPI_LOCAL_MAX_SIZE?" in process.logged("REAPI_LOCAL_MAXSIZE")
         stop(process)
 
 

@@ -68,7 +68,7 @@ async def test_leases_alone_fill_the_limit_and_no_promise_is_broken(tmp_path: Pa
             told.append(data)
             data = blob(len(told), 50 * KIB)
         assert isinstance(failures[data[0]], StorageFull)
-        assert "promised to running builds" in str(failures[data[0]])
+        assert "running builds have leases" in str(failures[data[0]])
         assert sum(len(data) for _, data in told) >= MAX * 0.7
         assert bytes_on_disk(tmp_path) <= MAX
         for digest, content in told:

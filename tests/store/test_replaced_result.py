@@ -90,7 +90,7 @@ class World:
         return await CompleteActionCache(self.plain, self.blobs, self.events).get(context(), ACTION)
 
     async def put(self, stored: StoredResult) -> None:
-        await self.plain.put(context(stored.run), ACTION, stored)
+        await self.plain.put(context(stored.invocation), ACTION, stored)
 
     @asynccontextmanager
     async def look_up_under_way(self) -> AsyncIterator[asyncio.Task[Lookup]]:

@@ -96,7 +96,8 @@ async def test_a_removed_result_is_a_miss(cache: ActionCache) -> None:
 
 
 @pytest.mark.parametrize(
-    "other", [exit_code(2), replace(exit_code(1), written_at=0.5), replace(exit_code(1), run="r")]
+    "other",
+    [exit_code(2), replace(exit_code(1), written_at=0.5), replace(exit_code(1), invocation="r")],
 )
 async def test_a_result_is_removed_only_if_it_still_is_the_one_that_was_seen(
     cache: ActionCache, other: StoredResult

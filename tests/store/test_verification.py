@@ -64,7 +64,7 @@ def test_the_right_hash_with_a_wrong_size_is_refused(
     if size == len(data):
         return
     wrong = with_size(digest_of(data, function), size)
-    with pytest.raises(DigestMismatch, match=f"{len(data)} bytes came"):
+    with pytest.raises(DigestMismatch, match=f"received {len(data)} bytes"):
         check(wrong, data)
     assert not is_intact(wrong, data)
 
@@ -89,7 +89,7 @@ def test_a_length_is_refused_only_beyond_the_announced_one() -> None:
     digest = digest_of(b"12345")
     for length in range(6):
         check_length(digest, length)
-    with pytest.raises(DigestMismatch, match="at least 6 bytes came, the digest announces 5"):
+    with pytest.raises(DigestMismatch, match="received at least 6 bytes, but the digest says 5"):
         check_length(digest, 6)
 
 
@@ -118,7 +118,7 @@ def test_a_piece_too_many_is_refused_before_it_is_hashed() -> None:
     verifier = ContentVerifier(digest_of(b"abc"))
     verifier.expect(2)
     verifier.update(b"ab")
-    with pytest.raises(DigestMismatch, match="at least 4 bytes came, the digest announces 3"):
+    with pytest.raises(DigestMismatch, match="received at least 4 bytes, but the digest says 3"):
         verifier.expect(2)
     verifier.expect(1)
     verifier.update(b"c")

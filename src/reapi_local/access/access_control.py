@@ -1,4 +1,4 @@
-"""Authentication and authorization: decided here, for gRPC and the admin interface alike."""
+"""Authentication and authorization, both for gRPC and for the admin interface."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _NO_TOKEN: Final = (
     "the call has no token; send the header `authorization: Bearer TOKEN` "
     "(`reapi-local up` prints it)"
 )
-_WRONG_TOKEN: Final = "the token isn't one of this server's; `reapi-local up` prints the right one"
+_WRONG_TOKEN: Final = "this server doesn't know the token; `reapi-local up` prints the right one"
 
 
 class AccessControl:

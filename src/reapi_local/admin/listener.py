@@ -11,10 +11,10 @@ from reapi_local.admin.http import Admin, make_app
 
 
 class AdminListener:
-    """HTTP on ``bound``, a socket it takes over.
+    """HTTP on the socket ``bound``, which it closes at the end.
 
-    uvicorn's own ``serve`` would take over the program's signals and wake it ten times a second:
-    only its beginning and its end are in use.
+    uvicorn's own ``serve`` would take over the program's signals and wake it ten times a second, so
+    only its ``startup`` and ``shutdown`` are used.
     """
 
     def __init__(self, admin: Admin, bound: socket.socket, access: AccessControl) -> None:
@@ -33,12 +33,12 @@ class AdminListener:
         )
 
     async def start(self) -> None:
-        """Returns when requests are answered."""
+        """Start to answer requests."""
         config = self._server.config
         config.load()
         self._server.lifespan = config.lifespan_class(config)
         await self._server.startup(sockets=[self._bound])
 
     async def stop(self) -> None:
-        """Requests being answered have two seconds to end."""
+        """Refuse new requests, and wait shortly for requests in progress."""
         await self._server.shutdown(sockets=[self._bound])

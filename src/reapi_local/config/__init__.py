@@ -1,1 +1,1 @@
-"""Settings of the server: one schema for flags, variables, the file and the reference page."""
+"""Settings of the server: flags, variables, file and reference page come from one schema."""

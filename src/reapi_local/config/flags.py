@@ -11,7 +11,7 @@ from reapi_local.config.settings import SECTIONS, SETTINGS, Setting
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
-    """A flag for each setting. Values are taken as they are: they are checked with all others."""
+    """Add a flag for each setting. Values are not converted here: all are checked together."""
     for section in SECTIONS:
         group: Any = parser
         if section.name:
@@ -23,7 +23,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 
 
 def take_flags(options: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings that were given among the options of a parser, by their names."""
+    """The settings that were given, from the options of a parser, by name."""
     return {name: options[name] for name in SETTINGS if options[name] is not None}
 
 

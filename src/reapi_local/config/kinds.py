@@ -1,7 +1,7 @@
-"""How values of each kind are written: as flag, variable or in the file, and as a default.
+"""How values of each kind are written, in a flag, a variable, the file or a default.
 
-msgspec checks types and bounds. A kind adds what msgspec can't know: that a size is written
-``20GiB``, that a path may begin with ``~``, and how to say what is allowed.
+msgspec checks types and bounds. A kind adds what msgspec can't know: that ``20GiB`` is a size, that
+a path may begin with ``~``, and how a message says what is allowed.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ class Kind(Struct, frozen=True):
     """How the values of a setting are written.
 
     ``placeholder`` stands for a value in the help. ``allowed`` completes "must be …"; it may name
-    the bounds ``{low}`` and ``{high}``. ``show`` writes a value as people write it.
+    the bounds ``{low}`` and ``{high}``. ``show`` formats a value for people.
 
-    ``prepare`` turns a value as it was given into what msgspec can check, and raises ValueError if
-    it can't. ``finish`` takes the checked value; the message of its ValueError is told as it is.
+    ``prepare`` converts the given value for msgspec's check, and raises ValueError if it can't.
+    ``finish`` converts the checked value; the message of its ValueError is shown unchanged.
     """
 
     placeholder: str
@@ -39,7 +39,7 @@ class Kind(Struct, frozen=True):
 
 
 def one_of(*choices: str) -> Kind:
-    """Words to choose from."""
+    """A kind whose values are these words."""
 
     def chosen(value: Any) -> Any:
         if value not in choices:
@@ -50,7 +50,7 @@ def one_of(*choices: str) -> Kind:
 
 
 def exact_size(size_bytes: int) -> str:
-    """Bytes in the largest unit that needs no fraction: 20GiB, 1000001."""
+    """A size in the largest unit that needs no fraction: 20GiB, 1000001."""
     for power, unit in ((4, "TiB"), (3, "GiB"), (2, "MiB"), (1, "KiB")):
         if size_bytes and size_bytes % 1024**power == 0:
             return f"{size_bytes // 1024**power}{unit}"
@@ -66,7 +66,7 @@ def _split(value: Any) -> Any:
 
 
 def _checked_names(names: tuple[str, ...]) -> tuple[str, ...]:
-    # Imported late: a wrong option or --help should answer at once, and this brings protobuf.
+    # Imported late, because it imports protobuf: --help and wrong options are answered at once.
     from reapi_local.errors import InvalidRequest
     from reapi_local.protocol.instance import check_instance_name
 
@@ -79,7 +79,7 @@ def _checked_names(names: tuple[str, ...]) -> tuple[str, ...]:
 def _absolute(path: str) -> str:
     try:
         return os.path.abspath(os.path.expanduser(path))
-    except OSError as error:  # a relative path in a working directory that was deleted
+    except OSError as error:  # a relative path, and the working directory was deleted
         raise ValueError(f"{path!r} can't be made absolute: {error}") from None
 
 

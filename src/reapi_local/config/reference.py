@@ -1,7 +1,7 @@
-"""The tables of the reference page, made from the schema.
+"""Generates the tables of the reference page from the schema.
 
 ``python -m reapi_local.config.reference docs/reference/server-settings.md`` writes them into the
-page, between the comments that mark where each belongs; everything else is left as it is.
+page, between the comments that mark their places; all other text is unchanged.
 With ``--check`` it writes nothing and fails if the page isn't up to date.
 """
 
@@ -21,7 +21,7 @@ _NAME_OF_TOP: Final = "top"
 
 
 def with_tables(page: str) -> str:
-    """The page with the tables as the schema has them.
+    """The page with up-to-date tables.
 
     Raises:
         ValueError: the page doesn't have exactly one place for each section.
@@ -52,7 +52,9 @@ def main(arguments: list[str] | None = None) -> int:
     """Write the tables into a page, or check it; returns the exit status."""
     parser = argparse.ArgumentParser(description="The settings of the server in a Markdown page.")
     parser.add_argument("page", type=Path)
-    parser.add_argument("--check", action="store_true", help="write nothing, fail if it differs")
+    parser.add_argument(
+        "--check", action="store_true", help="write nothing; fail if the page differs"
+    )
     options = parser.parse_args(arguments)
     page = options.page.read_text(encoding="utf-8")
     made = with_tables(page)

@@ -1,13 +1,15 @@
-"""Every setting of the server: its type, bounds, default and meaning, said here and nowhere else.
+"""Every setting of the server: its type, bounds, default and description.
 
-Flags, variables, the settings file and the reference page are made from these classes. A setting
-more is a field more; a section more is a class and a field of :class:`Config`. Names are unique
-over all sections, because flags and variables don't name the section.
+Flags, variables, the settings file and the reference page are made from these classes. To add a
+setting, add a field. To add a section, add a class and a field of :class:`Config`. Names are unique
+over all sections, because flags and variables don't name the section. A setting that the launcher
+passes on is also in ``setting_names.py`` of the contract, ``server_flags.py`` of the launcher and
+``subsystem.py`` of the plugin.
 
 Sizes are in bytes, times in seconds. Each field has exactly one kind and one description.
 """
 
-# No postponed annotations in here: evaluating them later costs each start 2 ms.
+# No postponed annotations here: evaluating them costs 2 ms at each start.
 from typing import Annotated, Final, Literal, TypeAlias, get_args
 
 from msgspec import Meta, Struct
@@ -28,7 +30,7 @@ from reapi_local.config.kinds import (
 
 MAX_INODES: Final = 1_000_000_000
 MAX_PROCESSES: Final = 4_194_304
-"""The kernel has no larger process ids."""
+"""The kernel's largest process id."""
 
 _MIB: Final = 1024**2
 _GIB: Final = 1024**3
@@ -44,7 +46,7 @@ Seconds: TypeAlias = Annotated[float, Meta(ge=0, le=MAX_SECONDS), SECONDS]
 
 
 class ListenConfig(Struct, frozen=True):
-    """Where the server listens, and for how long."""
+    """Where the server listens, and when it stops."""
 
     host: Annotated[
         str, Meta(min_length=1), ADDRESS, Meta(description="The address to listen on.")
@@ -59,39 +61,39 @@ class ListenConfig(Struct, frozen=True):
         Transport,
         one_of(*get_args(Transport)),
         Meta(
-            description="What carries gRPC: `native` (pygrpc-native), `grpcio`, or `auto`: native "
-            "where it is installed and `host` is loopback."
+            description="The gRPC implementation: `native` (pygrpc-native), `grpcio`, or `auto`: "
+            "native if it is installed and `host` is loopback."
         ),
     ] = "auto"
     idle_exit: Annotated[
         Seconds,
-        Meta(description="The server stops after so many seconds without a call. 0: never."),
+        Meta(description="The server stops after this time without a call. 0: never."),
     ] = 0.0
 
 
 class StoreConfig(Struct, frozen=True):
-    """How much is kept, for how long, and how safely."""
+    """How much is stored, for how long, and how safely."""
 
     max_size: Annotated[
         StoreSize,
-        Meta(description="What the store may take on disk, index pages included."),
+        Meta(description="The largest size of the store on disk, index pages included."),
     ] = 20 * _GIB
     min_free: Annotated[
-        Size, Meta(description="What is left free on the file system for others.")
+        Size, Meta(description="The space that the store leaves free on its file system.")
     ] = 256 * _MIB
     lease: Annotated[
         Seconds,
         Meta(
-            description="A run may be silent for so many seconds. Until then nothing is deleted "
-            "that it was told is there."
+            description="How long after an invocation's last call the blobs that it uses are "
+            "protected from deletion."
         ),
     ] = 3600.0
     sync: Annotated[
         Sync,
         one_of(*get_args(Sync)),
         Meta(
-            description="`full`: what was acknowledged survives a power loss. `relaxed`: faster, "
-            "but what wasn't closed in good order is dropped."
+            description="`full`: acknowledged writes survive a power loss. `relaxed`: faster, but "
+            "after a crash, every generation that was written to since the start is discarded."
         ),
     ] = "full"
 
@@ -103,8 +105,9 @@ class ExecuteConfig(Struct, frozen=True):
         Availability,
         one_of(*get_args(Availability)),
         Meta(
-            description="Whether actions are executed. `auto`: where `host` is loopback and a "
-            "sandbox works. `on`: always; the server doesn't start where it can't. `off`: never."
+            description="Whether actions are executed. `auto`: if `host` is loopback and a "
+            "sandbox works. `on`: always; if no sandbox works, the server doesn't start. "
+            "`off`: never."
         ),
     ] = "auto"
     sandbox: Annotated[
@@ -119,32 +122,32 @@ class ExecuteConfig(Struct, frozen=True):
         int,
         Meta(ge=0, le=MAX_SLOTS),
         COUNT,
-        Meta(description="How many actions are executed at once. 0: as many as there are cores."),
+        Meta(description="How many actions are executed at once. 0: one for each core."),
     ] = 0
     hermetic: Annotated[
         bool,
         SWITCH,
-        Meta(description="No action gets the network, whoever asks. Loopback stays."),
+        Meta(description="No action gets the network, even if it asks for it. Loopback works."),
     ] = False
     action_timeout: Annotated[
-        Seconds, Meta(description="The timeout of an action that brings none.")
+        Seconds, Meta(description="The timeout of an action that sets none.")
     ] = 3600.0
     max_action_timeout: Annotated[
         Seconds,
         Meta(
-            description="The longest timeout that an action may ask for. One that asks for more is "
-            "refused."
+            description="The longest timeout that an action may set. An action that sets a longer "
+            "one is refused."
         ),
     ] = 86400.0
     watch_grace: Annotated[
         Seconds,
-        Meta(description="How long an action goes on when no client waits for it any more."),
+        Meta(description="How long an action continues when no client waits for it."),
     ] = 10.0
     input_cache: Annotated[
         StoreSize,
         Meta(
-            description="What directory trees of inputs may take on disk, beside `max_size`. Those "
-            "in use may exceed it."
+            description="The size on disk of cached directory trees of inputs, in addition to "
+            "`max_size`. Trees in use may exceed it."
         ),
     ] = 4 * _GIB
 
@@ -155,38 +158,38 @@ class LimitsConfig(Struct, frozen=True):
     scratch_size: Annotated[
         Size,
         Meta(
-            description="What an action may write: below its input root, at home, in `/tmp`, to "
-            "standard output and error. It is held in memory (and swap). 0: all actions that there "
-            "may be at a time can fill half the memory together, each 16GiB at most."
+            description="How much an action may write: below its input root, at home, in `/tmp`, "
+            "to standard output and error. It is held in memory (and swap). 0: half of the memory "
+            "divided by the largest number of actions that can exist at once, at most 16GiB."
         ),
     ] = 0
     scratch_inodes: Annotated[
         int,
         Meta(ge=0, le=MAX_INODES),
         COUNT,
-        Meta(description="How many files and directories an action may make. 0: no limit."),
+        Meta(description="How many files and directories an action may create. 0: no limit."),
     ] = 1_000_000
     action_memory: Annotated[
         Size,
         Meta(
-            description="The memory of all processes of an action together, what it writes "
-            "included. 0: no limit. Takes a control group of the server's own."
+            description="The memory of all processes of an action together, including what it "
+            "writes. 0: no limit. Needs a control group of the server's own."
         ),
     ] = 0
     action_processes: Annotated[
         int,
         Meta(ge=0, le=MAX_PROCESSES),
         COUNT,
-        Meta(description="How many processes and threads it may have at once. 0: no limit."),
+        Meta(description="How many processes and threads an action may have at once. 0: no limit."),
     ] = 4096
     action_cpu_seconds: Annotated[
         int,
         Meta(ge=0, le=int(MAX_SECONDS)),
         COUNT,
-        Meta(description="The CPU time of all its processes together, in seconds. 0: no limit."),
+        Meta(description="The CPU time of all processes of an action, in seconds. 0: no limit."),
     ] = 0
     action_file_size: Annotated[
-        Size, Meta(description="The largest file that it may write. 0: no limit.")
+        Size, Meta(description="The largest file that an action may write. 0: no limit.")
     ] = 0
 
 
@@ -197,8 +200,8 @@ class AccessConfig(Struct, frozen=True):
         tuple[str, ...],
         NAMES,
         Meta(
-            description="The names of the only instances that are served. By default any is, and "
-            "made when it is first used."
+            description="The names of the instances that are served. By default every name is "
+            "served, and its instance is created at the first use."
         ),
     ] = ()
 
@@ -209,20 +212,20 @@ class LogConfig(Struct, frozen=True):
     log_format: Annotated[
         LogFormat,
         one_of(*get_args(LogFormat)),
-        Meta(description="`text`: lines for people. `json`: one JSON object a line."),
+        Meta(description="`text`: lines for people. `json`: one JSON object per line."),
     ] = "text"
 
 
 class Config(Struct, frozen=True, kw_only=True):
-    """All settings. What is not in a section is at the top of the settings file."""
+    """All settings. A setting without a section is at the top of the settings file."""
 
     data_dir: Annotated[
         str,
         Meta(min_length=1),
         DIRECTORY,
         Meta(
-            description="Where blobs, results, token and state are kept. Has to be set. It is made "
-            "with mode 0700."
+            description="The directory of blobs, results, token and state. Must be set. It is "
+            "created with mode 0700."
         ),
     ]
     listen: ListenConfig = ListenConfig()

@@ -13,11 +13,11 @@ from reapi_local.config.kinds import NAMES, Kind
 from reapi_local.config.schema import Config
 
 TOP: Final = ""
-"""The section of what is in no section: the top of the settings file."""
+"""The name of the section without a name: the top of the settings file."""
 
 
 class Setting(Struct, frozen=True):
-    """One setting. ``default`` is None for one that has to be set."""
+    """One setting. ``default`` is None if it must be set."""
 
     name: str
     section: str
@@ -45,14 +45,14 @@ class Setting(Struct, frozen=True):
 
     @property
     def default_text(self) -> str:
-        """Its default as people write it; "" where it has none, or an empty one."""
+        """Its default as people write it; "" if it is empty or there is none."""
         return "" if self.default is None else self.kind.show(self.default)
 
     def read(self, value: object) -> Any:
-        """The value of the setting, from one as it was given.
+        """Convert and check a value as it was given.
 
         Raises:
-            ValueError: it can't be used; the message says what is allowed.
+            ValueError: the value can't be used; the message says what is allowed.
         """
         try:
             checked = convert(self.kind.prepare(value), self.type, strict=False)
@@ -62,7 +62,7 @@ class Setting(Struct, frozen=True):
 
 
 class Given(NamedTuple):
-    """A value as it was given for a setting, and where, as messages call the place."""
+    """A value that was given for a setting; ``where``: the place, as messages name it."""
 
     setting: Setting
     value: object
@@ -79,9 +79,9 @@ class Section(Struct, frozen=True):
 
 
 def config_of(values: Mapping[str, Any]) -> Config:
-    """The configuration from values by the names of their settings; defaults for all others.
+    """The configuration from values by setting names; all other settings have their defaults.
 
-    The values are those that :meth:`Setting.read` returns; they aren't checked again.
+    The values must come from :meth:`Setting.read`: they aren't checked again.
     """
     own: dict[str, dict[str, Any]] = {section.name: {} for section in SECTIONS}
     for name, value in values.items():
@@ -124,7 +124,7 @@ def _settings(section: str, struct: type[Struct], hints: Mapping[str, Any]) -> I
 
 
 def _allowed(kind: Kind, metas: list[Meta]) -> str:
-    """What may be given, with the bounds as people write them."""
+    """Which values are allowed, with the bounds as people write them."""
     low = next((meta.ge for meta in metas if meta.ge is not None), None)
     high = next(
         (bound for meta in metas for bound in (meta.le, meta.lt) if bound is not None), None

@@ -13,13 +13,13 @@ _SECTIONS: Final = [name for name in _NAMES if name != TOP]
 
 
 def read_file(file: str) -> tuple[list[Given], list[str]]:
-    """The settings in a file, and what is wrong with their names, a sentence each."""
-    import tomllib  # late: most servers are started without a file
+    """The settings in a file, and a sentence for each name that is wrong."""
+    import tomllib  # imported late: most servers have no settings file
 
     try:
         with open(file, "rb") as stream:
             table = tomllib.load(stream)
-    except (OSError, ValueError) as error:  # TOML or UTF-8 that is none
+    except (OSError, ValueError) as error:  # or it isn't valid TOML or UTF-8
         return [], [f"the settings file {file} can't be read: {error}"]
     except RecursionError:
         return [], [f"the settings file {file} can't be read: it is nested too deeply"]
@@ -27,7 +27,7 @@ def read_file(file: str) -> tuple[list[Given], list[str]]:
 
 
 def read_table(table: Mapping[str, Any], file: str) -> tuple[list[Given], list[str]]:
-    """As :func:`read_file`, from a table that was read from the file of this name."""
+    """As :func:`read_file`, for a table that was read from ``file``."""
     given: list[Given] = []
     problems: list[str] = []
     for section, key, value in _entries(table):
@@ -40,7 +40,7 @@ def read_table(table: Mapping[str, Any], file: str) -> tuple[list[Given], list[s
 
 
 def _entries(table: Mapping[str, Any]) -> Iterator[tuple[str, str, Any]]:
-    """Section, key and value of every entry; a section that is no table is an entry at the top."""
+    """Section, key and value of each entry; a section that isn't a table is an entry at the top."""
     for name, value in table.items():
         if name in _SECTIONS and isinstance(value, dict):
             yield from ((name, key, inner) for key, inner in value.items())
@@ -49,7 +49,7 @@ def _entries(table: Mapping[str, Any]) -> Iterator[tuple[str, str, Any]]:
 
 
 def _what_is_wrong(section: str, key: str, value: object) -> str:
-    """Why there is no such key in this section, and what was meant if that can be told."""
+    """Why this section has no such key, and the key that was probably meant."""
     if section == TOP and key in _SECTIONS:
         return f"must be a section, [{key}]"
     if section == TOP and isinstance(value, dict):
@@ -70,4 +70,4 @@ def _place(name: str) -> str:
 
 def _meant(name: str, names: list[str]) -> str:
     close = get_close_matches(name, names, n=1)
-    return f"did you mean {close[0]}?" if close else f"known here: {', '.join(names)}"
+    return f"did you mean {close[0]}?" if close else f"known names: {', '.join(names)}"

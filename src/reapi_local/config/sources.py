@@ -1,6 +1,6 @@
-"""The settings that are given: a flag over a variable over the file over the default.
+"""Where settings come from: a flag overrides a variable, which overrides the settings file.
 
-Everything that is wrong is told at once, each with the place where it was given.
+All problems are reported together, each with the place of the setting.
 """
 
 from __future__ import annotations
@@ -18,18 +18,17 @@ _VARIABLES: Final = {setting.variable: setting for setting in SETTINGS.values()}
 
 
 class ConfigError(Exception):
-    """Settings that can't be used; the message lists every problem, one a line."""
+    """The settings can't be used; the message lists every problem, one per line."""
 
 
 def load(flags: Mapping[str, Any], environment: Mapping[str, str], file: str | None) -> Config:
-    """The configuration. ``flags`` holds values by the names of their settings.
+    """The configuration. ``flags`` has the values of flags by the names of their settings.
 
     Raises:
-        ConfigError: unknown names in the file, unusable values, settings that have to be set and
-            are not: all of them at once.
+        ConfigError: unknown names in the file, unusable values, or missing settings.
     """
     in_file, wrong_names = read_file(file) if file is not None else ([], [])
-    # The strongest first: the first value of a setting is the one that counts.
+    # In order of precedence: the first value of a setting is used.
     given = [*_from_flags(flags), *_from_environment(environment), *in_file]
     values, problems = _read(given)
     problems += wrong_names
@@ -40,16 +39,16 @@ def load(flags: Mapping[str, Any], environment: Mapping[str, str], file: str | N
 
 
 def misspelt(environment: Mapping[str, str]) -> list[str]:
-    """A sentence for each variable that is nearly a setting's.
+    """A sentence for each variable whose name is close to a setting's variable.
 
-    These are no errors: other programs' variables may begin like ours.
+    These are not errors: another program's variable may have our prefix.
     """
     sentences = []
     for name in environment:
         if name.startswith(ENVIRONMENT_PREFIX) and name not in _VARIABLES:
             close = get_close_matches(name, _VARIABLES, n=1, cutoff=0.9)
             sentences += [
-                f"{name} isn't a setting and has no effect; {one} is one" for one in close
+                f"{name} isn't a setting and has no effect; did you mean {one}?" for one in close
             ]
     return sentences
 
@@ -66,21 +65,21 @@ def _from_environment(environment: Mapping[str, str]) -> Iterator[Given]:
 
 
 def _read(given: Iterable[Given]) -> tuple[dict[str, Any], list[str]]:
-    """Values by the names of their settings, and what is wrong with the others."""
+    """The valid values by the names of their settings, and a problem for each invalid one."""
     values: dict[str, Any] = {}
     problems: list[str] = []
-    for one in given:
+    for item in given:
         try:
-            value = one.setting.read(one.value)
+            value = item.setting.read(item.value)
         except ValueError as error:
-            problems.append(f"{one.where}: {error}")
+            problems.append(f"{item.where}: {error}")
         else:
-            values.setdefault(one.setting.name, value)
+            values.setdefault(item.setting.name, value)
     return values, problems
 
 
 def _not_set(given: Iterable[Given]) -> Iterator[str]:
-    names = {one.setting.name for one in given}
+    names = {item.setting.name for item in given}
     for setting in SETTINGS.values():
         if setting.default is None and setting.name not in names:
             yield (

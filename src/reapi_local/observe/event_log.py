@@ -1,4 +1,4 @@
-"""The log lines that events are worth: what an operator may have to act on."""
+"""Log lines for events that an operator may have to act on."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _log = logging.getLogger(__name__)
 
 
 class EventLog:
-    """Writes them to Python's logging."""
+    """Writes some events to Python's logging."""
 
     def subscribe_to(self, events: EventStream) -> None:
         events.subscribe(EntryRemoved, self._entry_removed)

@@ -8,7 +8,7 @@ from reapi_local.events import CallBegan, CallEnded, EventStream
 
 
 class Idleness:
-    """Knows the calls in flight, and when the last one ended; self-checks don't count."""
+    """Counts the calls in flight and notes when the last call ended; ignores self-checks."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
@@ -21,7 +21,7 @@ class Idleness:
 
     @property
     def seconds(self) -> float:
-        """Since the last call ended; 0 while there is one."""
+        """Seconds since the last call ended; 0 while a call is in flight."""
         return 0.0 if self._in_flight else self._clock.monotonic() - self._last_call_at
 
     def _call_began(self, event: CallBegan) -> None:

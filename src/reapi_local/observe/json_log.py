@@ -1,4 +1,4 @@
-"""The log for programs: one JSON object a line."""
+"""The log for programs: one JSON object per line."""
 
 from __future__ import annotations
 
@@ -19,5 +19,5 @@ class JsonFormatter(logging.Formatter):
         }
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
-        # Escaped to ASCII: whatever the encoding of standard error is, no character gets lost.
+        # Escaped to ASCII, so that no character is lost, whatever encoding standard error has.
         return json.dumps(line)

@@ -1,7 +1,7 @@
-"""Counts of what happens since the start, for Prometheus and for the status.
+"""Counts of events since the start, for Prometheus and for the status.
 
-They are plain numbers while calls are served, which costs a fraction of a microsecond an event; a
-collector turns them into Prometheus' series at each scrape.
+They are plain numbers while calls are served, which costs a fraction of a microsecond per event. A
+collector turns them into series for Prometheus at each scrape.
 """
 
 from __future__ import annotations
@@ -33,17 +33,17 @@ from reapi_local.events import (
 from reapi_local.observe.series import Durations, Labels, counter_family, histogram_family
 from reapi_local.protocol.lookup import Hit
 
-OTHER_INSTANCES: Final = "(others)"
-"""Where instances beyond the first thousand are counted together: clients make up their names."""
-
 _MAX_INSTANCES: Final = 1000
+OTHER_INSTANCES: Final = "(others)"
+"""The label of all instances beyond ``_MAX_INSTANCES``, because clients invent the names."""
+
 _HIT: Final = "hit"
 _IN, _OUT = "in", "out"
 _LOOKUP_METHOD: Final = "ActionCache/GetActionResult"
 
 
 class Metrics:
-    """Counts events. A check that the server makes of itself is nobody's call."""
+    """Counts events. Self-checks are not counted."""
 
     def __init__(self, describe_store: Callable[[], StoreStatus]) -> None:
         self._describe_store = describe_store
@@ -60,7 +60,7 @@ class Metrics:
         self._registry.register(_AtScrape(self._families))
 
     def subscribe_to(self, events: EventStream) -> None:
-        """Begin to count."""
+        """Start to count."""
         events.subscribe(CallEnded, self._call_ended)
         events.subscribe(LookedUp, self._looked_up)
         events.subscribe(ResultWritten, self._result_written)
@@ -84,7 +84,7 @@ class Metrics:
         return {method: CallCount(*count) for method, count in counts.items()}
 
     def caches(self) -> dict[str, CacheCount]:
-        """Look-ups and writes of clients by instance."""
+        """Lookups and writes of clients by instance."""
         counts: defaultdict[str, Counter[str]] = defaultdict(Counter)
         for (instance, outcome, user), number in self._lookups.items():
             if user == CacheUser.CLIENT:
@@ -95,7 +95,7 @@ class Metrics:
         return {instance: CacheCount(**count) for instance, count in counts.items()}
 
     def executions(self) -> dict[str, ExecutionCount]:
-        """Actions that were to be executed, by instance."""
+        """Execution requests by instance: executed, failed, or answered from the action cache."""
         counts: defaultdict[str, Counter[str]] = defaultdict(Counter)
         for (instance, code), durations in self._actions.items():
             counts[instance]["executed" if code == Code.OK else "failed"] += durations.count
@@ -155,13 +155,13 @@ class Metrics:
     def _families(self) -> Iterator[Metric]:
         yield histogram_family(
             "reapi_call_seconds",
-            "gRPC calls by method and status, and how long they took",
+            "gRPC calls by method and status; seconds that they took",
             ("method", "code"),
             {(method, _name(code)): each for (method, code), each in self._calls.items()},
         )
         yield counter_family(
             "reapi_action_cache_lookups",
-            "look-ups by outcome: hit, or why it was a miss; of clients, or of executions",
+            "lookups by outcome: hit, or the reason of the miss; by clients or by executions",
             ("instance", "outcome", "user"),
             self._lookups,
         )
@@ -173,13 +173,18 @@ class Metrics:
         )
         yield counter_family(
             "reapi_action_cache_entries_removed",
-            "entries that could not be answered with, by reason",
+            "entries removed because they could not be used, by reason",
             ("instance", "reason"),
             self._removed,
         )
-        yield counter_family("reapi_blobs", "blobs in and out", ("direction",), self._blobs)
         yield counter_family(
-            "reapi_blob_bytes", "bytes of those blobs", ("direction",), self._blob_bytes
+            "reapi_blobs", "blobs received (in) and sent (out)", ("direction",), self._blobs
+        )
+        yield counter_family(
+            "reapi_blob_bytes",
+            "bytes received (in) and sent (out)",
+            ("direction",),
+            self._blob_bytes,
         )
         yield histogram_family(
             "reapi_action_seconds",
@@ -208,16 +213,16 @@ class _AtScrape(Collector):
 
 def _store_families(status: StoreStatus) -> Iterator[Metric]:
     for name, text, value in (
-        ("max_bytes", "what the store may take on disk", status.max_bytes),
-        ("disk_bytes", "what it takes now", status.disk_bytes),
-        ("free_disk_bytes", "free on its file system", status.free_disk_bytes),
-        ("generations", "generations that it has", status.generations),
+        ("max_bytes", "the size limit of the store on disk", status.max_bytes),
+        ("disk_bytes", "the size of the store on disk", status.disk_bytes),
+        ("free_disk_bytes", "bytes free on the store's file system", status.free_disk_bytes),
+        ("generations", "generations in the store", status.generations),
     ):
         yield GaugeMetricFamily(f"reapi_store_{name}", text, value=value)
 
 
 def _is_good(method: str, code: int) -> bool:
-    """A miss is an answer, and a client that goes away is no error."""
+    """A cache miss is no error, and neither is a client that disconnects."""
     if method == _LOOKUP_METHOD and code == Code.NOT_FOUND:
         return True
     return code in (Code.OK, Code.CANCELLED)

@@ -26,19 +26,19 @@ class _Run:
 
 
 class RecentRuns:
-    """Remembers the thousand invocations that looked something up last."""
+    """Remembers the latest invocations that made lookups."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._runs: LRUCache[tuple[str, str], _Run] = LRUCache(_MAX_RUNS)
-        # Most look-ups are of the run that made the last one: that costs no look-up here.
+        # Consecutive lookups mostly belong to one run, so the last run is kept at hand.
         self._last: tuple[tuple[str, str], _Run] | None = None
 
     def subscribe_to(self, events: EventStream) -> None:
         events.subscribe(LookedUp, self._looked_up)
 
     def newest(self, instance: str | None, limit: int) -> list[RunSummary]:
-        """At most ``limit`` of one instance, or of all, the one that began last first."""
+        """At most ``limit`` runs, the latest start first; ``instance`` None = of all instances."""
         chosen = [
             RunSummary(invocation, run.tool, name, *_numbers(run))
             for (name, invocation), run in self._runs.items()

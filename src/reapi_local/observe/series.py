@@ -1,4 +1,4 @@
-"""Series of numbers, and how Prometheus is told of them."""
+"""Series of numbers, and their form for Prometheus."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _BOUNDS_SECONDS: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.05, 0.25, 1.0, 5
 
 
 class Durations:
-    """How many there were, how long all together, and how many up to each bound."""
+    """A histogram of durations: their count, their sum, and the count in each bucket."""
 
     __slots__ = ("buckets", "count", "seconds")
 
@@ -43,7 +43,7 @@ def counter_family(
 def histogram_family(
     name: str, text: str, labels: Sequence[str], series: Mapping[Labels, Durations]
 ) -> Metric:
-    """A histogram of seconds, likewise."""
+    """A histogram of seconds; the values of its labels are the keys of ``series``."""
     family = HistogramMetricFamily(name, text, labels=labels)
     bounds = [*map(str, _BOUNDS_SECONDS), "+Inf"]
     for key, durations in series.items():

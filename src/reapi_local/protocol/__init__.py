@@ -1,1 +1,1 @@
-"""The rules of REAPI as plain values and functions: no I/O, no gRPC in here."""
+"""The rules of REAPI as plain values and functions, without I/O and gRPC."""

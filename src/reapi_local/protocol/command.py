@@ -1,4 +1,4 @@
-"""Commands and actions as they are asked for, checked.
+"""Parses and checks commands and actions.
 
 Source: REAPI v2, messages ``Command``, ``Action`` and ``Platform``.
 """
@@ -23,11 +23,11 @@ _MAX_NAME: Final = 255
 _MAX_PATH: Final = 4000
 
 NODE_PROPERTIES: Final = ("mtime", "unix_mode")
-"""What can be asked for in ``output_node_properties``: fields of ``NodeProperties``."""
+"""The values that ``output_node_properties`` may have: fields of ``NodeProperties``."""
 
 
 class OutputKind(Enum):
-    """What an output may be: newer clients leave that to the action."""
+    """The allowed kind of an output. Newer clients accept any kind."""
 
     ANY = "file, directory or symlink"
     FILE = "file"
@@ -44,7 +44,7 @@ class Output:
 
 @dataclass(frozen=True)
 class ParsedCommand:
-    """A command that can be run. ``properties`` are the platform's, by name."""
+    """A valid command. ``properties``: those of the platform, by name."""
 
     arguments: tuple[str, ...]
     environment: Mapping[str, str]
@@ -57,7 +57,7 @@ class ParsedCommand:
 
 @dataclass(frozen=True)
 class ParsedAction:
-    """An action. ``timeout`` in seconds, None = the server's default."""
+    """A valid action. ``timeout``: in seconds, None = the server's default."""
 
     command: Digest
     input_root: Digest
@@ -67,10 +67,10 @@ class ParsedAction:
 
 
 def parse_action(data: bytes, function_number: int) -> ParsedAction:
-    """An action from its blob.
+    """Parse an action from its blob.
 
     Raises:
-        InvalidRequest: it isn't one, or a part of it can't be right.
+        InvalidRequest: the blob isn't an Action, or a field is invalid.
     """
     action = _decoded(re_pb2.Action, data)
     for name in ("command_digest", "input_root_digest"):
@@ -91,22 +91,22 @@ def parse_action(data: bytes, function_number: int) -> ParsedAction:
 
 
 def parse_command(data: bytes, platform: re_pb2.Platform) -> ParsedCommand:
-    """A command from its blob; ``platform`` is its action's, which counts if it says anything.
+    """Parse a command from its blob. ``platform``: the action's, which is used unless it is empty.
 
     Raises:
-        InvalidRequest: it isn't one, or it asks for what can't be given.
+        InvalidRequest: the blob isn't a Command, or a field is invalid.
     """
     command = _decoded(re_pb2.Command, data)
     if not command.arguments or not command.arguments[0]:
         raise InvalidRequest("the command has no program to run: its arguments are empty")
     if any("\0" in argument for argument in command.arguments):
-        raise InvalidRequest("an argument of the command has a NUL character")
+        raise InvalidRequest("an argument of the command contains a NUL character")
     _check_working_directory(command.working_directory)
     for name in command.output_node_properties:
         if name not in NODE_PROPERTIES:
             raise InvalidRequest(
-                f"output_node_properties: {name!r} isn't known here; "
-                f"known are {', '.join(NODE_PROPERTIES)}"
+                f"output_node_properties: {name!r} isn't supported; "
+                f"use {' or '.join(NODE_PROPERTIES)}"
             )
     chosen = platform if platform.properties else command.platform
     return ParsedCommand(
@@ -131,14 +131,14 @@ def _environment(command: re_pb2.Command) -> Iterator[tuple[str, str]]:
     for variable in command.environment_variables:
         if not variable.name or "=" in variable.name or "\0" in variable.name + variable.value:
             raise InvalidRequest(
-                f"the environment variable {variable.name!r} can't be set: a name is neither empty "
-                "nor has '=', and neither it nor a value has a NUL character"
+                f"the environment variable {variable.name!r} can't be set: its name must not be "
+                "empty or contain '=', and neither name nor value may contain a NUL character"
             )
         yield variable.name, variable.value
 
 
 def _outputs(command: re_pb2.Command) -> Iterator[Output]:
-    """``output_paths`` alone when it is set (REAPI v2.1), else the two older fields."""
+    """Only ``output_paths`` if it is set (REAPI v2.1), else the two older fields."""
     if command.output_paths:
         given = [(OutputKind.ANY, command.output_paths)]
     else:
@@ -168,4 +168,4 @@ def _check_path(path: str, *, may_be_root: bool) -> None:
     check_output_path(path, may_be_root=may_be_root)
     data = path.encode()
     if len(data) > _MAX_PATH or any(len(name) > _MAX_NAME for name in data.split(b"/")):
-        raise InvalidRequest(f"output path {path[:100]!r}... is longer than file systems take")
+        raise InvalidRequest(f"output path {path[:100]!r}... is longer than file systems allow")

@@ -1,4 +1,4 @@
-"""The name of a blob: which hash function, the hash, and the size in bytes.
+"""Digests: the name of a blob is its hash function, its hash and its size in bytes.
 
 Source: REAPI v2, messages ``Digest`` and ``DigestFunction``.
 """
@@ -17,7 +17,7 @@ _MAX_SIZE: Final = (1 << 63) - 1
 
 
 class Hasher(Protocol):
-    """The part of :mod:`hashlib`'s objects in use."""
+    """The methods of :mod:`hashlib`'s objects that are used here."""
 
     def update(self, data: bytes | bytearray | memoryview, /) -> object: ...
 
@@ -25,7 +25,7 @@ class Hasher(Protocol):
 
 
 class DigestFunction(IntEnum):
-    """The digest functions this server speaks, by their REAPI numbers."""
+    """The digest functions of this server, with their REAPI numbers."""
 
     SHA256 = 1
     SHA384 = 5
@@ -51,7 +51,7 @@ _HASH_BYTES: Final = {
     DigestFunction.SHA512: 64,
     DigestFunction.BLAKE3: 32,
 }
-# BLAKE3 is never guessed: its hashes are as long as those of SHA-256.
+# Without BLAKE3, whose hashes are as long as those of SHA-256.
 _BY_HEX_LENGTH: Final = {
     64: DigestFunction.SHA256,
     96: DigestFunction.SHA384,
@@ -72,8 +72,8 @@ class DigestMessage(Protocol):
 class Digest(bytes):
     """A digest as the store's key: function (1 byte), hash, size (8 bytes, big-endian).
 
-    Being the key itself it costs one object where thousands are handled at once, and a digest
-    with the right hash and the wrong size names nothing.
+    Because it is the key itself, it costs only one object, which matters for requests with
+    thousands of digests. A digest with the right hash and a wrong size finds no blob.
     """
 
     __slots__ = ()
@@ -109,18 +109,18 @@ def digest_of(data: bytes, function: DigestFunction = DigestFunction.SHA256) -> 
 
 
 def make_digest(function: DigestFunction, raw_hash: bytes, size_bytes: int) -> Digest:
-    """A digest from a hash already known to be as long as ``function`` makes them."""
+    """A digest from a hash whose length is known to be right for ``function``."""
     return Digest(bytes((function,)) + raw_hash + size_bytes.to_bytes(_SIZE_BYTES, "big"))
 
 
 def function_for(number: int, hash_hex: str = "") -> DigestFunction:
-    """The digest function a request means.
+    """The digest function of a request.
 
-    ``number`` is its ``digest_function`` field. Where that is unset, the length of a hash tells
-    (REAPI v2, ``DigestFunction``); with no hash to look at, SHA-256.
+    ``number`` is its ``digest_function`` field. If that is not set, the length of a hash decides
+    (REAPI v2, ``DigestFunction``); without a hash it is SHA-256.
 
     Raises:
-        InvalidRequest: the function isn't offered, or the length fits none.
+        InvalidRequest: the function isn't supported, or no function has hashes of that length.
     """
     if number:
         try:
@@ -128,7 +128,7 @@ def function_for(number: int, hash_hex: str = "") -> DigestFunction:
         except ValueError:
             offered = ", ".join(function.name for function in DigestFunction)
             raise InvalidRequest(
-                f"digest function number {number} isn't offered here; use one of {offered}"
+                f"digest function number {number} isn't supported; use one of {offered}"
             ) from None
     if not hash_hex:
         return DigestFunction.SHA256
@@ -142,7 +142,7 @@ def function_for(number: int, hash_hex: str = "") -> DigestFunction:
 
 
 def parse_digest(message: DigestMessage, function_number: int = 0) -> Digest:
-    """One digest from the wire.
+    """Parse one digest message.
 
     Raises:
         InvalidRequest: the hash isn't lower-case hexadecimal of the right length, or the size
@@ -153,12 +153,12 @@ def parse_digest(message: DigestMessage, function_number: int = 0) -> Digest:
 
 
 def parse_digest_text(function: DigestFunction, hash_hex: str, size_bytes: int) -> Digest:
-    """One digest from its parts; raises as :func:`parse_digest` does."""
+    """Parse one digest from its parts; raises as :func:`parse_digest` does."""
     try:
         raw = bytes.fromhex(hash_hex)
     except ValueError:
         raw = b""
-    # The comparison also catches upper case and white space, which fromhex lets pass.
+    # The comparison also catches upper case and white space, which fromhex accepts.
     if len(raw) != _HASH_BYTES[function] or raw.hex() != hash_hex:
         raise InvalidRequest(
             f"digest hash {hash_hex!r} isn't a {function.name} hash: expected "
@@ -170,9 +170,9 @@ def parse_digest_text(function: DigestFunction, hash_hex: str, size_bytes: int) 
 
 
 def parse_digests(messages: Sequence[DigestMessage], function_number: int = 0) -> list[Digest]:
-    """Many digests from one request, in its order; raises as :func:`parse_digest` does.
+    """Parse the digests of one request, in its order; raises as :func:`parse_digest` does.
 
-    The loop is written out because FindMissingBlobs brings a hundred thousand at a time.
+    The loop is inlined for speed, because a FindMissingBlobs may have a hundred thousand digests.
     """
     if not messages:
         return []
@@ -187,16 +187,16 @@ def parse_digests(messages: Sequence[DigestMessage], function_number: int = 0) -
         except ValueError:
             raw = b""
         if len(raw) != length or raw.hex() != hash_hex or size < 0:
-            append(parse_digest(message, function_number))  # other function, or the error
+            append(parse_digest(message, function_number))  # another digest function, or an error
         else:
             append(Digest(tag + raw + size.to_bytes(8, "big")))
     return digests
 
 
 EMPTY_BLOBS: Final[frozenset[Digest]] = frozenset(digest_of(b"", f) for f in DigestFunction)
-"""The empty blob, which every store holds without being told (REAPI v2, FindMissingBlobs)."""
+"""The empty blob, which every store holds without an upload (REAPI v2, FindMissingBlobs)."""
 
 
 def without_empty(digests: Iterable[Digest]) -> list[Digest]:
-    """The digests that need storing."""
+    """The digests without those of the empty blob."""
     return [digest for digest in digests if digest not in EMPTY_BLOBS]

@@ -1,4 +1,4 @@
-"""Instance names: which of a server's action caches a request means.
+"""Instance names, each of which has its own action cache.
 
 Source: REAPI v2, the ``instance_name`` fields and the ByteStream resource names.
 """
@@ -10,7 +10,7 @@ from typing import Final
 from reapi_local.errors import InvalidRequest
 
 MAX_NAME_BYTES: Final = 255
-"""An action-cache key holds the name, and the index takes keys of at most 511 bytes."""
+"""An action-cache key includes the name, and keys of the index have at most 511 bytes."""
 
 RESERVED_SEGMENTS: Final = frozenset(
     {
@@ -23,19 +23,22 @@ RESERVED_SEGMENTS: Final = frozenset(
         "compressed-blobs",
     }
 )
-"""Words that mark the end of the instance name within a resource name (REAPI v2)."""
+"""Words that end the instance name within a resource name (REAPI v2)."""
 
 
 def check_instance_name(name: str) -> str:
-    """``name`` itself, when it can be an instance; "" and names with slashes can.
+    """Returns ``name`` if it can be an instance name; "" and names with slashes can.
 
     Raises:
-        InvalidRequest: too long, an empty segment, a control character, a reserved word.
+        InvalidRequest: it is too long, or has an empty segment, a control character or a reserved
+            word.
     """
     if not name:
         return name
     if len(name.encode("utf-8", "surrogatepass")) > MAX_NAME_BYTES:
-        raise InvalidRequest(f"instance name of over {MAX_NAME_BYTES} bytes; use a shorter one")
+        raise InvalidRequest(
+            f"instance name of more than {MAX_NAME_BYTES} bytes; use a shorter one"
+        )
     if not name.isprintable():
         raise InvalidRequest(f"instance name {name!r} has characters that can't be printed")
     for segment in name.split("/"):
@@ -45,6 +48,6 @@ def check_instance_name(name: str) -> str:
             )
         if segment in RESERVED_SEGMENTS:
             raise InvalidRequest(
-                f"instance name {name!r}: {segment!r} is a word REAPI reserves; use another"
+                f"instance name {name!r}: REAPI reserves the word {segment!r}; use another"
             )
     return name

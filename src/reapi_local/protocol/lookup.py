@@ -1,4 +1,4 @@
-"""What an action cache holds, and what a look-up in it comes to: values, not errors."""
+"""Entries of an action cache, and the outcomes of a lookup: hit or miss, both values."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from reapi_local.protocol.digest import Digest
 
 @dataclass(frozen=True)
 class ActionKey:
-    """Two executions are the same when instance and action are."""
+    """The key of an action-cache entry."""
 
     instance: str
     action: Digest
@@ -21,47 +21,47 @@ class ActionKey:
 
 @dataclass(frozen=True)
 class StoredResult:
-    """An action result as it was handed in, with its origin.
+    """An action result as it was written, with its origin.
 
-    ``result`` is the serialized ``ActionResult``; ``written_at`` seconds since the epoch;
-    ``written_by`` the principal's name; ``run`` the writer's tool invocation id, "" where its
-    client sent none (Pants sends none with UpdateActionResult).
+    ``result``: the serialized ``ActionResult``. ``written_at``: seconds since the epoch.
+    ``written_by``: the principal's name. ``invocation``: the writer's tool invocation id, "" if
+    its client sent none (Pants sends none with UpdateActionResult).
     """
 
     result: bytes
     written_at: float
     written_by: str
-    run: str
+    invocation: str
 
 
 class MissReason(StrEnum):
-    """Why a look-up found nothing to answer with."""
+    """Why a lookup was a miss."""
 
     ABSENT = "absent"
-    """There is no entry: never written under this key, or evicted."""
+    """There is no entry: it was never written, or it was evicted."""
 
     INCOMPLETE = "incomplete"
-    """The entry names blobs that aren't in the store."""
+    """Blobs that the entry reaches aren't in the store."""
 
     CORRUPT = "corrupt"
-    """The entry isn't what was written, or what it names isn't what it should be."""
+    """The entry, or a Tree or Directory that it names, is damaged or malformed."""
 
 
 @dataclass(frozen=True)
 class Hit:
-    """The entry that was found; every blob that it reaches can be read."""
+    """A lookup found an entry, and every blob that the entry reaches can be read."""
 
     stored: StoredResult
 
     @cached_property
     def result(self) -> re_pb2.ActionResult:
-        """The action result, parsed when it is first asked for. Not to be changed."""
+        """The action result, parsed at the first access. Don't modify it."""
         return re_pb2.ActionResult.FromString(self.stored.result)
 
 
 @dataclass(frozen=True)
 class Miss:
-    """Why there is no hit, and the blobs that are missing, for an incomplete entry."""
+    """The reason of a miss; for an incomplete entry, the blobs that are missing."""
 
     reason: MissReason
     missing: tuple[Digest, ...] = ()

@@ -1,6 +1,7 @@
-"""Names of operations: which instance an execution belongs to.
+"""Names of operations, which include the instance.
 
-Forms: ``[{instance}/]operations/{id}`` for one, ``[{instance}/]operations`` for all of an instance.
+Forms: ``[{instance}/]operations/{id}`` for one operation, ``[{instance}/]operations`` for all
+operations of an instance.
 Source: google.longrunning, as REAPI v2 uses it; REAPI reserves the word ``operations``.
 """
 
@@ -25,10 +26,10 @@ def instance_of_operation(name: str) -> str:
 
 
 def instance_of_collection(name: str) -> str | None:
-    """The instance whose operations are to be listed; None = those of all, for the name "".
+    """The instance whose operations are to be listed; None = all instances, for the name "".
 
     Raises:
-        InvalidRequest: it isn't the name of such a list.
+        InvalidRequest: ``name`` isn't the name of a list.
     """
     if not name:
         return None

@@ -1,4 +1,4 @@
-"""ByteStream resource names: what a read or an upload is about.
+"""ByteStream resource names, which say what a call reads or uploads.
 
 Forms (REAPI v2, ContentAddressableStorage; ``{}`` filled in, ``[]`` optional)::
 
@@ -17,13 +17,13 @@ from reapi_local.errors import InvalidRequest
 from reapi_local.protocol.digest import Digest, DigestFunction, function_for, parse_digest_text
 from reapi_local.protocol.instance import RESERVED_SEGMENTS, check_instance_name
 
-# REAPI asks for the segment only where the length of the hash is not enough; all are understood.
+# REAPI needs this segment only if the length of the hash is ambiguous; here it is optional.
 _FUNCTION_SEGMENTS = {function.name.lower(): function for function in DigestFunction}
 
 
 @dataclass(frozen=True)
 class ReadName:
-    """What a read names."""
+    """The resource of a read."""
 
     instance: str
     digest: Digest
@@ -31,7 +31,7 @@ class ReadName:
 
 @dataclass(frozen=True)
 class UploadName:
-    """What a write names; ``upload`` is the client's own identifier, normally a UUID."""
+    """The resource of a write. ``upload``: the client's identifier, normally a UUID."""
 
     instance: str
     upload: str
@@ -39,7 +39,7 @@ class UploadName:
 
 
 def instance_of_resource(name: str) -> str:
-    """The instance that a resource name begins with; raises InvalidRequest as the others do."""
+    """The instance that a resource name begins with; raises InvalidRequest if it is malformed."""
     return _split(name)[0]
 
 
@@ -47,7 +47,7 @@ def parse_read_name(name: str) -> ReadName:
     """The blob that ``ByteStream.Read`` asks for.
 
     Raises:
-        InvalidRequest: no form above fits, or the data would have to be compressed.
+        InvalidRequest: ``name`` has none of the forms above, or asks for compressed data.
     """
     instance, segments = _split(name)
     digest, rest = _parse_blob(name, segments)
@@ -57,9 +57,9 @@ def parse_read_name(name: str) -> ReadName:
 
 
 def parse_write_name(name: str) -> UploadName:
-    """The upload that ``ByteStream.Write`` or ``QueryWriteStatus`` is about; raises likewise.
+    """The upload of a ``ByteStream.Write`` or ``QueryWriteStatus``; raises likewise.
 
-    What follows the size is ignored, as REAPI says: clients put file names there.
+    Text after the size is ignored, as REAPI requires: clients put file names there.
     """
     instance, segments = _split(name)
     if len(segments) < 2 or segments[0] != "uploads" or not segments[1]:
@@ -88,7 +88,7 @@ def _parse_blob(name: str, segments: list[str]) -> tuple[Digest, list[str]]:
     if len(parts) < 2:
         raise _bad(name, "blobs/ must be followed by {hash}/{size}")
     hash_hex, size, *rest = parts
-    # int() takes more than a wire format should: signs, underscores, other alphabets' digits.
+    # int() would also accept signs, underscores and digits of other alphabets.
     if not (size.isascii() and size.isdigit()) or len(size) > 19:
         raise _bad(name, f"the size {size!r} isn't a decimal number of bytes")
     function = function or function_for(0, hash_hex)

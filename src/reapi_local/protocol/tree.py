@@ -15,7 +15,7 @@ from reapi_local.protocol.digest import Digest, function_for, parse_digest, pars
 
 
 def parse_directory(data: bytes) -> re_pb2.Directory:
-    """A Directory from its blob; raises InvalidRequest when the blob isn't one."""
+    """Parse a Directory from its blob; raises InvalidRequest if the blob isn't valid."""
     try:
         directory = re_pb2.Directory.FromString(data)
     except DecodeError as error:
@@ -25,7 +25,7 @@ def parse_directory(data: bytes) -> re_pb2.Directory:
 
 
 def parse_tree(data: bytes) -> re_pb2.Tree:
-    """A Tree from its blob; raises InvalidRequest when the blob isn't one."""
+    """Parse a Tree from its blob; raises InvalidRequest if the blob isn't valid."""
     try:
         tree = re_pb2.Tree.FromString(data)
     except DecodeError as error:
@@ -36,7 +36,7 @@ def parse_tree(data: bytes) -> re_pb2.Tree:
 
 
 def check_names(directory: re_pb2.Directory) -> None:
-    """Raise InvalidRequest when an entry's name could lead out of its directory."""
+    """Raise InvalidRequest if an entry's name could lead out of its directory."""
     for entries in (directory.files, directory.directories, directory.symlinks):
         for entry in entries:
             name = entry.name
@@ -45,22 +45,22 @@ def check_names(directory: re_pb2.Directory) -> None:
 
 
 def file_digests(directory: re_pb2.Directory, function_number: int) -> Iterator[Digest]:
-    """The contents of the files right in this directory."""
+    """The digests of the files in this directory, without those in subdirectories."""
     for node in directory.files:
         yield parse_digest(node.digest, function_number)
 
 
 def child_digests(directory: re_pb2.Directory, function_number: int) -> Iterator[Digest]:
-    """The directories right in this directory."""
+    """The digests of the subdirectories of this directory."""
     for node in directory.directories:
         yield parse_digest(node.digest, function_number)
 
 
 def tree_files(tree: re_pb2.Tree, function_number: int) -> frozenset[Digest]:
-    """The contents of all files a Tree reaches.
+    """The digests of all files in a Tree.
 
-    Its Directories travel within the message, so they are not blobs of their own: Pants uploads
-    a Tree and its files, and never the sub-Directories.
+    Its Directories are part of the message and need not be blobs: Pants uploads a Tree and its
+    files, but not its Directories.
     """
     first = next((f for d in (tree.root, *tree.children) for f in d.files), None)
     if first is None:
@@ -74,9 +74,9 @@ def tree_files(tree: re_pb2.Tree, function_number: int) -> frozenset[Digest]:
 
 
 def direct_digests(result: re_pb2.ActionResult, function_number: int) -> list[Digest]:
-    """The blobs an action result names itself: files, standard output and error.
+    """The blobs that an action result names directly: files, standard output and error.
 
-    Contents given inline need no blob and are left out.
+    Contents that are inline need no blob and are left out.
     """
     digests = [
         parse_digest(file.digest, function_number)
@@ -91,9 +91,9 @@ def direct_digests(result: re_pb2.ActionResult, function_number: int) -> list[Di
 
 
 def check_result(result: re_pb2.ActionResult, function_number: int) -> None:
-    """Raise InvalidRequest unless the result could be given to a client as it is.
+    """Raise InvalidRequest unless the result is valid.
 
-    Its paths must stay below the working directory and its digests must be well formed.
+    Its paths must stay below the working directory, and its digests must be well-formed.
     """
     for file in result.output_files:
         check_output_path(file.path)
@@ -119,7 +119,7 @@ def _symlinks(result: re_pb2.ActionResult) -> Iterable[re_pb2.OutputSymlink]:
 
 
 def check_output_path(path: str, *, may_be_root: bool = False) -> None:
-    """Raise InvalidRequest unless ``path`` is relative and stays below where it starts."""
+    """Raise InvalidRequest unless ``path`` is relative and stays below its start."""
     if not path and may_be_root:
         return
     if not path or path.startswith("/") or "\0" in path:

@@ -1,4 +1,4 @@
-"""One ``ByteStream.Write`` call, message by message, as a state machine without I/O.
+"""The state of one ``ByteStream.Write`` call, message by message, without I/O.
 
 Source: google.bytestream ``WriteRequest``; REAPI v2, ContentAddressableStorage, on uploads.
 """
@@ -10,9 +10,9 @@ from reapi_local.protocol.resource_name import UploadName
 
 
 class WriteSequence:
-    """Accepts the messages of one call and refuses the first that doesn't follow.
+    """Accepts the messages of one call and refuses the first that is out of sequence.
 
-    ``committed`` is how many bytes an earlier, broken call under this name left behind.
+    ``committed`` is how many bytes were kept of an earlier call under this name that broke off.
     """
 
     def __init__(self, raw_name: str, name: UploadName, committed: int) -> None:
@@ -23,11 +23,11 @@ class WriteSequence:
         self.finished = False
 
     def accept(self, raw_name: str, write_offset: int, length: int, finish_write: bool) -> None:
-        """Take one message of ``length`` data bytes.
+        """Accept one message with ``length`` bytes of data.
 
         Raises:
-            InvalidRequest: another resource, a gap, a step back, or data after the end.
-            DigestMismatch: more or fewer bytes than the digest announces.
+            InvalidRequest: another resource, another offset than the next, or data after the end.
+            DigestMismatch: more or fewer bytes than the digest says.
         """
         if self.finished:
             raise InvalidRequest(f"upload of {self._digest}: a message came after finish_write")
@@ -39,24 +39,24 @@ class WriteSequence:
         if write_offset != self.offset:
             raise InvalidRequest(
                 f"upload of {self._digest}: write_offset {write_offset}, but {self.offset} bytes "
-                f"are committed; go on at {self.offset} or begin a new call at 0"
+                f"are committed; resume at {self.offset} or begin a new call at 0"
             )
         self.offset += length
         if self.offset > self._digest.size_bytes:
             raise DigestMismatch(
-                f"upload of {self._digest}: at least {self.offset} bytes came, "
-                f"the digest announces {self._digest.size_bytes}"
+                f"upload of {self._digest}: received at least {self.offset} bytes, "
+                f"but the digest says {self._digest.size_bytes}"
             )
         if finish_write:
             if self.offset < self._digest.size_bytes:
                 raise DigestMismatch(
                     f"upload of {self._digest}: finish_write came after {self.offset} bytes, "
-                    f"the digest announces {self._digest.size_bytes}"
+                    f"but the digest says {self._digest.size_bytes}"
                 )
             self.finished = True
 
     def end(self) -> None:
-        """The client sends no more.
+        """The client has sent its last message.
 
         Raises:
             InvalidRequest: there was no ``finish_write``.

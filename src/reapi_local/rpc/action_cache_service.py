@@ -13,7 +13,7 @@ from reapi_local.store.action_cache import ActionCache
 
 
 class ActionCacheService:
-    """REAPI v2, service ActionCache. Results travel as the bytes they came in."""
+    """REAPI v2, service ActionCache. A result is sent as the bytes that were stored."""
 
     def __init__(self, results: ActionCache, clock: Clock) -> None:
         self._results, self._clock = results, clock
@@ -35,16 +35,16 @@ class ActionCacheService:
     async def UpdateActionResult(
         self, request: re_pb2.UpdateActionResultRequest, context: Context
     ) -> re_pb2.ActionResult:
-        """Keep a result that a client computed. Its blobs may come before or after it."""
+        """Store a result that a client computed. Its blobs may be uploaded before or after it."""
         action = parse_digest(request.action_digest, request.digest_function)
         if not request.HasField("action_result"):
-            raise InvalidRequest(f"the update for action {action} brings no action_result")
+            raise InvalidRequest(f"the update for action {action} has no action_result")
         check_result(request.action_result, action.function)
         stored = StoredResult(
             result=request.action_result.SerializeToString(deterministic=True),
             written_at=self._clock.now(),
             written_by=context.principal.name,
-            run=context.invocation,
+            invocation=context.invocation,
         )
         await self._results.put(context, action, stored)
         return request.action_result

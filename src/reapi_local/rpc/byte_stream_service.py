@@ -19,7 +19,7 @@ from reapi_local.rpc.partial_uploads import PartialUploads
 from reapi_local.store.blob_store import BlobStore, BlobWriter
 
 _CHUNK_BYTES: Final = 1024 * 1024
-"""Pants keeps a decode limit of 4 MiB; under 2 MiB is safe everywhere."""
+"""Pants decodes messages of at most 4 MiB; less than 2 MiB is safe for all clients."""
 
 
 class ByteStreamService:
@@ -31,13 +31,13 @@ class ByteStreamService:
         self._partial = PartialUploads(clock)
 
     async def close(self) -> None:
-        """Drop what is kept of uploads that broke off."""
+        """Drop partial uploads."""
         await self._partial.close()
 
     async def Read(
         self, request: bytestream_pb2.ReadRequest, context: Context
     ) -> AsyncGenerator[bytestream_pb2.ReadResponse, None]:
-        """A blob, or ``read_limit`` bytes of it from ``read_offset``."""
+        """Send a blob, or ``read_limit`` bytes of it from ``read_offset``."""
         name = parse_read_name(request.resource_name)
         async with self._blobs.open_read(
             context, name.digest, request.read_offset, request.read_limit
@@ -48,7 +48,7 @@ class ByteStreamService:
     async def Write(
         self, requests: AsyncIterator[bytestream_pb2.WriteRequest], context: Context
     ) -> bytestream_pb2.WriteResponse:
-        """Upload a blob. One already there is acknowledged at once, whatever was sent so far."""
+        """Upload a blob. A blob that is stored already is acknowledged without reading the rest."""
         first = await anext(aiter(requests), None)
         if first is None:
             raise InvalidRequest("the call ended before its first message")
@@ -58,8 +58,8 @@ class ByteStreamService:
             return done
         if name in self._active:
             raise UploadUnderWay(
-                f"upload {name.upload} of {name.digest} is under way in another call; resume it "
-                "when that has ended, or give each upload an identifier of its own"
+                f"upload {name.upload} of {name.digest} is in progress in another call; resume it "
+                "when that call has ended, or give each upload an identifier of its own"
             )
         committed = await self._partial.committed(name, first.write_offset)
         sequence = self._active[name] = WriteSequence(first.resource_name, name, committed)
@@ -102,10 +102,10 @@ class ByteStreamService:
     async def QueryWriteStatus(
         self, request: bytestream_pb2.QueryWriteStatusRequest, context: Context
     ) -> bytestream_pb2.QueryWriteStatusResponse:
-        """How far an upload got: where to resume it.
+        """How many bytes of an upload were received: the offset at which to resume it.
 
         Raises:
-            UploadNotFound: nothing of it is here; begin at 0.
+            UploadNotFound: no bytes are kept; begin at 0.
         """
         name = parse_write_name(request.resource_name)
         if not await self._blobs.find_missing(context, [name.digest]):
@@ -115,5 +115,7 @@ class ByteStreamService:
         active = self._active.get(name)
         committed = active.offset if active else self._partial.offset(name)
         if committed is None:
-            raise UploadNotFound(f"no upload {name.upload} of {name.digest} is under way here")
+            raise UploadNotFound(
+                f"no upload {name.upload} of {name.digest} is in progress here; begin at 0"
+            )
         return bytestream_pb2.QueryWriteStatusResponse(committed_size=committed)

@@ -1,4 +1,4 @@
-"""The Capabilities service: what this server can do, and nothing more."""
+"""The Capabilities service: what this server can do."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from reapi_local.protocol.command import NODE_PROPERTIES
 from reapi_local.protocol.digest import DigestFunction
 
 MAX_BATCH_BYTES: Final = 4 * 1024 * 1024
-"""Most content in one BatchUpdateBlobs or BatchReadBlobs: what gRPC clients accept by default."""
+"""The most content in one BatchUpdateBlobs or BatchReadBlobs: the default limit of gRPC."""
 
 _PRIORITIES: Final = re_pb2.PriorityCapabilities(
     priorities=[
@@ -30,7 +30,7 @@ class CapabilitiesService:
     async def GetCapabilities(
         self, request: re_pb2.GetCapabilitiesRequest, context: Context
     ) -> re_pb2.ServerCapabilities:
-        """What is offered; execution only if a sandbox works on this machine."""
+        """What the server offers; execution only if a sandbox works on this machine."""
         functions = [re_pb2.DigestFunction.Value.Name(f) for f in DigestFunction]
         answer = re_pb2.ServerCapabilities(
             cache_capabilities=re_pb2.CacheCapabilities(

@@ -29,7 +29,7 @@ class CasService:
     async def FindMissingBlobs(
         self, request: re_pb2.FindMissingBlobsRequest, context: Context
     ) -> re_pb2.FindMissingBlobsResponse:
-        """Which blobs the client has to upload; the others stay readable for its run."""
+        """Which blobs the client must upload; the others stay readable for its invocation."""
         digests = parse_digests(request.blob_digests, request.digest_function)
         missing = await self._blobs.find_missing(context, digests)
         return re_pb2.FindMissingBlobsResponse(missing_blob_digests=map(_message, missing))
@@ -38,7 +38,7 @@ class CasService:
         self, request: re_pb2.BatchUpdateBlobsRequest, context: Context
     ) -> re_pb2.BatchUpdateBlobsResponse:
         """Upload several blobs; each has a status of its own."""
-        contents = [item.data for item in request.requests]  # each time it is asked for, a copy
+        contents = [item.data for item in request.requests]  # each access to ``data`` makes a copy
         _check_total(sum(map(len, contents)))
         response = re_pb2.BatchUpdateBlobsResponse()
         blobs: list[tuple[Digest, bytes]] = []
@@ -78,7 +78,7 @@ class CasService:
     ) -> AsyncGenerator[re_pb2.GetTreeResponse, None]:
         """All Directories below a root, each once, breadth first, in pages.
 
-        A page token says how many Directories came before; what is missing is left out.
+        A page token is the number of Directories on earlier pages. Missing ones are left out.
         """
         root = parse_digest(request.root_digest, request.digest_function)
         skip = _page_start(request.page_token)
@@ -135,8 +135,9 @@ def _uncompressed(item: re_pb2.BatchUpdateBlobsRequest.Request, function_number:
 def _check_total(total_bytes: int) -> None:
     if total_bytes > MAX_BATCH_BYTES:
         raise TooLarge(
-            f"the batch has {total_bytes} bytes of content, at most {MAX_BATCH_BYTES} are allowed "
-            "(Capabilities, max_batch_total_size_bytes); send fewer blobs a call, or ByteStream"
+            f"the batch has {total_bytes} bytes of content, but {MAX_BATCH_BYTES} are allowed "
+            "(Capabilities, max_batch_total_size_bytes); send fewer blobs per call, or use "
+            "ByteStream"
         )
 
 
@@ -144,7 +145,7 @@ def _page_start(token: str) -> int:
     if not token:
         return 0
     if not (token.isascii() and token.isdigit()) or len(token) > _MAX_TOKEN_DIGITS:
-        raise InvalidRequest(f"page_token {token[:100]!r} isn't one this server gave")
+        raise InvalidRequest(f"page_token {token[:100]!r} doesn't come from this server")
     return int(token)
 
 

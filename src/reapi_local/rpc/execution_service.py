@@ -1,4 +1,4 @@
-"""The Execution service: running actions, and waiting for them.
+"""The Execution service: executing actions, and waiting for them.
 
 Source: REAPI v2, service Execution.
 """
@@ -26,10 +26,10 @@ class ExecutionService:
     async def Execute(
         self, request: re_pb2.ExecuteRequest, context: Context
     ) -> AsyncGenerator[operations_pb2.Operation, None]:
-        """Run an action; the operation is streamed at once, and at each change.
+        """Execute an action. The operation is sent at once, and again at each change.
 
         Raises:
-            Unsupported: this server executes nothing; the message says why.
+            Unsupported: this server executes no actions; the message says why.
         """
         wanted = ExecuteRequest(
             action=parse_digest(request.action_digest, request.digest_function),
@@ -46,10 +46,10 @@ class ExecutionService:
     async def WaitExecution(
         self, request: re_pb2.WaitExecutionRequest, context: Context
     ) -> AsyncGenerator[operations_pb2.Operation, None]:
-        """Go on watching an operation, also one that ended a while ago.
+        """Continue to watch an operation, which may have ended already.
 
         Raises:
-            OperationNotFound: none of that name is known, or not any more.
+            OperationNotFound: no operation has that name, or it was forgotten.
         """
         async with aclosing(self._executor.wait(context, request.name)) as states:
             async for state in states:

@@ -1,11 +1,11 @@
 """The gRPC server: services from their descriptors, on one of two transports.
 
-``native`` (pygrpc-native) does HTTP/2 outside the interpreter lock and takes a third of the CPU
-for small calls; ``grpcio`` is there everywhere. Handlers and tests are the same for both.
+``native`` (pygrpc-native) does HTTP/2 outside the interpreter lock and needs a third of the CPU for
+small calls; ``grpcio`` works everywhere. Handlers and tests are the same for both.
 
-With native only single requests with single answers are its own work. It would block a thread of
-the event loop's small pool for every reader slower than its blob, and six of those would stop the
-server: streams go to the grpcio server it keeps behind itself for what it lacks.
+``native`` itself serves only methods with one request and one response. For a stream it would
+block a thread of the event loop's small pool while a client reads slowly, and six slow clients
+would stop the server. So streams go to the grpcio server that pygrpc-native runs behind itself.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from reapi_local.rpc.interceptor import Interceptor
 from reapi_local.rpc.methods import METHODS
 
 _MAX_MESSAGE_BYTES: Final = 64 * 1024 * 1024
-"""Pants asks for all missing blobs at once: a FindMissingBlobs of 200,000 digests has 14 MB."""
+"""Pants puts all digests into one FindMissingBlobs; 200,000 digests take 14 MB."""
 
 _OPTIONS: Final = (
     ("grpc.max_receive_message_length", _MAX_MESSAGE_BYTES),
@@ -49,7 +49,7 @@ _OFFERED: Final = (
 class GrpcServer:
     """Services by the short names of their descriptors, plus health and reflection.
 
-    Methods that a service object lacks answer UNIMPLEMENTED.
+    A method that a service object lacks is answered with UNIMPLEMENTED.
     """
 
     def __init__(
@@ -74,29 +74,29 @@ class GrpcServer:
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
 
     def bind(self, address: str) -> int:
-        """Take ``address`` (host:port, 0 = any); returns the port.
+        """Listen on ``address`` (host:port, port 0 = any); returns the port.
 
         Raises:
-            RuntimeError: it can't be had.
+            RuntimeError: the address can't be used.
         """
         port: int = self._server.add_insecure_port(address)
         return port
 
     async def start(self) -> None:
-        """Returns when calls are answered."""
+        """Start to serve calls."""
         await self._server.start()
         for name in ("", *self._names):
             await self._health.set(name, health_pb2.HealthCheckResponse.SERVING)
 
     async def stop(self, grace_seconds: float) -> None:
-        """Refuse new calls, give those in flight so long to finish."""
+        """Refuse new calls, and give calls in flight ``grace_seconds`` to finish."""
         self._interceptor.drain()
         await self._health.enter_graceful_shutdown()
         await self._server.stop(grace_seconds)
 
 
 class _Generic(grpc.GenericRpcHandler):  # type: ignore[type-arg]  # generic in its stubs alone
-    """Handlers by path, in the form that both transports give to grpcio."""
+    """Handlers by path, in the form that both transports pass to grpcio."""
 
     def __init__(self, handlers: Mapping[str, grpc.RpcMethodHandler[Any, Any]]) -> None:
         self._handlers = handlers
@@ -157,5 +157,5 @@ def _parser(message: Descriptor) -> Callable[[bytes], Message]:
 
 
 def _serialize(response: Any) -> bytes:
-    """Stored results are bytes already."""
+    """Stored action results are bytes already."""
     return response if isinstance(response, bytes) else response.SerializeToString()

@@ -1,9 +1,9 @@
-"""The interceptor that every call passes: who, what for, decoding, errors to statuses, events.
+"""Every call passes this interceptor: authentication, authorization, decoding, errors, events.
 
-It makes the call's :class:`~reapi_local.context.Context`. Behind it handlers are plain async
-functions ``(request, context) -> response``; nothing in them knows which transport carries them.
-Requests are decoded here and not by the transports: those answer what can't be decoded with
-INTERNAL or UNKNOWN, which clients retry.
+It makes the call's :class:`~reapi_local.context.Context`. The handlers behind it are plain async
+functions ``(request, context) -> response`` and don't know the transport. Requests are decoded
+here, because the transports answer malformed requests with INTERNAL or UNKNOWN, which clients
+retry.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ from reapi_local.rpc.methods import Method
 _log = logging.getLogger(__name__)
 _STATUS: Final = {code.value[0]: code for code in grpc.StatusCode}
 _MAX_DETAILS: Final = 600
-"""A longer message, percent-encoded, passes what clients accept as headers: 8 KiB."""
+"""Clients accept 8 KiB of headers, and percent-encoding makes a message up to 12 times longer."""
 
 Request = TypeVar("Request")
 Response = TypeVar("Response")
 GrpcCall = grpc.aio.ServicerContext[Any, Any]
-"""What gRPC calls the context of a call: its headers, and how to end it."""
+"""What gRPC calls the context of a call: it has the headers and can end the call."""
 
 Headers = Iterable[tuple[str, str | bytes]]
 Parse = Callable[[bytes], Request]
@@ -48,7 +48,7 @@ class Interceptor:
         self.is_draining = False
 
     def drain(self) -> None:
-        """From now on refuse new calls; those in flight go on."""
+        """Refuse new calls from now on; calls in flight continue."""
         self.is_draining = True
 
     def unary(
@@ -75,7 +75,7 @@ class Interceptor:
         handler: Unary[AsyncIterator[Request], Response],
         parse: Parse[Request],
     ) -> Callable[[AsyncIterator[bytes], GrpcCall], Awaitable[Response]]:
-        """For methods with a stream of requests: the first one names the instance."""
+        """For methods with a stream of requests, of which the first names the instance."""
 
         async def serve(raw: AsyncIterator[bytes], grpc_call: GrpcCall) -> Response:
             call = _Call(self, method, grpc_call)
@@ -116,7 +116,7 @@ class Interceptor:
 
 
 class _Call:
-    """One call, from its headers to its status: cancelled, unless it comes to another end."""
+    """One call, from its headers to its status. The status is CANCELLED until set otherwise."""
 
     def __init__(self, interceptor: Interceptor, method: Method, grpc_call: GrpcCall) -> None:
         self._interceptor, self._method, self._grpc_call = interceptor, method, grpc_call
@@ -129,10 +129,10 @@ class _Call:
         interceptor.events.emit(method.began)
 
     def authenticate(self) -> Principal:
-        """Who makes the call.
+        """The principal who makes the call.
 
         Raises:
-            Draining, Unauthenticated: it is refused.
+            Draining, Unauthenticated: the call is refused.
         """
         if self._interceptor.is_draining:
             raise Draining
@@ -140,10 +140,10 @@ class _Call:
         return self._principal
 
     def admit(self, parse: Parse[Request], raw: bytes) -> tuple[Request, Context]:
-        """The request decoded, and the context of the call.
+        """The decoded request, and the context of the call.
 
         Raises:
-            Draining, Unauthenticated, PermissionDenied, InvalidRequest: it is refused.
+            Draining, Unauthenticated, PermissionDenied, InvalidRequest: the call is refused.
         """
         principal = self._principal or self.authenticate()
         request = parse(raw)
@@ -153,7 +153,7 @@ class _Call:
         return request, self._context
 
     async def abort(self, error: Exception) -> NoReturn:
-        """Answer with the status that fits; only here do errors become statuses."""
+        """End the call with the status for ``error``. Only here do errors become statuses."""
         if isinstance(error, ReapiError):
             self.code = error.code
             await self._grpc_call.abort(_STATUS[error.code], _shortened(str(error)))
@@ -169,7 +169,7 @@ class _Call:
         raise error
 
     def end(self) -> None:
-        """Tell subscribers."""
+        """Emit the event."""
         interceptor = self._interceptor
         seconds = interceptor.clock.monotonic() - self._began
         interceptor.events.emit(
@@ -193,6 +193,6 @@ async def _stream(
 
 
 def _shortened(message: str) -> str:
-    """``message`` without its middle when it quotes too much of a request."""
+    """``message`` without its middle if it is too long, as it may quote a request."""
     half = _MAX_DETAILS // 2
     return message if len(message) <= 2 * half else f"{message[:half]} … {message[-half:]}"

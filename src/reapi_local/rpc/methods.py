@@ -1,6 +1,6 @@
-"""Every method that is served: what it does, and where its request names the instance.
+"""Every method that is served: its verb, and where its request names the instance.
 
-A method that isn't in this table can't be served, so none escapes authorization.
+A method that isn't in this table can't be served, so no method escapes authorization.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from reapi_local.protocol.resource_name import instance_of_resource
 class Method:
     """A method by the short names of service and method, like ``ActionCache/GetActionResult``.
 
-    ``instance_of`` tells the instance that a request, or the first of a stream, is about; None for
-    all of them. It raises InvalidRequest where that can't be told.
+    ``instance_of`` returns the instance that a request names (of a stream, the first request); None
+    means all instances. It raises InvalidRequest if the name is malformed.
     """
 
     name: str
@@ -30,7 +30,7 @@ class Method:
 
     @cached_property
     def began(self) -> CallBegan:
-        """The event of a call that comes in: the same for all of them."""
+        """The event of a call that comes in, which is the same for each call."""
         return CallBegan(self.name)
 
 

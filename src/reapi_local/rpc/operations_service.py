@@ -1,4 +1,4 @@
-"""The Operations service: executions by name, without watching them.
+"""The Operations service: asks for, lists, cancels and deletes operations.
 
 Source: google.longrunning, service Operations, as REAPI v2 uses it.
 """
@@ -20,7 +20,7 @@ _PAGE_SIZE: Final = 100
 
 
 class OperationsService:
-    """google.longrunning.Operations, without WaitOperation: WaitExecution does that."""
+    """google.longrunning.Operations without WaitOperation, because WaitExecution does that."""
 
     def __init__(self, executor: Executor) -> None:
         self._executor = executor
@@ -34,19 +34,23 @@ class OperationsService:
     async def ListOperations(
         self, request: operations_pb2.ListOperationsRequest, context: Context
     ) -> operations_pb2.ListOperationsResponse:
-        """The operations of an instance, oldest first, those that ended a while ago included.
+        """The operations of an instance, oldest first, including those that ended recently.
 
         ``name`` is ``{instance}/operations``, or ``operations`` for the unnamed instance; "" lists
-        all. A page token is the name of the last operation of the page before.
+        all instances. A page token is the name of the last operation on the previous page.
         """
         if request.filter:
-            raise InvalidRequest("a filter isn't offered here; list all and choose")
+            raise InvalidRequest(
+                "filters aren't offered here; list all operations and filter them yourself"
+            )
         is_for_all = instance_of_collection(request.name) is None
         states = await self._executor.list(context, all_instances=is_for_all)
         if request.page_token:
             names = [state.name for state in states]
             if request.page_token not in names:
-                raise InvalidRequest("the page token isn't one of this list, or not any more")
+                raise InvalidRequest(
+                    "the page token isn't in this list, or its operation was forgotten; list again"
+                )
             states = states[names.index(request.page_token) + 1 :]
         size = min(request.page_size if request.page_size > 0 else _PAGE_SIZE, _PAGE_SIZE)
         response = operations_pb2.ListOperationsResponse(operations=map(operation, states[:size]))
@@ -57,13 +61,13 @@ class OperationsService:
     async def CancelOperation(
         self, request: operations_pb2.CancelOperationRequest, context: Context
     ) -> Empty:
-        """End an operation; its action goes on while others wait for it."""
+        """Cancel an operation; its action continues while other operations wait for it."""
         await self._executor.cancel(context, request.name)
         return Empty()
 
     async def DeleteOperation(
         self, request: operations_pb2.DeleteOperationRequest, context: Context
     ) -> Empty:
-        """Forget an operation, when it has ended; this doesn't cancel it."""
+        """Forget an operation as soon as it has ended; this doesn't cancel it."""
         await self._executor.forget(context, request.name)
         return Empty()

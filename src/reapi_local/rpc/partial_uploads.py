@@ -1,4 +1,4 @@
-"""Uploads that broke off, kept for a while so that their clients can resume them."""
+"""Partial uploads, which are kept for a while so that clients can resume them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class _Upload:
 
 
 class PartialUploads:
-    """The latest 64, each for ten minutes and no longer, because they hold room in the store."""
+    """Keeps few uploads, and only for some minutes, because they reserve space in the store."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
@@ -32,17 +32,15 @@ class PartialUploads:
         self._dropping: set[asyncio.Task[None]] = set()
 
     def offset(self, name: UploadName) -> int | None:
-        """How many bytes were kept; None when nothing was."""
+        """How many bytes were kept; None if nothing is kept."""
         upload = self._uploads.get(name)
         return upload.offset if upload else None
 
     async def committed(self, name: UploadName, write_offset: int) -> int:
-        """Where a call that starts at ``write_offset`` goes on: there, or at 0.
-
-        A call that starts at 0 drops what was kept.
+        """Return ``write_offset`` if a call may start there. At 0, the kept bytes are dropped.
 
         Raises:
-            InvalidRequest: so many bytes were not kept.
+            InvalidRequest: another number of bytes was kept.
         """
         kept = self.offset(name) or 0
         if write_offset == kept:
@@ -52,11 +50,11 @@ class PartialUploads:
             return 0
         raise InvalidRequest(
             f"upload of {name.digest}: write_offset {write_offset}, but {kept} bytes are "
-            f"committed; go on at {kept} or begin again at 0"
+            f"committed; resume at {kept} or begin again at 0"
         )
 
     def take(self, name: UploadName) -> BlobWriter | None:
-        """The writer that was kept. The caller commits or discards it."""
+        """Take over the writer that was kept. The caller commits or discards it."""
         upload = self._uploads.pop(name, None)
         if upload is None:
             return None
@@ -64,14 +62,14 @@ class PartialUploads:
         return upload.writer
 
     async def keep(self, name: UploadName, writer: BlobWriter, offset: int) -> None:
-        """Keep a writer that has ``offset`` bytes."""
+        """Keep a writer that has received ``offset`` bytes."""
         expiry = self._clock.call_later(_KEEP_SECONDS, lambda: self._expire(name))
         self._uploads[name] = _Upload(writer, offset, expiry)
         if len(self._uploads) > _MAX_UPLOADS:
             await self._drop(next(iter(self._uploads)))
 
     async def close(self) -> None:
-        """Drop them all."""
+        """Drop all uploads."""
         for name in list(self._uploads):
             await self._drop(name)
         if self._dropping:

@@ -1,4 +1,4 @@
-"""The contract of action caches: results by instance and action."""
+"""The contract of action caches: action results by instance and action."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from reapi_local.protocol.lookup import Lookup, StoredResult
 
 
 class ActionCache(Protocol):
-    """Action results of the context's instance. A miss is a value, with its reason."""
+    """The action results of the context's instance. A miss is a value that has a reason."""
 
     async def get(self, context: Context, action: Digest) -> Lookup:
-        """The entry, now leased to the invocation, or why there is none."""
+        """The entry, which is now leased to the invocation, or the reason of the miss."""
 
     async def put(self, context: Context, action: Digest, stored: StoredResult) -> None:
-        """Keep or replace the entry, leased to the invocation; durable when this returns.
+        """Add or replace the entry and lease it to the invocation; durable when this returns.
 
         Raises:
-            StorageFull: no room.
+            StorageFull: no space.
         """
 
     async def remove(self, context: Context, action: Digest, stored: StoredResult) -> bool:
-        """Forget the entry if it still is ``stored``; whether it was.
+        """Delete the entry if it is still ``stored``; returns whether it was.
 
-        One that was written meanwhile stays: compare and delete, in one step.
+        Comparing and deleting is one step, so an entry that was written meanwhile stays.
         """

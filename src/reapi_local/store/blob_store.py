@@ -1,7 +1,7 @@
-"""The contract of blob stores: what a service may ask of any of them.
+"""The contract of blob stores.
 
-Every call says in whose context it is made. What a store tells an invocation is there stays
-readable until the lease of that invocation ends.
+Every call has the context of the gRPC call that it serves. A blob that a store says it holds stays
+readable until the lease of that context's invocation ends.
 """
 
 from __future__ import annotations
@@ -19,52 +19,52 @@ Blob = tuple[Digest, bytes]
 
 
 class BlobReader(Protocol):
-    """One blob, or the part of it that was asked for, from its start to its end."""
+    """Reads one blob, or a range of it, from start to end."""
 
     async def read(self, max_bytes: int) -> bytes:
-        """The next bytes, at most ``max_bytes``; b"" at the end."""
+        """The next bytes, at most ``max_bytes``; b"" only at the end."""
 
 
 class BlobWriter(Protocol):
-    """A blob that is coming in. Nobody sees it before :meth:`commit`."""
+    """Writes one blob, which is not visible before :meth:`commit`."""
 
     async def write(self, chunk: bytes) -> None:
-        """Take the next bytes.
+        """Add the next bytes.
 
         Raises:
-            DigestMismatch: more bytes than the digest announces.
-            StorageFull: no room.
+            DigestMismatch: more bytes than the digest says.
+            StorageFull: no space.
         """
 
     async def commit(self) -> None:
         """Verify the content and make the blob visible; durable when this returns.
 
         Raises:
-            DigestMismatch: the bytes don't have the announced digest; nothing was kept.
-            StorageFull: no room; nothing was kept.
+            DigestMismatch: the bytes don't have the digest; nothing was stored.
+            StorageFull: no space; nothing was stored.
         """
 
     async def discard(self) -> None:
-        """Drop what came so far. A no-op after a commit."""
+        """Drop the bytes received so far. A no-op after a commit."""
 
 
 class BlobStore(Protocol):
     """Blobs by digest. A blob never changes; the empty blob is always there."""
 
     async def find_missing(self, context: Context, digests: Sequence[Digest]) -> list[Digest]:
-        """Those not held, in the order asked; the others are now leased to the invocation."""
+        """The missing digests, in the order given; the others are now leased to the invocation."""
 
     async def read_many(
         self, context: Context, digests: Sequence[Digest]
     ) -> Mapping[Digest, bytes]:
-        """Contents of those held (absent = not held), now leased to the invocation."""
+        """The contents of the blobs that are held, which are now leased to the invocation."""
 
     async def write_many(
         self, context: Context, blobs: Sequence[Blob]
     ) -> Mapping[Digest, ReapiError]:
-        """Verify and store contents; those stored are durable when this returns.
+        """Verify and store blobs; they are durable when this returns.
 
-        Returns those that were not stored, each with the reason: DigestMismatch or StorageFull.
+        Returns the blobs that were not stored, each with its error: DigestMismatch or StorageFull.
         """
 
     def open_read(
@@ -73,16 +73,16 @@ class BlobStore(Protocol):
         """Read one blob from ``offset``, at most ``limit`` bytes (0 = all).
 
         Raises (on entering):
-            BlobNotFound: not held, or held corrupt.
+            BlobNotFound: the blob is missing or corrupt.
             OffsetOutOfRange: ``offset`` is beyond the end.
         """
 
     async def open_write(self, context: Context, digest: Digest) -> BlobWriter:
-        """Begin a blob; end it with ``commit`` or ``discard``.
+        """Start to write a blob; end it with ``commit`` or ``discard``.
 
         Raises:
-            StorageFull: no room.
+            StorageFull: no space.
         """
 
     def describe(self) -> StoreStatus:
-        """How much it holds, and may hold."""
+        """How much the store holds, and its limit."""

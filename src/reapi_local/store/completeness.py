@@ -1,4 +1,4 @@
-"""The promise of a cache hit: every blob that the result reaches can be read."""
+"""Complete cache hits: every blob that the action result reaches can be read."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _MAX_REMEMBERED_DIGESTS: Final = 200_000
 
 
 class _Incomplete(Exception):
-    """Blobs that the result reaches aren't there."""
+    """Blobs that the result reaches are missing."""
 
     def __init__(self, missing: list[Digest]) -> None:
         super().__init__()
@@ -35,17 +35,17 @@ class _Incomplete(Exception):
 
 
 class CompleteActionCache:
-    """An action cache that answers a hit only when every blob that the result reaches is there.
+    """An action cache that returns a hit only if every blob that the result reaches is there.
 
-    Output files, standard output and error, Trees and the files they name, and Directories where
-    a result names those. All of it is then leased to the invocation. An entry with a gap is
-    removed, because its action has to run again, unless it was replaced while it was checked.
-    (REAPI v2, rpc GetActionResult.)
+    These are output files, standard output and error, Trees with the files that they name, and
+    root Directories with all below them. They are then leased to the invocation. An incomplete
+    entry is removed, because its action has to run again, unless it was replaced while it was
+    checked. (REAPI v2, rpc GetActionResult.)
     """
 
     def __init__(self, results: ActionCache, blobs: BlobStore, events: EventStream) -> None:
         self._results, self._blobs, self._events = results, blobs, events
-        # A Tree never changes, so neither do the files that it reaches.
+        # A Tree never changes, so its list of files can be remembered.
         self._tree_files: LRUCache[Digest, frozenset[Digest]] = LRUCache(
             _MAX_REMEMBERED_DIGESTS, getsizeof=lambda files: len(files) + 1
         )

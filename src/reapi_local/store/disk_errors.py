@@ -1,4 +1,4 @@
-"""The operating system's "no room", as the error that clients are told."""
+"""Maps the operating system's "no space" errors to the error that clients receive."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _NO_ROOM: Final = (errno.ENOSPC, errno.EDQUOT)
 
 @contextmanager
 def disk_errors() -> Iterator[None]:
-    """Turn the operating system's "no room" into StorageFull."""
+    """Turn the operating system's "no space" errors into StorageFull."""
     try:
         yield
     except OSError as error:

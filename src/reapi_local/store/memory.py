@@ -1,4 +1,4 @@
-"""Stores in memory: small, complete, and held to the same contract as the real ones."""
+"""Stores in memory, which follow the same contracts as the stores on disk."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from reapi_local.store.writing import MemoryWriter
 
 
 class MemoryStore:
-    """A :class:`~reapi_local.store.blob_store.BlobStore` without limit that forgets nothing."""
+    """A :class:`~reapi_local.store.blob_store.BlobStore` without a limit, which evicts nothing."""
 
     def __init__(self) -> None:
         self.blobs: dict[Digest, bytes] = dict.fromkeys(EMPTY_BLOBS, b"")
@@ -63,7 +63,7 @@ class MemoryStore:
 
 
 class MemoryActionCache:
-    """An :class:`~reapi_local.store.action_cache.ActionCache` that forgets nothing."""
+    """An :class:`~reapi_local.store.action_cache.ActionCache` that evicts nothing."""
 
     def __init__(self) -> None:
         self.results: dict[ActionKey, StoredResult] = {}

@@ -1,4 +1,4 @@
-"""Stores that tell the event stream what is asked of them."""
+"""Stores that emit an event for each lookup, read and write."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from reapi_local.store.blob_store import Blob, BlobReader, BlobStore, BlobWriter
 
 
 class ObservedActionCache:
-    """An action cache that emits each look-up and each write; ``user`` says whose they are."""
+    """An action cache that emits each lookup and each write; ``user`` says who uses it."""
 
     def __init__(self, results: ActionCache, events: EventStream, user: CacheUser) -> None:
         self._results, self._events, self._user = results, events, user
@@ -42,7 +42,7 @@ class ObservedActionCache:
 
 
 class ObservedBlobStore:
-    """A blob store that emits what is read and written: one event a call, not one a blob."""
+    """A blob store that emits reads and writes: one event for each call, not for each blob."""
 
     def __init__(self, blobs: BlobStore, events: EventStream) -> None:
         self._blobs, self._events = blobs, events

@@ -1,4 +1,4 @@
-"""Readers: a blob, or a part of it, in pieces."""
+"""Readers of a blob, or of a range of it, in pieces."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _CHUNK_BYTES: Final = 1024 * 1024
 
 
 async def read_to_end(reader: BlobReader) -> bytes:
-    """All that is left. One read may bring less than there is: what the page cache holds."""
+    """All remaining bytes. A read may return fewer bytes than asked for, so this repeats it."""
     chunks = []
     while chunk := await reader.read(_CHUNK_BYTES):
         chunks.append(chunk)
@@ -34,9 +34,9 @@ class BytesReader:
 
 
 class FileReader:
-    """Reads from an open file, which it closes.
+    """Reads from an open file, and closes it.
 
-    The descriptor keeps the content alive when the file's generation is deleted meanwhile.
+    The descriptor keeps the content readable if the file's generation is deleted meanwhile.
     """
 
     def __init__(self, fd: int, offset: int, length: int) -> None:
@@ -61,18 +61,18 @@ class FileReader:
 if sys.platform == "linux":
 
     def _read_cached(fd: int, length: int, offset: int) -> bytes | None:
-        """What the page cache holds, without waiting for the disk; None when that is nothing."""
+        """The bytes in the page cache, without waiting for the disk; None if there are none."""
         buffer = bytearray(length)
         try:
             count = os.preadv(fd, [buffer], offset, os.RWF_NOWAIT)
-        except OSError:  # not cached, or a file system that can't tell
+        except OSError:  # not cached, or not supported by the file system
             return None
         return bytes(memoryview(buffer)[:count]) if count else None
 
 else:
 
     def _read_cached(fd: int, length: int, offset: int) -> bytes | None:
-        """Only Linux can read without waiting."""
+        """Reading without waiting is possible only on Linux."""
         return None
 
 
@@ -80,13 +80,13 @@ def check_range(digest: Digest, offset: int, limit: int) -> int:
     """How many bytes a read covers (``limit`` 0 = to the end).
 
     Raises:
-        OffsetOutOfRange: the offset is negative or beyond the end, or the limit negative
+        OffsetOutOfRange: the offset is negative or beyond the end, or the limit is negative
             (google.bytestream, ``ReadRequest``).
     """
     if offset < 0 or limit < 0 or offset > digest.size_bytes:
         raise OffsetOutOfRange(
             f"blob {digest}: can't read {limit or 'all'} bytes from offset {offset}; "
-            f"it has {digest.size_bytes}"
+            f"the blob has {digest.size_bytes} bytes"
         )
     rest = digest.size_bytes - offset
     return min(rest, limit) if limit else rest

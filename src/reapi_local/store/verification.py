@@ -1,4 +1,4 @@
-"""Content is compared with its digest here, and nowhere else: every write path uses it."""
+"""Compares content with its digest. Every path that writes blobs uses this module."""
 
 from __future__ import annotations
 
@@ -10,43 +10,44 @@ from reapi_local.protocol.digest import Digest, digest_of, make_digest, new_hash
 from reapi_local.threads import in_thread
 
 _CHUNK_BYTES: Final = 1024 * 1024
-_INLINE_HASH_BYTES: Final = 256 * 1024
-"""Longer content is hashed in a thread: hashing gives up the interpreter lock."""
+_MAX_HASH_ON_LOOP_BYTES: Final = 256 * 1024
+"""Longer content is hashed in a thread, because hashing releases the interpreter lock."""
 
 
 def is_intact(digest: Digest, data: bytes) -> bool:
-    """Whether ``data`` is what ``digest`` names. For content that this server has stored."""
+    """Whether ``data`` has this digest. For content that this server has stored."""
     return len(data) == digest.size_bytes and digest_of(data, digest.function) == digest
 
 
 def check(digest: Digest, data: bytes) -> None:
-    """Raise DigestMismatch unless ``data`` is what ``digest`` names."""
+    """Raise DigestMismatch unless ``data`` has this digest."""
     if len(data) != digest.size_bytes:
         raise DigestMismatch(
-            f"blob {digest}: {len(data)} bytes came, the digest announces {digest.size_bytes}; "
-            "send the whole blob, once"
+            f"blob {digest}: received {len(data)} bytes, but the digest says {digest.size_bytes}; "
+            "send the whole blob once"
         )
     _compare(digest, digest_of(data, digest.function))
 
 
 def check_length(digest: Digest, length: int) -> None:
-    """Raise DigestMismatch if so many bytes are more than the digest announces."""
+    """Raise DigestMismatch if ``length`` is more than the digest says."""
     if length > digest.size_bytes:
         raise DigestMismatch(
-            f"blob {digest}: at least {length} bytes came, the digest announces {digest.size_bytes}"
+            f"blob {digest}: received at least {length} bytes, but the digest says "
+            f"{digest.size_bytes}; send the whole blob once"
         )
 
 
 async def verify(digest: Digest, data: bytes) -> None:
     """:func:`check`, with long data in a thread."""
-    if len(data) > _INLINE_HASH_BYTES:
+    if len(data) > _MAX_HASH_ON_LOOP_BYTES:
         await in_thread(check, digest, data)
     else:
         check(digest, data)
 
 
 def is_file_intact(digest: Digest, fd: int) -> bool:
-    """Whether an open file's content is what ``digest`` names. Blocks."""
+    """Whether an open file's content has this digest. Blocks."""
     hasher, offset = new_hasher(digest.function), 0
     while chunk := os.pread(fd, _CHUNK_BYTES, offset):
         hasher.update(chunk)
@@ -55,7 +56,7 @@ def is_file_intact(digest: Digest, fd: int) -> bool:
 
 
 class ContentVerifier:
-    """Verifies content that comes in pieces."""
+    """Verifies content that is received in pieces."""
 
     def __init__(self, digest: Digest) -> None:
         self._digest = digest
@@ -63,23 +64,23 @@ class ContentVerifier:
         self._length = 0
 
     def expect(self, length: int) -> None:
-        """Raise DigestMismatch if so many bytes more are more than the digest announces."""
+        """Raise DigestMismatch if ``length`` more bytes are more than the digest says."""
         check_length(self._digest, self._length + length)
 
     def update(self, chunk: bytes) -> None:
-        """Take the next piece. Blocks for as long as hashing takes."""
+        """Add the next piece. Blocks while it is hashed."""
         self._hasher.update(chunk)
         self._length += len(chunk)
 
     def finish(self) -> None:
-        """Raise DigestMismatch unless all the pieces together are what the digest names."""
+        """Raise DigestMismatch unless all pieces together have the digest."""
         actual = make_digest(self._digest.function, self._hasher.digest(), self._length)
         _compare(self._digest, actual)
 
 
-def _compare(announced: Digest, actual: Digest) -> None:
-    if actual != announced:
+def _compare(expected: Digest, actual: Digest) -> None:
+    if actual != expected:
         raise DigestMismatch(
-            f"blob {announced}: the bytes that came have the {actual.function.name} digest "
-            f"{actual}; hash exactly the bytes that are sent"
+            f"blob {expected}: the received bytes have the {actual.function.name} digest {actual}; "
+            "hash exactly the bytes that are sent"
         )

@@ -1,4 +1,4 @@
-"""Writers: a blob coming in, invisible until its content is verified."""
+"""Writers of a blob, which is invisible until its content is verified."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from reapi_local.threads import in_thread, to_the_end
 
 
 class MemoryWriter:
-    """For blobs small enough to be held in memory; ``receive`` stores the verified bytes."""
+    """For blobs that are small enough for memory; ``receive`` stores the verified bytes."""
 
     def __init__(self, digest: Digest, receive: Callable[[bytes], Awaitable[None]]) -> None:
         self._digest, self._receive = digest, receive
@@ -34,10 +34,10 @@ class MemoryWriter:
 
 
 class FileWriter:
-    """For large blobs: a temporary file in ``directory``, hashed as it grows.
+    """For large blobs: writes a temporary file in ``directory`` and hashes it meanwhile.
 
     ``receive(fd, path)`` moves the verified and synced file into the store. ``release`` is called
-    once at the end, whatever the outcome.
+    once at the end, also after a failure.
     """
 
     def __init__(
@@ -87,7 +87,7 @@ class FileWriter:
 
 
 def write_all(fd: int, data: bytes) -> None:
-    """Write every byte; raises StorageFull when the disk takes no more."""
+    """Write every byte; raises StorageFull if the disk is full."""
     rest = memoryview(data)
     with disk_errors():
         while rest:

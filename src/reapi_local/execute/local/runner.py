@@ -213,7 +213,7 @@ class Runner:
                 result=result.SerializeToString(deterministic=True),
                 written_at=self._clock.now(),
                 written_by=job.context.principal.name,
-                run=job.context.invocation,
+                invocation=job.context.invocation,
             )
             # Concurrently, so that one commit holds both. An entry without its blobs is a miss.
             store.append(self._results.put(job.context, job.digest, stored))

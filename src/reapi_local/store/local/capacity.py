@@ -1,4 +1,4 @@
-"""Room on disk: a write reserves it, and generations are evicted to make it."""
+"""Space on disk: a write reserves it, and generations are evicted to make it."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ _RELEASE_WAIT_SECONDS: Final = 1.0
 
 
 class Capacity:
-    """Keeps a store within its limits: a write first reserves the room that it takes.
+    """Keeps a store within its limits: a write first reserves the space that it needs.
 
-    ``free_bytes`` tells how much the file system has left.
+    ``free_bytes`` returns how much the file system has left.
     """
 
     def __init__(
@@ -60,7 +60,7 @@ class Capacity:
 
     @property
     def used_bytes(self) -> int:
-        """Bytes on disk, and what writes under way may add."""
+        """Bytes on disk, plus the bytes reserved by writes in progress."""
         return self._generations.disk_bytes + self._reserved
 
     @property
@@ -69,7 +69,7 @@ class Capacity:
 
     @asynccontextmanager
     async def reserved(self, needed_bytes: int) -> AsyncIterator[None]:
-        """Hold room within the block, for a write; raises as :meth:`reserve`."""
+        """Reserve space for a write within the block; raises as :meth:`reserve`."""
         await self.reserve(needed_bytes)
         try:
             yield
@@ -77,10 +77,10 @@ class Capacity:
             self.release(needed_bytes)
 
     async def reserve(self, needed_bytes: int) -> None:
-        """Hold room, and evict generations if there is not enough.
+        """Reserve space, and evict generations if there is not enough.
 
         Raises:
-            StorageFull: everything that could go is leased, or the blob is larger than the limit.
+            StorageFull: too much of the store is leased, or the blob is larger than the limit.
             Draining: the store is being closed.
         """
         if not self._fits(needed_bytes):
@@ -88,7 +88,7 @@ class Capacity:
         self._reserved += needed_bytes
 
     def release(self, needed_bytes: int) -> None:
-        """Give back room: the write has ended, and what it stored counts as used now."""
+        """Give back reserved space: the write has ended, and its data counts as used now."""
         self._reserved -= needed_bytes
         self._released.set()
         if self._background is None and not self._closed and self._wants_work():
@@ -96,7 +96,7 @@ class Capacity:
             self._background.add_done_callback(self._maintained)
 
     async def settle(self) -> None:
-        """Wait until no generation begins or goes."""
+        """Wait until no generation is being started or evicted."""
         while self._background is not None:
             await asyncio.wait([self._background])
             await asyncio.sleep(0)
@@ -104,13 +104,13 @@ class Capacity:
             pass
 
     async def close(self) -> None:
-        """Begin no more maintenance and wait for what is under way."""
+        """Start no more maintenance, and wait for maintenance in progress."""
         self._closed = True
         with self._urgently():
             await self.settle()
 
     async def start_generation(self) -> None:
-        """Begin a new generation now."""
+        """Start a new generation now."""
         async with self._lock:
             await self._generations.start_generation()
 
@@ -132,7 +132,7 @@ class Capacity:
     def _wants_work(self) -> bool:
         if is_full(self._generations.newest.disk_bytes, self._limits):
             return True
-        # What was seen when the write began will do: asking again costs a fifth of the write.
+        # The value from the start of the write is good enough: statvfs costs a fifth of the write.
         return (
             self._is_over_soft_limit(self._free_seen)
             and self._clock.monotonic() >= self._retry_eviction_at
@@ -141,8 +141,8 @@ class Capacity:
     async def _make_room(self, needed_bytes: int) -> None:
         if needed_bytes > self._limits.max_bytes:
             raise StorageFull(
-                f"{needed_bytes} bytes don't fit: the store may hold {self._limits.max_bytes} "
-                "in all; raise its --max-size"
+                f"{needed_bytes} bytes don't fit: the store may hold at most "
+                f"{self._limits.max_bytes}; raise --max-size"
             )
         with self._urgently():
             async with self._lock:
@@ -153,9 +153,9 @@ class Capacity:
                         raise self._no_room(needed_bytes)
 
     async def _another_write_ends(self) -> bool:
-        """Wait for a write under way: it gives back what it held, or what it stored may go.
+        """Wait until a write in progress ends: it frees its reservation, or can now be evicted.
 
-        False: none is, or those that are take longer than it is worth to wait for.
+        Returns False if no write is in progress, or if none ends within a second.
         """
         if not self._reserved or self._clock.monotonic() < self._retry_wait_at:
             return False
@@ -168,7 +168,7 @@ class Capacity:
 
     @contextmanager
     def _urgently(self) -> Iterator[None]:
-        """Within the block a writer waits, so a generation is evicted without pauses."""
+        """Within the block a writer waits for space, so evictions make no pauses."""
         self._waiting += 1
         self._urgent.set()
         try:
@@ -181,8 +181,8 @@ class Capacity:
     def _no_room(self, needed_bytes: int) -> StorageFull:
         return StorageFull(
             f"no room for {needed_bytes} bytes: {self.used_bytes} of {self._limits.max_bytes} are "
-            f"in use, {self._free_bytes()} are free on the disk, and what is stored is promised to "
-            "running builds; raise --max-size, free disk space, or wait for builds to end"
+            f"in use, {self._free_bytes()} are free on the disk, and running builds have leases on "
+            "the stored blobs; raise --max-size, free disk space, or wait for builds to end"
         )
 
     async def _maintain(self) -> None:
@@ -196,13 +196,14 @@ class Capacity:
     def _maintained(self, task: asyncio.Task[None]) -> None:
         self._background = None
         if not task.cancelled() and (error := task.exception()) is not None:
-            _log.error("could not make room in the store: %s", error, exc_info=error)
+            _log.error("could not make space in the store: %s", error, exc_info=error)
             self._back_off()
 
     async def _free_some(self) -> bool:
         """Evict the oldest generation that is worth it, and the newest as a last resort.
 
-        False: none is, or all were tried a moment ago.
+        Returns False if no generation could be evicted, or if that was tried within the last
+        second.
         """
         if self._clock.monotonic() < self._retry_eviction_at:
             return False
@@ -217,7 +218,7 @@ class Capacity:
                 await self._generations.start_generation()
             try:
                 await self._evict(victim)
-            except StorageFull as error:  # what it holds can't be carried; another may hold less
+            except StorageFull as error:  # no space for its leased keys; another may have fewer
                 _log.warning("could not evict generation %d: %s", victim.number, error)
                 continue
             return True
@@ -225,7 +226,7 @@ class Capacity:
         return False
 
     def _back_off(self) -> None:
-        """Nothing can be evicted now: look again a second later."""
+        """Nothing can be evicted now: try again a second later."""
         self._retry_eviction_at = self._clock.monotonic() + _RETRY_SECONDS
 
     async def _evict(self, victim: Generation) -> None:
@@ -238,6 +239,6 @@ class Capacity:
 
 
 def free_disk_bytes(path: str) -> int:
-    """What an ordinary user may still write on the file system of ``path``."""
+    """How many bytes an ordinary user can still write to the file system of ``path``."""
     stat = os.statvfs(path)
     return stat.f_bavail * stat.f_frsize

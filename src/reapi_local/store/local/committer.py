@@ -1,4 +1,4 @@
-"""The one thread that writes to indexes: writers that come together share one commit."""
+"""The one thread that writes to indexes: concurrent writers share one commit."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _Outcome = tuple[_Request, Exception | None]
 
 
 class Committer:
-    """Group commit. While one commit waits for the disk, the next group gathers."""
+    """Group commit: while one commit waits for the disk, the next group of batches is collected."""
 
     def __init__(self) -> None:
         self._waiting: deque[_Request] = deque()
@@ -41,10 +41,10 @@ class Committer:
     async def commit(self, index: Index, batch: Batch) -> None:
         """Write the batch; it is visible and durable when this returns.
 
-        A caller that is cancelled doesn't take its batch back, and still waits for it.
+        Cancelling the caller doesn't withdraw the batch: the caller still waits for its commit.
 
         Raises:
-            StorageFull: no room; nothing of the batch was written.
+            StorageFull: no space; nothing of the batch was written.
             Draining: the store was closed.
         """
         loop = asyncio.get_running_loop()
@@ -58,7 +58,7 @@ class Committer:
         await to_the_end(request.done)
 
     def close(self) -> None:
-        """Finish what was handed in, then end the thread."""
+        """Commit every batch that was submitted, then end the thread."""
         with self._changed:
             self._closed = True
             self._changed.notify()
@@ -75,7 +75,7 @@ class Committer:
                     loop.call_soon_threadsafe(_resolve, mine)
 
     def _next_group(self) -> list[_Request]:
-        """What fits one commit: all for one index, in order. Empty when closed and done."""
+        """The requests of the next commit, all for one index. Empty if closed and done."""
         group: list[_Request] = []
         size = 0
         with self._changed:
@@ -90,7 +90,7 @@ class Committer:
 
 
 def _write(group: list[_Request]) -> list[_Outcome]:
-    """Together; when that fails one by one, so that only those fail that can't be written."""
+    """Write all together. If that fails, write each alone, so that only the bad ones fail."""
     error = _try(group)
     if error is None or len(group) == 1:
         return [(request, error) for request in group]
@@ -100,7 +100,7 @@ def _write(group: list[_Request]) -> list[_Outcome]:
 def _try(group: list[_Request]) -> Exception | None:
     try:
         group[0].index.write([request.batch for request in group])
-    except Exception as error:  # each waiter gets it raised where it awaits
+    except Exception as error:  # raised in the caller that awaits the batch
         return error
     return None
 

@@ -24,10 +24,11 @@ RESULT_KEY_PREFIX: Final = b"\0"
 
 
 class Eviction:
-    """Carries forward from ``old`` what must not be lost, then deletes it.
+    """Copies forward from ``old`` what must not be lost, then deletes it.
 
-    While ``urgent`` is set, because a writer waits for the room, it takes no pauses. Otherwise it
-    works a tenth of the time, and leaves the disk and the interpreter to clients for the rest.
+    After each batch it pauses for ``_PAUSE_PER_WORK`` times as long as the batch took, and leaves
+    the disk and the interpreter to clients. While ``urgent`` is set it makes no pauses, because a
+    writer waits for the space.
     """
 
     def __init__(
@@ -42,29 +43,29 @@ class Eviction:
         self._urgent, self._clock = urgent, clock
 
     async def run(self, recent_budget_bytes: int) -> None:
-        """Carry leased and recently used keys forward, then delete the generation.
+        """Copy leased and recently used keys forward, then delete the generation.
 
-        Leased keys are carried without exception, those that come to be leased meanwhile too.
-        Of what was used lately, about ``recent_budget_bytes`` at most.
+        All leased keys are copied, also those that are leased while this runs. Recently used keys
+        are copied up to about ``recent_budget_bytes``.
 
         Raises:
-            StorageFull: the disk has no room for what must be carried; ``old`` stays.
+            StorageFull: the disk has no space for the leased keys; ``old`` stays.
         """
-        # Writes that began when another was the newest: each key is looked up only once.
+        # Wait for writes to older generations, because each key below is looked up only once.
         for generation in self._generations.newest_first[1:]:
             await generation.idle()
-        with self._leases.follow() as promised:
-            recent = self._leases.take_recent().difference(promised)
+        with self._leases.follow() as leased:
+            recent = self._leases.take_recent().difference(leased)
             await self._copy_recent_forward(list(recent), recent_budget_bytes)
             done = 0
-            while done < len(promised) or not self._old.is_idle:
-                if done == len(promised):
+            while done < len(leased) or not self._old.is_idle:
+                if done == len(leased):
                     await self._old.idle()
                     continue
-                keys = promised[done : done + _BATCH_KEYS]
+                keys = leased[done : done + _BATCH_KEYS]
                 done += len(keys)
                 await self._copy_forward(keys)
-            # No await since the last look at the list: nobody can have been promised more.
+            # No await since the last check of the list, so no key can have been leased in between.
             self._generations.detach(self._old)
         await in_thread(self._old.destroy)
 
@@ -77,7 +78,7 @@ class Eviction:
             )
 
     async def _copy_forward(self, keys: Sequence[bytes], budget_bytes: int | None = None) -> int:
-        """Carry those of the keys that only ``old`` holds; returns about how many bytes."""
+        """Copy the keys that only ``old`` holds; returns about how many bytes that took."""
         began = self._clock.monotonic()
         size = await to_the_end(self._copy_batch(keys, budget_bytes))
         took = self._clock.monotonic() - began
@@ -122,7 +123,7 @@ def _collect(
             for key, value in small.items()
             if is_intact(Digest(key), value)
         ],
-        # Another write may bring a newer result meanwhile, and a look-up may remove this one.
+        # A write may replace this result meanwhile, and a lookup may remove it.
         copied=[
             (key, value, old.index)
             for key, value in old.index.get_many(Table.RESULTS, results).items()
@@ -151,7 +152,7 @@ def _within(digests: Sequence[Digest], budget_bytes: int) -> list[Digest]:
 def leased_bytes(
     generation: Generation, newer: Sequence[Generation], leased: Sequence[bytes]
 ) -> int:
-    """About how many bytes of a generation are leased: evicting it doesn't give those back."""
+    """About how many bytes of a generation are leased: an eviction doesn't free those."""
     absent = set(generation.missing(leased))
     held: Sequence[bytes] = [key for key in leased if key not in absent]
     for other in newer:

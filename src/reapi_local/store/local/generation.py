@@ -1,4 +1,4 @@
-"""One generation: a directory with an index for what is small and a file for each large blob."""
+"""One generation: a directory with an index of small blobs, and a file for each large blob."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _UNSYNCED_MARK = "unsynced"
 
 
 class Generation:
-    """An open generation in ``root/gen-NNNNNNNN``; made when it isn't there."""
+    """An open generation in ``root/gen-NNNNNNNN``, which is created if it doesn't exist."""
 
     def __init__(self, root: str, number: int, map_bytes: int, *, durable: bool) -> None:
         self.number = number
@@ -35,7 +35,7 @@ class Generation:
                 os.makedirs(os.path.join(self.path, "large"), mode=0o700, exist_ok=True)
             self.index = Index(self.path, map_bytes, durable=durable)
         except StorageFull:
-            if fresh:  # half of one would keep the store from opening while the disk is full
+            if fresh:  # a half-made one would keep a full store from opening
                 shutil.rmtree(self.path, ignore_errors=True)
             raise
         self.files = LargeFiles(os.path.join(self.path, "large"))
@@ -44,11 +44,11 @@ class Generation:
 
     @property
     def disk_bytes(self) -> int:
-        """What it takes on disk, index pages and large files together."""
+        """The bytes on disk of index pages and large files together."""
         return self.index.disk_bytes + self.index.large_bytes
 
     def missing(self, digests: Sequence[bytes]) -> list[bytes]:
-        """The blobs it doesn't hold, in the order given."""
+        """The blobs that it doesn't hold, in the order given."""
         return self.index.missing(Table.BLOBS, digests)
 
     def holds(self, key: bytes, table: Table = Table.BLOBS) -> bool:
@@ -56,7 +56,7 @@ class Generation:
 
     @contextmanager
     def writing(self) -> Iterator[None]:
-        """Around every write on its way here: it isn't evicted before the last has ended."""
+        """Every write to this generation is within such a block: an eviction waits for its end."""
         if self._synced and not self._durable:
             self._mark_unsynced()
         self._writers += 1
@@ -73,7 +73,7 @@ class Generation:
         return self._idle.is_set()
 
     async def idle(self) -> None:
-        """Wait until no write is on its way."""
+        """Wait until no write is in progress."""
         await self._idle.wait()
 
     def _mark_unsynced(self) -> None:
@@ -89,7 +89,7 @@ class Generation:
         self.index.close()
 
     def destroy(self) -> None:
-        """Close it and delete it. The new name keeps a half-deleted one from coming back."""
+        """Close and delete it. The new name keeps a half-deleted generation from being opened."""
         self.index.close()
         dead = self.path + _DEAD_SUFFIX
         os.rename(self.path, dead)
@@ -97,15 +97,15 @@ class Generation:
 
 
 def existing_numbers(root: str) -> list[int]:
-    """The generations on disk, oldest first."""
+    """The numbers of the generations on disk, oldest first."""
     names = (name.removeprefix(_PREFIX) for name in os.listdir(root) if name.startswith(_PREFIX))
     return sorted(int(name) for name in names if name.isdigit())
 
 
 def remove_dead(root: str) -> None:
-    """Finish deletions that a crash interrupted, and delete what it may have torn.
+    """Finish deletions that a crash interrupted, and delete generations that it may have damaged.
 
-    Torn may be the index of a generation that was written to without syncs and never closed.
+    A crash may damage the index of a generation that was written to without syncs.
     """
     for name in os.listdir(root):
         path = os.path.join(root, name)

@@ -22,9 +22,9 @@ _WORTH_A_SAMPLE: Final = 64
 
 
 class GenerationList:
-    """All generations below the directory ``root``, which is made when it isn't there.
+    """All generations below the directory ``root``, which is created if it doesn't exist.
 
-    Opening costs the same however many blobs there are. One process at a time may have it open.
+    The cost of opening doesn't depend on the number of blobs. Only one process may have it open.
     """
 
     def __init__(self, root: str, limits: StoreLimits, *, durable: bool) -> None:
@@ -40,7 +40,7 @@ class GenerationList:
         self._committer = Committer()
 
     def _open(self, number: int) -> Generation:
-        # Address space: carried blobs may come on top of a full generation.
+        # Only address space: an eviction may copy blobs into a generation that is full.
         map_bytes = 4 * self._limits.max_bytes + (1 << 30)
         return Generation(self._root, number, map_bytes, durable=self._durable)
 
@@ -57,7 +57,7 @@ class GenerationList:
         return sum(generation.disk_bytes for generation in self.newest_first)
 
     def missing(self, digests: Sequence[bytes]) -> list[bytes]:
-        """The blobs no generation holds, in the order given."""
+        """The blobs that no generation holds, in the order given."""
         rest: Sequence[bytes] = digests
         for generation in self._search_order(digests):
             rest = generation.missing(rest)
@@ -66,10 +66,10 @@ class GenerationList:
         return list(rest)
 
     def _search_order(self, digests: Sequence[bytes]) -> list[Generation]:
-        """Newest first, but for a big request the generation that holds most of a sample.
+        """Newest first; for a big request, first the generation that holds most of a sample.
 
-        Clients ask for what one build made, and that is mostly in one place: a look-up in each
-        newer generation first would make old builds slower than new ones.
+        Most blobs of one build are in one generation. Searching each newer generation first would
+        make old builds slower than new ones.
         """
         if len(self.newest_first) == 1 or len(digests) < _WORTH_A_SAMPLE:
             return self.newest_first
@@ -79,7 +79,7 @@ class GenerationList:
     def find(
         self, key: bytes, table: Table = Table.BLOBS, below: int | None = None
     ) -> Generation | None:
-        """The newest generation that holds it; of those before number ``below`` where given."""
+        """The newest generation that holds ``key``, with a number less than ``below`` if given."""
         for generation in self.newest_first:
             if (below is None or generation.number < below) and generation.holds(key, table):
                 return generation
@@ -89,16 +89,16 @@ class GenerationList:
         """Write a batch to a generation; visible and durable when this returns.
 
         Raises:
-            StorageFull: no room; nothing was written.
+            StorageFull: no space; nothing was written.
         """
         with generation.writing():
             await self._committer.commit(generation.index, batch)
 
     async def start_generation(self) -> None:
-        """Begin a new newest generation. One caller at a time.
+        """Start a new newest generation. One caller at a time.
 
         Raises:
-            StorageFull: the disk has no room for one.
+            StorageFull: the disk has no space for it.
         """
         await to_the_end(self._start_generation())
 
@@ -107,11 +107,11 @@ class GenerationList:
         self.newest_first.insert(0, fresh)
 
     def newer_than(self, generation: Generation) -> list[Generation]:
-        """Those that began after it, newest first."""
+        """The generations that are newer than this one, newest first."""
         return [other for other in self.newest_first if other.number > generation.number]
 
     def detach(self, generation: Generation) -> None:
-        """Remove it from the look-up path; its files stay until it is destroyed."""
+        """Remove it from all lookups; its files stay until it is destroyed."""
         self.newest_first.remove(generation)
 
     def close(self) -> None:

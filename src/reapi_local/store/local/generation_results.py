@@ -1,4 +1,4 @@
-"""The action cache on disk: results in the same generations as the blobs they name."""
+"""The action cache on disk: results are in the same generations as blobs."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class GenerationActionCache:
                 await self._remove_older(key, target)
 
     async def _remove_older(self, key: bytes, target: Generation) -> None:
-        """Forget what was replaced: it would come back when ``target`` goes first."""
+        """Delete the replaced entry: it would be found again if ``target`` were evicted first."""
         while older := self._generations.find(key, Table.RESULTS, below=target.number):
             await self._generations.commit(older, Batch(deletes=[(Table.RESULTS, key)]))
 
@@ -55,13 +55,13 @@ class GenerationActionCache:
         return await self._remove(_key(context, action), _encode(stored))
 
     async def _remove(self, key: bytes, value: bytes) -> bool:
-        """Delete the entry wherever it has exactly this value; whether one was deleted."""
+        """Delete the entry from each generation that has exactly this value; returns if any had."""
         removed = False
         for generation in self._generations.newest_first[:]:
             if generation not in self._generations.newest_first:
-                continue  # evicted, and closed, while another was written to
+                continue  # evicted and closed during the last commit
             if generation.index.get(Table.RESULTS, key) == value:
-                # Compared again in the commit's own transaction: a put may come in between.
+                # Compared again within the commit: a put may come in between.
                 batch = Batch(deletes_if=[(Table.RESULTS, key, value)])
                 await self._generations.commit(generation, batch)
                 removed |= batch.deleted > 0
@@ -74,15 +74,15 @@ def _key(context: Context, action: Digest) -> bytes:
 
 def _encode(stored: StoredResult) -> bytes:
     """Checksum (4 bytes), length of the origin (4 bytes), origin as JSON, the result."""
-    origin = json.dumps([stored.written_at, stored.written_by, stored.run]).encode()
+    origin = json.dumps([stored.written_at, stored.written_by, stored.invocation]).encode()
     body = len(origin).to_bytes(4, "big") + origin + stored.result
     return zlib.crc32(body).to_bytes(4, "big") + body
 
 
 def _decode(value: bytes) -> StoredResult | None:
-    """The stored result; None when the bytes aren't what was written."""
+    """The stored result; None if the bytes are damaged."""
     if len(value) < 8 or zlib.crc32(value[4:]) != int.from_bytes(value[:4], "big"):
         return None
     end = 8 + int.from_bytes(value[4:8], "big")
-    written_at, written_by, run = json.loads(value[8:end])
-    return StoredResult(value[end:], written_at, written_by, run)
+    written_at, written_by, invocation = json.loads(value[8:end])
+    return StoredResult(value[end:], written_at, written_by, invocation)

@@ -1,7 +1,7 @@
 """The blob store on disk: a list of generations, bounded by a limit, with leases.
 
-All look-ups, and the leases they give, happen on the event loop within one step. So does the
-removal of an evicted generation: nothing can come between a look-up and its promise.
+A lookup and the lease that it gives are one step of the event loop. The removal of an evicted
+generation is another, so it can't come between a lookup and its lease.
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ _BATCH_SIZE: Final = 4096
 class GenerationStore:
     """A :class:`~reapi_local.store.blob_store.BlobStore` below the directory ``root``.
 
-    ``durable``: what was acknowledged survives a power loss; without it, a power loss costs the
-    newest generation. The parts are public for the action cache, which shares them.
+    ``durable``: acknowledged writes survive a crash. Without it, a crash costs each generation that
+    was written to since it was opened. The parts are public for the action cache, which uses them.
     """
 
     def __init__(
@@ -69,7 +69,7 @@ class GenerationStore:
         missing: list[bytes] = []
         for start in range(0, len(digests), _BATCH_SIZE):
             if start:
-                await sleep(0)  # others get their turn within a huge request
+                await sleep(0)  # a huge request must not block other calls
             missing += self._missing_and_lease(context, digests[start : start + _BATCH_SIZE])
         return [Digest(key) for key in missing]
 
@@ -97,8 +97,9 @@ class GenerationStore:
     def _read_small_at_once(
         self, context: Context, digests: Sequence[Digest]
     ) -> dict[Digest, bytes]:
-        """The small blobs that can be read within one step. Those that are large, corrupt or not
-        held are left out: :meth:`open_read` deals with them.
+        """The small blobs, read in one step of the event loop.
+
+        Blobs that are large, corrupt or missing are left out: :meth:`open_read` handles them.
         """
         found: dict[Digest, bytes] = {}
         wanted = [digest for digest in digests if not is_large(digest)]
@@ -153,7 +154,7 @@ class GenerationStore:
                 if await self._verified.is_intact(digest, fd):
                     unless_intact.pop_all()
                     return fd
-                # While it was read its generation may have gone, or a good copy come.
+                # Meanwhile the generation may be evicted, or the file replaced by a good copy.
                 if generation in self.generations.newest_first and generation.files.is_at(
                     digest, fd
                 ):
@@ -165,7 +166,7 @@ class GenerationStore:
         raise self._not_found(context, digest)
 
     async def _quarantine(self, generation: Generation, digest: Digest) -> None:
-        """Take a corrupt blob out of the look-up path."""
+        """Remove a corrupt blob from the index."""
         self._events.emit(BlobQuarantined(digest, generation.path))
         await self.generations.commit(generation, Batch(deletes=[(Table.BLOBS, digest)]))
 
@@ -195,7 +196,7 @@ class GenerationStore:
 
     async def _write_small(self, context: Context, blobs: Sequence[Blob]) -> None:
         digests = [digest for digest, _ in blobs]
-        # Leased before they are there: no rotation can come between the commit and the lease.
+        # Leased before they are stored: no eviction can come between the commit and the lease.
         self.leases.add(context.invocation, digests)
         absent = set(self._missing_and_lease(context, digests))
         new: list[tuple[Table, bytes, bytes]] = [

@@ -1,7 +1,7 @@
 """One LMDB environment: the small blobs, action results and counters of one generation.
 
-The only module that imports lmdb. Reads happen within one call and hand out copies or key lists,
-never views: closing an environment under a live view ends the process.
+This is the only module that imports lmdb. Each read ends within its call and returns copies, never
+views: closing an environment while a view is in use would crash the process.
 """
 
 from __future__ import annotations
@@ -34,11 +34,10 @@ class Table(Enum):
 class Batch:
     """Changes that become visible, and durable, together.
 
-    ``large`` indexes blobs whose files are in place, each with the bytes it takes on disk. What is
-    there already is left as it is, and counted once. ``copied`` are results with the index that
-    they are copied from: one that was replaced or removed there meanwhile is not put here.
-    ``deletes_if`` deletes a key that still has the value given; ``deleted`` is how many did, once
-    the batch is written.
+    ``large``: blobs whose files are in place, each with its bytes on disk; a blob that is already
+    indexed isn't counted again. ``copied``: results, each with the index that it is copied from; a
+    result that was replaced or removed there meanwhile is not copied. ``deletes_if``: keys to
+    delete if they still have the given value. ``deleted``: how many of those the write deleted.
     """
 
     puts: list[tuple[Table, bytes, bytes]] = field(default_factory=list)
@@ -53,7 +52,7 @@ class Batch:
 class Index:
     """An open environment in the directory ``path``.
 
-    ``map_bytes`` is address space, not disk: it only has to be more than will ever be written.
+    ``map_bytes`` is address space, not disk: it must exceed what will ever be written.
     ``durable`` = every commit reaches the disk before :meth:`write` returns.
     """
 
@@ -77,7 +76,7 @@ class Index:
         self._measure_large()
 
     def missing(self, table: Table, keys: Sequence[bytes]) -> list[bytes]:
-        """The keys that aren't there, in the order given."""
+        """The keys that aren't in the table, in the order given."""
         with self._env.begin(db=self._dbs[table], buffers=True) as txn, txn.cursor() as cursor:
             seek = cursor.set_key
             return [key for key in keys if not seek(key)]
@@ -89,14 +88,14 @@ class Index:
             return value
 
     def get_many(self, table: Table, keys: Iterable[bytes]) -> dict[bytes, bytes]:
-        """The values of those that are there."""
+        """The values of the keys that are in the table."""
         with self._env.begin(db=self._dbs[table]) as txn:
             get = txn.get
             found = ((key, get(key)) for key in keys)
             return {key: value for key, value in found if value is not None}
 
     def keys(self, table: Table) -> list[bytes]:
-        """Every key, in byte order. For tests and inspection: it reads the whole table."""
+        """Every key, in byte order. Only for tests: it reads the whole table."""
         with self._env.begin(db=self._dbs[table]) as txn, txn.cursor() as cursor:
             return list(cursor.iternext(keys=True, values=False))
 
@@ -104,7 +103,7 @@ class Index:
         """Apply all batches in one transaction. One thread at a time.
 
         Raises:
-            StorageFull: the disk, or the environment, has no room; nothing was written.
+            StorageFull: the disk or the environment has no space; nothing was written.
         """
         with _disk_errors(), self._env.begin(write=True) as txn:
             for batch in batches:
@@ -145,14 +144,14 @@ class Index:
         self.large_bytes = int(self.get(Table.META, _LARGE_BYTES) or 0)
 
     def sync(self) -> None:
-        """Bring to the disk what commits left to the operating system."""
+        """Write to the disk what earlier commits left in the page cache."""
         self._env.sync(True)
 
     def close(self) -> None:
         self._env.close()
 
 
-# LMDB calls a write that ended short an input/output error.
+# LMDB reports a short write as an input/output error.
 _NO_ROOM = tuple(os.strerror(number) for number in (errno.ENOSPC, errno.EDQUOT, errno.EIO))
 
 
@@ -169,7 +168,7 @@ def _disk_errors() -> Iterator[None]:
 
 
 def _fill_lock_file(path: str) -> None:
-    """Give LMDB's lock file its blocks: it is mapped, and a full disk would end the process."""
+    """Allocate LMDB's lock file: it is mapped, so a full disk would crash the process later."""
     with disk_errors():
         fd = os.open(os.path.join(path, "lock.mdb"), os.O_WRONLY | os.O_CREAT, 0o600)
         try:

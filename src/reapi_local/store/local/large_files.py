@@ -1,4 +1,4 @@
-"""Blobs too large for the index: one file each, written aside and linked into place whole."""
+"""Blobs too large for the index: each is a file, moved into place when it is complete."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from reapi_local.protocol.digest import Digest
 from reapi_local.store.disk_errors import disk_errors
 
 INLINE_MAX_BYTES: Final = 64 * 1024
-"""Blobs up to this size live in the index. Part of the format on disk: never change it alone."""
+"""Blobs up to this size are in the index. To change this is to change the format on disk."""
 
 
 def is_large(digest: Digest) -> bool:
-    """Whether this blob is a file of its own."""
+    """Whether this blob is stored as a file."""
     return digest.size_bytes > INLINE_MAX_BYTES
 
 
@@ -25,21 +25,21 @@ class LargeFiles:
         self._root = root
 
     def path(self, digest: Digest) -> str:
-        """Where the blob is, or would be."""
+        """The path of the blob's file, whether it exists or not."""
         name = f"{digest.function.name.lower()}-{digest.hash_hex}-{digest.size_bytes}"
         return os.path.join(self._root, digest.hash_hex[:2], name)
 
     def is_at(self, digest: Digest, fd: int) -> bool:
-        """Whether this open file is the one under that name now."""
+        """Whether this open file is still the blob's file."""
         try:
             return os.path.samestat(os.stat(self.path(digest)), os.fstat(fd))
         except FileNotFoundError:
             return False
 
     def publish(self, temporary: str, digest: Digest, *, durable: bool) -> int:
-        """Move a finished file into place; returns the bytes it takes on disk.
+        """Move a finished file into place; returns its bytes on disk.
 
-        It was synced by who wrote it. A file already there has the same content and goes.
+        The writer has synced it. It replaces a file with the same content, if there is one.
         """
         with disk_errors():
             target = self._prepare(digest)
@@ -49,7 +49,7 @@ class LargeFiles:
         return disk_bytes(target)
 
     def link(self, source: str, digest: Digest, *, durable: bool) -> int:
-        """Take over a blob of an older generation; returns the bytes it takes on disk."""
+        """Link a blob of an older generation into this one; returns its bytes on disk."""
         with disk_errors():
             target = self._prepare(digest)
             with suppress(FileExistsError):
@@ -68,12 +68,12 @@ class LargeFiles:
 
 
 def disk_bytes(path: str) -> int:
-    """What the file takes on disk: its blocks, not its length."""
+    """The bytes that the file takes on disk: its blocks, not its length."""
     return os.stat(path).st_blocks * 512
 
 
 def sync_directory(path: str) -> None:
-    """Make the names in a directory durable."""
+    """Make the entries of a directory durable."""
     fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(fd)

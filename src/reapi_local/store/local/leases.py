@@ -1,6 +1,6 @@
-"""Leases: which keys the store has promised to which invocation, held in memory.
+"""Leases: which keys the store must keep for which invocation. They are only in memory.
 
-A lease ends when its invocation has been silent for ``lease_seconds``. The keys of ended leases
+A lease ends when its invocation has made no call for ``lease_seconds``. The keys of ended leases
 count as recently used until the next generation is evicted.
 """
 
@@ -25,7 +25,7 @@ class _Lease:
 
 
 class Leases:
-    """Leases by invocation. Calls without one share a lease for each slice of time."""
+    """Leases by invocation. Calls without an invocation share one lease per time slice."""
 
     def __init__(self, clock: Clock, lease_seconds: float) -> None:
         self._clock = clock
@@ -36,7 +36,7 @@ class Leases:
         self._recent: set[bytes] = set()
 
     def add(self, invocation: str, keys: Iterable[bytes]) -> None:
-        """Lease the keys to the invocation, and renew all that it holds."""
+        """Lease the keys to the invocation, and renew its lease on all its earlier keys."""
         now = self._clock.monotonic()
         if now >= self._next_check:
             self._expire(now)
@@ -44,7 +44,7 @@ class Leases:
         lease = self._leases.get(holder)
         if lease is None:
             lease = self._leases[holder] = _Lease(0.0)
-        # A slice ends a whole lease after its last moment; the slice makes that at most 1/8 more.
+        # The shared lease of a time slice may last up to one slice longer than lease_seconds.
         lease.ends = now + self._seconds
         if self._followers:
             fresh = set(keys) - lease.keys
@@ -55,18 +55,18 @@ class Leases:
             lease.keys.update(keys)
 
     def leased(self) -> set[bytes]:
-        """Every key some lease holds now."""
+        """Every key that is leased now."""
         self._expire(self._clock.monotonic())
         return set().union(*(lease.keys for lease in self._leases.values()))
 
     def take_recent(self) -> set[bytes]:
-        """The keys of leases that ended since this was last asked."""
+        """The keys of leases that ended since the last call of this method."""
         recent, self._recent = self._recent, set()
         return recent
 
     @contextmanager
     def follow(self) -> Iterator[list[bytes]]:
-        """All keys leased now, and at the list's end those that come to be leased."""
+        """All keys leased now; keys that are leased within the block are appended to the list."""
         follower = list(self.leased())
         self._followers.append(follower)
         try:

@@ -17,10 +17,9 @@ _FileState = tuple[int, int, int]
 
 
 class VerifiedFiles:
-    """Verifies a file at its first read, and again when the file was touched since.
+    """Verifies a file at its first read, and again if it was changed since.
 
-    Hashing at each read would cost more than the read; never hashing would serve what a bad disk
-    made of it.
+    Hashing at each read would cost more than the read; never hashing could serve corrupt data.
     """
 
     def __init__(self) -> None:
@@ -39,7 +38,7 @@ class VerifiedFiles:
         return True
 
     def remember(self, digest: Digest, fd: int) -> None:
-        """Note that the open file was just verified."""
+        """Record that the open file was just verified."""
         self._states[digest] = _state(fd)
 
 
