@@ -10,6 +10,7 @@ from pants.option.subsystem import Subsystem
 from reapi_contract import sandbox_levels
 from reapi_contract.bounds import DEFAULT_PORT
 from reapi_contract.command_line import NEEDED_PYTHON
+from reapi_contract.sizes import DEFAULT_STORE_SIZE
 from reapi_local_plugin import options as own_options
 
 
@@ -84,7 +85,10 @@ class ReapiSubsystem(Subsystem):
     )
     max_size = StrOption(
         default=None,
-        help="How much disk the store may use, like 20GiB. Unset: the last one, else 20GiB.",
+        help=(
+            "How much disk the store may use, like 50GiB. Unset: the last limit, else "
+            f"{DEFAULT_STORE_SIZE}."
+        ),
     )
     idle_exit = IntOption(
         default=0,

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import re
 
+DEFAULT_STORE_SIZE = "20GiB"
+"""The limit of a store if none is set, and none was set before."""
+
 MIN_STORE_BYTES = 1024**2
 """The smallest limit of a store; less has no room for the store's index."""
 

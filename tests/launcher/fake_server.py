@@ -34,7 +34,7 @@ from reapi_contract.json_records import to_json
 from reapi_contract.proof import Proof, proofs_json
 from reapi_contract.ready_line import NotStarted, Ready, ReadyLine
 from reapi_contract.setting_names import flag, repeated_flag, variable
-from reapi_contract.sizes import parse_store_size
+from reapi_contract.sizes import DEFAULT_STORE_SIZE, parse_store_size
 from reapi_contract.state import State, read_state, state_text
 from reapi_contract.status import Status, status_json
 
@@ -53,7 +53,7 @@ def main() -> int:
     parser.add_argument(flag(setting_names.DATA_DIR), type=Path, required=True)
     parser.add_argument(flag(setting_names.HOST), default="127.0.0.1")
     parser.add_argument(flag(setting_names.PORT), default="0")
-    parser.add_argument(flag(setting_names.MAX_SIZE), default="20GiB")
+    parser.add_argument(flag(setting_names.MAX_SIZE), default=DEFAULT_STORE_SIZE)
     parser.add_argument(repeated_flag(setting_names.INSTANCES), action="append", default=[])
     parser.add_argument(flag(setting_names.IDLE_EXIT), default="0")
     parser.add_argument(flag(setting_names.SLOTS), default="0")

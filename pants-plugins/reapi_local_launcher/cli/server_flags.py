@@ -9,7 +9,7 @@ from typing import TypeVar
 from reapi_contract import sandbox_levels, setting_names
 from reapi_contract.bounds import DEFAULT_PORT, MAX_PORT, MAX_SLOTS, parse_seconds, parse_whole
 from reapi_contract.setting_names import flag, repeated_flag
-from reapi_contract.sizes import parse_store_size
+from reapi_contract.sizes import DEFAULT_STORE_SIZE, parse_store_size
 
 _T = TypeVar("_T")
 
@@ -27,7 +27,8 @@ def add_server_flags(parser: argparse.ArgumentParser) -> None:
         flag(setting_names.MAX_SIZE),
         type=_store_size,
         metavar="SIZE",
-        help="limit of the store on disk, like 50GiB or 500MB (default: 20GiB; for up, the last)",
+        help="limit of the store on disk, like 50GiB or 500MB "
+        f"(default: {DEFAULT_STORE_SIZE}; for up, the last one)",
     )
     add(
         repeated_flag(setting_names.INSTANCES),

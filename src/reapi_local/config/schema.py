@@ -16,7 +16,12 @@ from msgspec import Meta, Struct
 
 from reapi_contract import sandbox_levels
 from reapi_contract.bounds import DEFAULT_PORT, MAX_PORT, MAX_SECONDS, MAX_SLOTS
-from reapi_contract.sizes import MAX_BYTES, MIN_STORE_BYTES
+from reapi_contract.sizes import (
+    DEFAULT_STORE_SIZE,
+    MAX_BYTES,
+    MIN_STORE_BYTES,
+    parse_store_size,
+)
 from reapi_local.config.kinds import (
     ADDRESS,
     COUNT,
@@ -77,7 +82,7 @@ class StoreConfig(Struct, frozen=True):
     max_size: Annotated[
         StoreSize,
         Meta(description="The largest size of the store on disk, index pages included."),
-    ] = 20 * _GIB
+    ] = parse_store_size(DEFAULT_STORE_SIZE)
     min_free: Annotated[
         Size, Meta(description="The space that the store leaves free on its file system.")
     ] = 256 * _MIB
