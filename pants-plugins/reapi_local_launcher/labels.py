@@ -1,4 +1,4 @@
-"""How messages name the commands and settings that a remedy is about."""
+"""The names of commands and settings in messages."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 
 class LockTimeoutError(Exception):
-    """Another process held the lock until the time was up."""
+    """Another process held the lock for the whole timeout."""
 
 
 @contextmanager

@@ -1,6 +1,6 @@
-"""Where things are, according to the environment that the caller passes.
+"""The paths of directories, according to the environment that the caller passes.
 
-This module never reads `os.environ`: in a daemon it may be older than the command that runs.
+This module never reads `os.environ`: a daemon has the environment of an older command.
 """
 
 from __future__ import annotations

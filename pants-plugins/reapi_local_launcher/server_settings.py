@@ -1,4 +1,4 @@
-"""What the user asks of a server that is to be started."""
+"""The settings that the user asks for when a server is started."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class ServerSettings:
     `data_dir`: None for the user's cache directory. `port`: the port for gRPC; 0 for the one used
     last, else a free one. `max_size`: the limit of the store, like 20GiB; None for the limit used
     last, else the server's default. `instances`: the only instance names that the server accepts;
-    empty for any. `idle_exit_s`: the server stops after so many seconds without a call; 0 for
+    empty for any. `idle_exit_s`: seconds without a call after which the server stops; 0 for
     never. `server_python`: the interpreter that must run the server. `slots`: the number of
     processes that run at once; 0 for one per core. `hermetic`: processes get no network.
     `sandbox`: one of `sandbox_levels.CHOICES`.

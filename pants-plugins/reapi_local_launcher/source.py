@@ -1,9 +1,9 @@
-"""Where the packages are that the server needs, and the version label of what they hold.
+"""Finds the packages that the server needs, and their version label.
 
 They are in one of three places, searched in this order:
 - `server.zip` in the launcher's package: a Pants repository that `reapi-local init` prepared;
-- beside the launcher's package: an installed wheel;
-- in `src`: the repository of the project itself.
+- next to the launcher's package: an installed wheel;
+- `src`: the repository of the project itself.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Source:
     def prepare(self, support_dir: Path) -> Path:
         """Make a directory with these packages only, to be the PYTHONPATH of the server.
 
-        With these only, because the other packages beside them may be made for another Python, and
+        Other packages at the same location are left out: they may be made for another Python, and
         would hide those of the server's interpreter. The directory is under `support_dir` and is
         made once. Raises OSError.
         """

@@ -1,4 +1,4 @@
-"""The server that a build uses, and whether it can do without one. Imports nothing of Pants.
+"""The server that a build uses, and whether the build needs one. Imports nothing of Pants.
 
 `options` is what Pants passes to the hook: the values of all options, and the goals of the command.
 """
@@ -35,7 +35,7 @@ def needs_server(options: Any) -> bool:
 
 
 def may_run_processes(options: Any) -> bool:
-    """Whether this command may run processes: it is not help or version, and not only our goals."""
+    """Whether this command may run processes: it has a goal that is not built in and not ours."""
     # The name changed with Pants 2.23.
     builtin = getattr(options, "builtin_or_auxiliary_goal", None) or getattr(
         options, "builtin_goal", None
@@ -47,7 +47,10 @@ def may_run_processes(options: Any) -> bool:
 
 
 def leaves_addresses_to_us(everything: Any) -> bool:
-    """Whether the user set no addresses in [GLOBAL]. Raises NoServerError for half of them."""
+    """Whether [GLOBAL] leaves the addresses to the plugin.
+
+    Raises NoServerError if processes run remotely and only one of the two addresses is set.
+    """
     if not everything.remote_execution:
         return everything.remote_store_address is None
     given = (everything.remote_store_address, everything.remote_execution_address)

@@ -26,12 +26,12 @@ def conflicts(reapi: Any, pants: Any) -> list[str]:
     """
     found = []
     if own_options.is_off(reapi):
-        found.append("[reapi].mode is off, so Pants won't use the server; set it to cache.")
+        found.append("[reapi].mode is off, so Pants doesn't use the server; set it to cache.")
     other = other_hook(pants.backend_packages, pants.plugins)
     if other is not None:
         found.append(
-            f"{name_of(other)} provides remote caching too, and reapi-local leaves it to it; "
-            "remove one of the two backends."
+            f"{name_of(other)} provides remote caching too, and reapi-local doesn't replace "
+            "it; remove one of the two backends."
         )
     if pants.remote_store_address is not None:
         found.append(_wins("remote_store_address", pants.remote_store_address))
@@ -81,6 +81,4 @@ def execution_conflicts(
 
 
 def _wins(option: str, value: object) -> str:
-    return (
-        f"[GLOBAL].{option} is {value}, and what you set there wins; remove it to use this server."
-    )
+    return f"[GLOBAL].{option} is {value}, and [GLOBAL] wins; remove it to use this server."

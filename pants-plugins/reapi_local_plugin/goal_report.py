@@ -41,7 +41,7 @@ def up_text(up: Up, write: Write, style: Style) -> None:
         report.check_text(up.proofs, write, style)
         return
     if up.conflicts:
-        write("\nUntil that is changed Pants doesn't use the server. `pants reapi-check` shows\n")
+        write("\nUntil you change that, Pants doesn't use the server. `pants reapi-check` shows\n")
         write("when it does; `pants reapi-down` undoes all of this.\n")
         return
     does = "runs processes on it" if up.config.executes else "uses it"
@@ -83,7 +83,7 @@ def down_text(down: Down, write: Write, style: Style) -> None:
     removed = [f"{line} from {file}" for line in _settings(down.config.removed)]
     shown = [*_wrapped("removed", removed), *_wrapped("kept", down.config.kept)]
     if not down.config.removed:
-        write(f"There was nothing of ours in {file}.\n")
+        write(f"{file} had no lines of reapi-local.\n")
     if shown:
         fields(shown, write)
     notes([*_lost_processes(down), *down.config.notes], write, style)

@@ -158,13 +158,13 @@ class GoalRunner:
         return found
 
     def _must_be_able_to_execute(self, settings: ServerSettings) -> None:
-        """Raises LauncherError if builds would fail once Pants sends its processes away."""
+        """Raises LauncherError if builds would fail when Pants sends processes to the server."""
         found = self._conflicts(executes=True)
         if not self._is_own:
             found.append(
-                f"{self.reapi.address} is run by somebody else: from here nobody can tell whether "
-                "it runs processes, and whether they find what they need of this machine. "
-                "Set remote_execution in [GLOBAL] yourself, or [reapi].address to auto."
+                f"Somebody else runs {self.reapi.address}. It may run no processes, and they may "
+                "not find the programs of this machine. Set remote_execution in [GLOBAL] yourself, "
+                "or [reapi].address to auto."
             )
         if found:
             raise LauncherError(

@@ -1,8 +1,8 @@
 """The hook that Pants calls before every command. It gives Pants the server's address and token.
 
-It must be quick, and it must not raise, because then even `reapi-down` would fail. But a build
-whose processes run on the server needs one: without it Pants would fail at its first process and
-give no reason. Therefore this hook ends such a build, with the reason and the remedy.
+It must be quick. It must not raise, because then even `reapi-down` would fail. But if the processes
+of a build run on the server and there is none, Pants would fail at the first process without a
+reason. So this hook ends such a build, with the reason and the remedy.
 """
 
 from __future__ import annotations
@@ -59,8 +59,8 @@ def remote_auth(
     if other is not None:
         if may_run_processes(options):
             logger.warning(
-                "%s provides remote caching too, and reapi-local leaves it to it. Remove one of "
-                "the two backends to end this.",
+                "%s provides remote caching too, so Pants doesn't use the reapi-local server. "
+                "Remove one of the two backends.",
                 name_of(other),
             )
         return other(
@@ -151,5 +151,5 @@ def _end_build(why: str) -> NoReturn:
         "To build without it, add --no-remote-execution, or run `pants reapi-down`.",
         why,
     )
-    # With it Pants ends with status 1; with any other exception it would also print a traceback.
+    # After any other exception Pants would also print a traceback.
     raise SystemExit(1)

@@ -41,13 +41,13 @@ class ReapiSubsystem(Subsystem):
         default=Mode.cache,
         help=(
             "`cache`: read and write results of processes, and after `reapi-up --execution` run "
-            "them on the server. `off`: build as without the server."
+            "them on the server. `off`: build without the server."
         ),
     )
     address = StrOption(
         default=own_options.AUTO,
         help=(
-            "`auto`: this user's own server, found by its state file. Else the address of a server "
+            "`auto`: this user's own server. Otherwise the address of a server "
             "that somebody else runs, like `grpc://cache.example:8980`; Pants never starts or "
             "stops that one."
         ),
@@ -84,11 +84,11 @@ class ReapiSubsystem(Subsystem):
     )
     max_size = StrOption(
         default=None,
-        help="How much disk the server may use, like 20GiB. Unset: as last time, else 20GiB.",
+        help="How much disk the store may use, like 20GiB. Unset: the last one, else 20GiB.",
     )
     idle_exit = IntOption(
         default=0,
-        help="The server stops by itself after so many seconds without a call. 0: never.",
+        help="Seconds without a call after which the server stops. 0: never.",
     )
     server_python = StrOption(
         default=None,
@@ -104,15 +104,15 @@ class ReapiSubsystem(Subsystem):
     hermetic = BoolOption(
         default=False,
         help=(
-            "Give the processes that the server runs no network but loopback. Building a Python "
-            "environment fetches from the package index, so do that first."
+            "Processes that the server runs have no network but loopback. A Python environment is "
+            "built from a package index, so build it before you turn this on."
         ),
     )
     sandbox = EnumOption(
         default=SandboxLevel.auto,
         help=(
-            "How the server isolates processes. `auto`: in the strongest way that works on this "
-            "machine, `slots` or `bubblewrap`. `process-group` isolates nothing: they "
-            "can read and write all that you can; only for processes that you trust."
+            "How the server isolates processes. `auto`: the strongest sandbox that works on this "
+            "machine, `slots` or `bubblewrap`. `process-group` isolates nothing: processes can "
+            "read and write everything that you can, so use it only if you trust them."
         ),
     )

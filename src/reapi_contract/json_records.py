@@ -14,7 +14,7 @@ _R = TypeVar("_R")
 
 
 def to_json(record: Any) -> dict[str, Any]:
-    """A dataclass, and the dataclasses within it, as a JSON object."""
+    """A dataclass as a JSON object, with the dataclasses within it."""
     return asdict(record)
 
 

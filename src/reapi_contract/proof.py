@@ -1,4 +1,4 @@
-"""Proofs: what was tried on a server, whether it worked, and what to do if it did not."""
+"""Proofs: each says what was tried, whether it worked, and what to do if it did not."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What one setting is called in each place: `max_size`, `--max-size`, `REAPI_LOCAL_MAX_SIZE`."""
+"""The names of a setting in each place: `max_size`, `--max-size`, `REAPI_LOCAL_MAX_SIZE`."""
 
 from __future__ import annotations
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 
 MIN_STORE_BYTES = 1024**2
-"""The smallest limit of a store: a smaller one has no room for its own index."""
+"""The smallest limit of a store; less has no room for the store's index."""
 
 MAX_BYTES = 4 * 1024**4
-"""The largest size. A store maps several times its limit into memory, where 128 TiB is the end."""
+"""The largest size. A store maps several times its limit into memory, and the address space of
+a process ends at 128 TiB."""
 
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
 _FACTORS = {"": 1, "b": 1}

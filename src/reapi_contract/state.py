@@ -1,4 +1,4 @@
-"""The state file: how a launcher finds a server, and what the next start takes over."""
+"""The state file: a launcher finds a server by it, and the next start keeps its port and token."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class State:
 
     `pid` is None after the server has stopped gracefully. `boot_id` is new at each start, so it
     identifies a server even if another process gets the same pid. `grpc_port` and `token` stay the
-    same over restarts if they can.
+    same over restarts if possible.
     """
 
     pid: int | None

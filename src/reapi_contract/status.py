@@ -1,4 +1,4 @@
-"""The answer to `/v1/status`: the fields of `Health`, and beside them one field for each part."""
+"""The answer to `/v1/status`: the fields of `Health`, and one more field for each part."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ _Count = TypeVar("_Count", CallCount, CacheCount, ExecutionCount)
 
 @dataclass(frozen=True)
 class Status:
-    """What a server tells about itself.
+    """A server's description of itself.
 
     `execution` is None for a server of a release that runs no actions at all. `instances`: the
-    names in use so far. `calls` are counted by gRPC method, `action_cache` and `executions` by
+    names used so far. `calls` are counted by gRPC method, `action_cache` and `executions` by
     instance; all counts are since the start of the server.
     """
 

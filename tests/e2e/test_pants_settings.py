@@ -46,7 +46,7 @@ def test_a_switch_in_pants_toml_is_kept_and_reported(shop: Machine) -> None:
     repository.write({"BUILD": SLOW_TEST})
     up = repository.run("reapi-up").must_succeed()
     assert f"kept {settings} in " in " ".join(up.out.split())
-    assert "what it switches off stays off" in " ".join(up.out.split())
+    assert "this use of the server stays off" in " ".join(up.out.split())
     assert "remote_cache_read" not in (repository.root / ".pants.rc").read_text()
     build = repository.run("test", "::").must_succeed()
     assert build.counters["remote_cache_requests"] == 0

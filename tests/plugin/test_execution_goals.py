@@ -208,7 +208,7 @@ def test_what_keeps_pants_from_using_it_takes_the_place_of_the_promise(
     site.json("up")
     done = runner(site, root, **settings).up(lambda line: None, execution=False)
     assert "uses it from the next command on" not in text(done)
-    assert "Until that is changed Pants doesn't use the server." in text(done)
+    assert "Until you change that, Pants doesn't use the server." in text(done)
     assert up_json(done)["conflicts"] == list(done.conflicts) != []
     usual = runner(site, root).up(lambda line: None, execution=False)
     assert "uses it from the next command on" in text(usual)

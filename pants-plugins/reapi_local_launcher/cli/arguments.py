@@ -13,18 +13,18 @@ from reapi_local_launcher.server_settings import ServerSettings
 from reapi_local_launcher.source import find_source
 
 _ABOUT = """\
-A server for the builds of this machine, which speaks the Remote Execution
-API: it keeps the results of their processes, and runs processes itself.
+A server of the Remote Execution API for the builds of this machine. It caches
+the results of their processes, and it can run the processes.
 
 There is one server per user and data directory, for all of the user's
 repositories. `up` starts it in the background, `check` proves that it works,
-`down` stops it. With Pants, the plugin does all that: `reapi-local init` puts
-it into a repository.
+`down` stops it. For Pants, a plugin does all that: `reapi-local init` puts the
+plugin into a repository.
 """
 _SERVE = """\
-Run the server in this process, in the foreground, logging to standard error:
-for systemd, containers and other supervisors. It stops gracefully
-on SIGTERM and on Ctrl-C.
+Run the server in this process, in the foreground, for systemd, containers and
+other supervisors. It logs to standard error. It stops gracefully on SIGTERM
+and on Ctrl-C.
 
 Flags that are not listed here are passed to the server as they are. Settings
 without a flag come from variables such as REAPI_LOCAL_MAX_SIZE, then from the
@@ -79,7 +79,7 @@ def make_parser() -> argparse.ArgumentParser:
 
 
 def settings_from(options: argparse.Namespace) -> ServerSettings:
-    """The settings among the arguments; a command without one of them gets its default."""
+    """The settings in the arguments. A setting that the command has no flag for has its default."""
     return ServerSettings(
         data_dir=options.data_dir,
         port=getattr(options, "port", 0),
@@ -121,7 +121,7 @@ def _add_check(parser: argparse.ArgumentParser) -> None:
     add(
         "--address",
         metavar="ADDRESS",
-        help="try a server of somebody else instead: grpc://host:port, or grpcs:// for TLS",
+        help="try a server that somebody else runs: grpc://host:port, or grpcs:// for TLS",
     )
     add(
         command_line.TOKEN_PATH_FLAG,

@@ -83,7 +83,7 @@ def _copy(root: Path, source: Source) -> tuple[tuple[str, ...], tuple[str, ...]]
     folder = root / _FOLDER
     launcher = folder / LAUNCHER.name
     if launcher.exists() and launcher.samefile(LAUNCHER):
-        return (), ()  # The project's own repository, or the copy in this one is what runs.
+        return (), ()  # the launcher that runs is this very copy
     files = dict(_files())
     files[launcher.relative_to(folder) / ARCHIVE] = write_archive(source)
     written = [name for name, content in files.items() if _write(folder / name, content)]

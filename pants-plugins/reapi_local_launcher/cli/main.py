@@ -47,7 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stderr.write("interrupted\n")
         return 130
     except BrokenPipeError:
-        # The reader of the output has ended. Without this the interpreter would write to it again.
+        # Without this the interpreter would write to the closed pipe again when it exits.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
 
@@ -60,7 +60,7 @@ def _serve(options: argparse.Namespace) -> int:
     data_dir: Path | None = paths.data_dir(settings, os.environ)
     if options.config is not None:
         more += [setting_names.CONFIG_FLAG, options.config]
-        # The file may name the directory, and a flag would win over it.
+        # The file may name the directory. A flag would replace it, so only the user may give one.
         data_dir = data_dir if settings.data_dir else None
     if options.host is not None:
         more += [flag(setting_names.HOST), options.host]
@@ -128,7 +128,7 @@ def _status(options: argparse.Namespace) -> int:
 def _purge(options: argparse.Namespace) -> int:
     settings = settings_from(options)
     if not options.yes and not _confirmed(paths.data_dir(settings, os.environ)):
-        sys.stderr.write("Nothing was deleted. `--yes` answers the question beforehand.\n")
+        sys.stderr.write("Nothing was deleted. With `--yes` this command does not ask.\n")
         return 1
     purged = purge.purge(settings, os.environ, _progress)
     if options.format == "json":

@@ -25,7 +25,7 @@ from reapi_local_launcher.server.purge import Purged
 from reapi_local_launcher.server.running import FOUND, REPLACED, STARTED, Running
 
 OUTCOMES = {FOUND: "is running", STARTED: "was started", REPLACED: "was replaced"}
-"""What is said of a server for each outcome of a launch."""
+"""How reports describe a server after each outcome of a launch."""
 
 
 def error_text(error: LauncherError, write: Write, style: Style = PLAIN) -> None:

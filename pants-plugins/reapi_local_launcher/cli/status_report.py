@@ -15,7 +15,7 @@ from reapi_local_launcher.server.execution_status import summary
 
 
 def status_text(status: Status, write: Write, style: Style = PLAIN) -> None:
-    """Sizes, execution, and tables of what the server was asked since its start."""
+    """Sizes, execution, and tables of the counts since the server's start."""
     health, store = status.health, status.store
     execution = status.execution or ExecutionStatus()
     up_s = max(0.0, time.time() - health.started_at)

@@ -55,8 +55,8 @@ class _Search:
 
     def consider(self, path: Path) -> None:
         real = path.resolve()
-        # All shims of pyenv are links to one script, and its name says which program it runs: so
-        # both names together identify an interpreter.
+        # All shims of pyenv are links to one script, which runs the program that the link is named
+        # after. So both names together identify an interpreter.
         identity = real if real.name == path.name else real.with_name(f"{real.name} {path.name}")
         if identity in self.seen:
             return
@@ -79,7 +79,7 @@ def find_base_python(settings: ServerSettings, env: Mapping[str, str]) -> BasePy
         search.consider(path)
     if search.found:
         return min(search.found, key=_rank)
-    looked_at = "; ".join(search.rejected) if search.rejected else "there is no Python at all"
+    looked_at = "; ".join(search.rejected) if search.rejected else "there is no Python"
     raise LauncherError(
         "No Python was found that can run the server.",
         f"It needs {_RANGE}, and PATH and pyenv were searched: {looked_at}.",

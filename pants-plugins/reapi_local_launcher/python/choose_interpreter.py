@@ -45,8 +45,8 @@ def choose_interpreter(
     """The interpreter for the server whose packages are in `source_root`.
 
     If no interpreter can run it, a private environment is made, and `progress` gets a line for each
-    step; without `progress` none is made. `timeout_s` limits the time for asking interpreters, not
-    for making an environment. Raises LauncherError.
+    step. If `progress` is None, no environment is made. `timeout_s` limits the time for asking
+    interpreters, not for making an environment. Raises LauncherError.
     """
     labels = settings.labels
     prober = Prober(env, source_root, support_dir, timeout_s)
@@ -57,8 +57,8 @@ def choose_interpreter(
         raise LauncherError(
             f"The configured Python {settings.server_python} cannot run the server.",
             f"{reason}.",
-            f"Install reapi-local[server] into it, or leave {labels.server_python} out: another "
-            "one is then found or made.",
+            f"Install reapi-local[server] into it, or remove {labels.server_python}: then another "
+            "Python is found, or a private environment is made.",
         )
     for path, origin in _present(env, support_dir):
         if prober.refusal(path) is None:

@@ -1,8 +1,8 @@
 """The private environment: a venv with the server's pinned requirements.
 
-It is made once for each set of requirements. It gets its final name when it is complete, so an
-environment of that name is whole. The rename does no harm, because only `bin/python` is used, which
-finds its home by `pyvenv.cfg`.
+It is made once for each set of requirements, and renamed to its final name when it is complete. The
+rename breaks only scripts with absolute paths; the launcher uses `bin/python`, which finds its
+environment by `pyvenv.cfg`.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ def _build_at(
     env: Mapping[str, str],
     progress: Callable[[str], None],
 ) -> None:
-    # Other builders that left these were killed, because this one holds the lock.
+    # This builder holds the lock, so the builders that left these directories were killed.
     for leftover in target.parent.glob(".partial-*"):
         shutil.rmtree(leftover, ignore_errors=True)
     version = ".".join(map(str, python.version))
@@ -86,7 +86,7 @@ def _build_at(
     try:
         _run([str(python.path), "-m", "venv", str(partial)], env, log, settings, "w")
         _run(_pip_command(partial), env, log, settings, "a")
-        if target.exists():  # it does not work: its Python was removed, or files were deleted
+        if target.exists():  # a broken one: its Python was removed, or files were deleted
             target.rename(partial / "replaced")
         partial.rename(target)
     finally:

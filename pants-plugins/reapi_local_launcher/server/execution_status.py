@@ -1,4 +1,4 @@
-"""What the user is told about the processes that a server runs, and when that is an error."""
+"""What users are told about the processes that a server runs; checks that it runs them as asked."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def must_be_offered(execution: ExecutionStatus, labels: Labels) -> None:
         return
     raise LauncherError(
         "The server doesn't run processes.",
-        " ".join(execution.reasons) or "It gives no reason; its log may.",
+        " ".join(execution.reasons) or "It gives no reason; its log may have one.",
         f"Remove the cause, then start the server again: `{labels.down}`, then `{labels.up}`. "
         "It works as a cache meanwhile.",
     )
@@ -46,8 +46,8 @@ def must_be_as_asked(execution: ExecutionStatus, settings: ServerSettings) -> No
 def user_notes(execution: ExecutionStatus, settings: ServerSettings) -> tuple[str, ...]:
     """Sentences for the user of a server that runs processes.
 
-    They are the server's own notes and reasons, and the ways in which it is not as asked. A setting
-    that has its default asks for nothing.
+    They are the server's own notes and reasons, and a sentence for each setting that the server
+    does not have. A setting with its default value asks for nothing.
     """
     if not execution.offered:
         return ()

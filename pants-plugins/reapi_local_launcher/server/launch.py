@@ -1,4 +1,4 @@
-"""Making sure that one server runs on a data directory."""
+"""Makes sure that a server runs on a data directory."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def launch(
     source: Source | None = None,
     timeouts: Timeouts = THOROUGH,
 ) -> Running:
-    """The server of the data directory, which is started if none runs.
+    """The server of the data directory. If none runs, it is started.
 
     A running server of an older release, or of another source of the same release, is stopped
     gracefully and replaced, but not by a quick launch; a newer one is kept. The result has a note
@@ -59,7 +59,7 @@ def _start_or_replace(
     timeouts: Timeouts,
     deadline: Deadline,
 ) -> Running:
-    # Imported late: the hook before every command mostly finds a server.
+    # Imported late to save time: the hook before every command usually finds a running server.
     from reapi_local_launcher.python.choose_interpreter import choose_interpreter
     from reapi_local_launcher.server import start, stop
 

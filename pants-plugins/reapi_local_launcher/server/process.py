@@ -1,4 +1,4 @@
-"""Questions about other processes. A process id may belong to another program by now."""
+"""Questions about other processes. An old process id may belong to another program now."""
 
 from __future__ import annotations
 

@@ -33,8 +33,8 @@ def purge(
 ) -> Purged:
     """Delete all blobs and action results. The token, the ports and the log stay.
 
-    A running server is stopped before and started again after, with the same size limit and the
-    same settings for running processes. Raises LauncherError.
+    A running server is stopped first. Afterwards it is started again with the same size limit and
+    the same settings for running processes. Raises LauncherError.
     """
     data_dir = paths.data_dir(settings, env)
     if not data_dir.is_dir():
@@ -70,7 +70,7 @@ def _delete_store(data_dir: Path, settings: ServerSettings) -> int:
         with locked(lock, timeout_s=1.0):
             store = data_dir / STORE
             if store.exists():
-                # Renamed first: if this is killed, no server must find half a store.
+                # Rename it first: if this process is killed, no server finds half a store.
                 store.rename(data_dir / f"{STORE}.purged-{secrets.token_hex(4)}")
             doomed = sorted(data_dir.glob(f"{STORE}.purged-*"))
             freed_bytes = sum(map(_disk_bytes, doomed))

@@ -1,4 +1,4 @@
-"""Proofs that a server works that somebody else runs: it is reachable, and round trips succeed."""
+"""Proofs for a server that somebody else runs: it is reachable, and round trips succeed."""
 
 from __future__ import annotations
 
@@ -54,10 +54,10 @@ def check_remote(
     env: Mapping[str, str],
     progress: Callable[[str], None],
 ) -> list[Proof]:
-    """The proofs, up to the first one that makes the others pointless.
+    """The proofs. The round trips are left out if the address or the token cannot be used.
 
     Round trips need the packages of the server; their environment is made if it is missing. Raises
-    LauncherError if no Python can try them.
+    LauncherError if no Python can run them.
     """
     proofs = [_reachable(endpoint.address, settings), _token(endpoint.token_path, settings)]
     if not all(one.ok for one in proofs):

@@ -1,4 +1,4 @@
-"""Finding the running server: its state file names it, and its answer proves that it is the one."""
+"""Finds the running server: its state file names it, and its answer proves that it is this one."""
 
 from __future__ import annotations
 
@@ -65,8 +65,8 @@ def find_running(
 ) -> Running | None:
     """The server of the data directory if it serves, else None. Starts and writes nothing.
 
-    It serves if it answers with the boot id of the state file within `timeout_s`. So an old state
-    file, another process with the same id or another program on the port is never taken for it.
+    It serves if it answers with the boot id of the state file within `timeout_s`. So this never
+    returns an old state file, another process with the same id or another program on the port.
     Raises LauncherError if the data directory cannot be named.
     """
     return find_in(data_dir(settings, env), timeout_s)
@@ -95,5 +95,5 @@ def find_in(directory: Path, timeout_s: float = 1.0) -> Running | None:
                 return None
             milliseconds = (time.monotonic() - began) * 1000
             return Running(state, state.pid, health.grpc_address, milliseconds)
-        # A later start of the server answered, and it replaced the file after this read it.
+        # A newer server answered: it replaced the state file after this function had read it.
     return None

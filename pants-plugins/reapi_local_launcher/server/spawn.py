@@ -1,4 +1,4 @@
-"""Starting one server process that does not depend on the process that starts it."""
+"""Starts one server process that outlives the process that starts it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _MAX_LOG_BYTES = 5 * 1024 * 1024
 
 
 def program(interpreter: Interpreter) -> list[str]:
-    """The beginning of each command line of the server's program."""
+    """How each command line of the server's program begins."""
     return [interpreter.path, "-P", "-m", MODULE]
 
 
@@ -52,7 +52,7 @@ def server_command(
 
 
 class Spawned:
-    """A server that is being started. It goes on when this is closed.
+    """A server that is being started. `close` does not stop it.
 
     It has a session and a log of its own, so neither Ctrl-C nor the end of the process that started
     it ends the server. It writes its ready line to a pipe.
@@ -84,7 +84,7 @@ class Spawned:
             raise
         finally:
             os.close(child_end)
-        # Pants' daemon may live longer than the server, which would then stay as a zombie.
+        # Pants' daemon may outlive the server. Without this thread the server would be a zombie.
         threading.Thread(target=self._process.wait, name="reapi-local reaper", daemon=True).start()
 
     def close(self) -> None:

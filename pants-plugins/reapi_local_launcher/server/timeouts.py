@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Timeouts:
-    """How long a launch waits, in seconds, and so what it may do.
+    """How long a launch waits, in seconds. This also decides what it may do.
 
     `lock_s`: for another launcher. `start_s`: for the ready line of the server that it starts.
     `other_s`: for a server that another process starts or stops. `total_s`: for all of it.

@@ -76,8 +76,8 @@ def switch_on(
     notes = _left(plan)
     if any(wanted[key] is True and value != "true" for key, (value, _) in kept.items()):
         notes.append(
-            "The repository sets a switch to something else than true. It was left so, and what it "
-            "switches off stays off."
+            "The repository sets a switch to another value than true. The value is kept, so this "
+            "use of the server stays off."
         )
     if plan.written and is_ignored(build_root, _FILE) is False:
         notes.append(
