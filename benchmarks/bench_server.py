@@ -81,7 +81,7 @@ def _lookups(full: Path, small: Path, rounds: int) -> list[Result]:
 
 
 def _during_retirement(full: Path, count: int) -> list[Result]:
-    """Look-ups in the oldest generation while all of it, being leased, is carried forward."""
+    """Lookups in the oldest generation while all of it, being leased, is copied forward."""
     leased = full_store.digests(range(count // full_store.GENERATIONS))
     request = blobs.find_missing(leased[:_ASKED])
     with reapi_local(full) as serving:
@@ -101,7 +101,7 @@ def _during_retirement(full: Path, count: int) -> list[Result]:
                 break
             during.append(burst)
     if not during:
-        raise SystemExit("the generation was gone before a look-up ended; use more --blobs")
+        raise SystemExit("the generation was gone before a lookup ended; use more --blobs")
     ratios = [burst / median(before) for burst in during]
     return [
         Result("FindMissingBlobs, before", "full store", "s", before),

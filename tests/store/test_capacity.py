@@ -28,7 +28,7 @@ from store.helpers import KIB, MIB, blob, bytes_on_disk, generation_store, read,
 MAX = 4 * MIB
 LEASE = 100.0
 WHILE_RETIRING = StoreLimits(MAX).generation_bytes
-"""What is carried is there twice until its old generation is deleted."""
+"""What is copied forward is there twice until its old generation is deleted."""
 
 
 async def test_a_stream_of_blobs_never_exceeds_the_limit(tmp_path: Path) -> None:

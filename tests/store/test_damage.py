@@ -133,7 +133,7 @@ async def test_an_older_sound_copy_is_found_behind_a_damaged_one(tmp_path: Path)
             assert await read(store, data[0]) == data[1]
 
 
-async def test_damage_is_not_carried_over_a_good_upload(tmp_path: Path) -> None:
+async def test_damage_is_not_copied_over_a_good_upload(tmp_path: Path) -> None:
     data = blob(1, 500)
     async with generation_store(tmp_path) as store:
         await write(store, data, "run")

@@ -119,7 +119,7 @@ async def test_a_reader_goes_on_after_its_generation_was_deleted(tmp_path: Path)
         assert open_files_below(tmp_path) == []
 
 
-async def test_large_blobs_are_carried_without_a_copy(tmp_path: Path) -> None:
+async def test_large_blobs_are_kept_without_a_copy(tmp_path: Path) -> None:
     data = blob(1, MIB)
     async with generation_store(tmp_path) as store:
         await stream(store, data)
@@ -213,7 +213,7 @@ async def test_a_replaced_result_does_not_come_back(tmp_path: Path) -> None:
         assert await results.get(context(), ACTION) == Miss(MissReason.ABSENT)
 
 
-async def test_a_leased_result_is_carried_and_a_newer_one_kept(tmp_path: Path) -> None:
+async def test_a_leased_result_is_copied_forward_and_a_newer_one_kept(tmp_path: Path) -> None:
     async with generation_store(tmp_path) as store:
         results = GenerationActionCache(store, EventStream())
         await results.put(context(), ACTION, result(1))
@@ -225,7 +225,7 @@ async def test_a_leased_result_is_carried_and_a_newer_one_kept(tmp_path: Path) -
         assert await results.get(context(), ACTION) == Hit(result(2))
 
 
-async def test_of_what_was_used_lately_only_a_part_is_carried(tmp_path: Path) -> None:
+async def test_of_what_was_used_lately_only_a_part_is_copied_forward(tmp_path: Path) -> None:
     clock = ManualClock()
     blobs = [blob(n, 200 * KIB) for n in range(10)]
     async with generation_store(

@@ -96,7 +96,7 @@ async def test_no_generation_begins_on_a_full_disk_and_the_process_lives(disk: P
     await store.close()
 
 
-async def test_a_generation_that_can_t_be_carried_stays(disk: Path) -> None:
+async def test_a_generation_that_can_t_be_copied_stays(disk: Path) -> None:
     store = GenerationStore(str(disk / "store"), LIMITS, ManualClock(), EventStream(), durable=True)
     blobs = dict(blob(n, 60 * KIB) for n in range(30)) | dict([blob(99, LARGE)])
     assert await store.write_many(context("run"), list(blobs.items())) == {}

@@ -1,4 +1,4 @@
-"""A look-up that finds an entry incomplete or corrupt removes that entry, and no newer one."""
+"""A lookup that finds an entry incomplete or corrupt removes that entry, and no newer one."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ class World:
 
     @asynccontextmanager
     async def look_up_under_way(self) -> AsyncIterator[asyncio.Task[Lookup]]:
-        """Within the block a look-up has found the entry, and waits for what it names."""
+        """Within the block a lookup has found the entry, and waits for what it names."""
         gated = GatedBlobs(self.blobs)
         cache = CompleteActionCache(self.plain, gated, self.events)
         looking = asyncio.create_task(cache.get(context("reader"), ACTION))
@@ -215,7 +215,7 @@ async def test_a_newer_entry_stays_while_the_generation_of_the_old_one_goes(
 
 
 @BAD
-async def test_a_newer_entry_stays_where_the_old_one_was_carried_to(
+async def test_a_newer_entry_stays_where_the_old_one_was_copied_to(
     disk: tuple[World, GenerationStore], old: StoredResult, miss: Miss
 ) -> None:
     world, store = disk
@@ -223,14 +223,14 @@ async def test_a_newer_entry_stays_where_the_old_one_was_carried_to(
     async with world.look_up_under_way() as looking:
         await store.capacity.start_generation()
         await store.capacity.evict_oldest()
-        assert held(store) == [1], "the old entry was carried"
+        assert held(store) == [1], "the old entry was copied"
         await world.put(NEWER)
     assert await looking == miss
     assert await world.get() == Hit(NEWER)
 
 
 @BAD
-async def test_a_bad_entry_is_removed_from_where_it_was_carried_to(
+async def test_a_bad_entry_is_removed_from_where_it_was_copied_to(
     disk: tuple[World, GenerationStore], old: StoredResult, miss: Miss
 ) -> None:
     world, store = disk

@@ -1,4 +1,4 @@
-"""Which instances a server has: any that a call names, or those its configuration lists."""
+"""Which instances a server has: all that calls name, or only the configured ones."""
 
 from __future__ import annotations
 

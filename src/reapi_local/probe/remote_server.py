@@ -36,7 +36,7 @@ class Remote:
     client_key_path: str = ""
 
     def client(self) -> Client:
-        """How to reach it.
+        """How to reach the server.
 
         Raises:
             CannotTry: the address is invalid, or a file can't be read.

@@ -15,7 +15,7 @@ _CHUNK_BYTES: Final = 1024 * 1024
 
 
 async def read_to_end(reader: BlobReader) -> bytes:
-    """All remaining bytes. A read may return fewer bytes than asked for, so this repeats it."""
+    """All remaining bytes. One read may return fewer: only those in the page cache."""
     chunks = []
     while chunk := await reader.read(_CHUNK_BYTES):
         chunks.append(chunk)

@@ -26,7 +26,7 @@ class VerifiedFiles:
         self._states: LRUCache[Digest, _FileState] = LRUCache(_MAX_ENTRIES)
 
     async def is_intact(self, digest: Digest, fd: int) -> bool:
-        """Whether the open file's content is what ``digest`` names."""
+        """Whether the open file's content has this digest."""
         state = _state(fd)
         if state[0] != digest.size_bytes:
             return False
