@@ -24,7 +24,7 @@ _TIMEOUT_SECONDS: Final = 10.0
 _WRONG_ANSWER: Final = "the server's answer is wrong; its log may say why"
 _RESTART: Final = "see the server's log; `reapi-local down`, then `up`, restarts the server"
 _REMEDIES: Final[Mapping[int, str]] = {
-    Code.INVALID_ARGUMENT: "ask for an instance this server has; `reapi-local status` lists them",
+    Code.INVALID_ARGUMENT: "use an instance that this server has; `reapi-local status` lists them",
     Code.RESOURCE_EXHAUSTED: "raise --max-size, or free space on the disk",
 }
 _ASK: Final = "ask the server's administrator"
