@@ -81,17 +81,17 @@ WINGS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
         ),
     },
     "execute": {
-        "deletion": (),
-        "inline": (),
+        "remove_tree": (),
+        "inline_request": (),
         "clients": (),
-        "executor": ("inline",),
+        "executor": ("inline_request",),
         "job": ("clients",),
         "queue": ("job",),
-        "sandbox": ("deletion",),
-        "responses": ("sandbox",),
-        "starting": ("executor",),
+        "sandbox": ("remove_tree",),
+        "responses": (),
+        "deferred_executor": ("executor",),
         "local": (
-            *("clients", "deletion", "executor", "inline", "job", "queue"),
+            *("clients", "remove_tree", "executor", "inline_request", "job", "queue"),
             *("responses", "sandbox"),
         ),
     },
@@ -101,10 +101,10 @@ WINGS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
         "scheduler": ("fair_queue", "operation_table"),
     },
     "execute/local": {
-        "beneath": (),
+        "open_beneath": (),
         "policy": (),
         "inputs": (),
-        "outputs": ("beneath",),
+        "outputs": ("open_beneath",),
         "process_environment": ("policy",),
         "resolver": ("inputs", "policy"),
         "runner": ("inputs", "outputs", "process_environment"),
@@ -112,14 +112,21 @@ WINGS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     },
     # Two families of sandboxes that know nothing of each other.
     "execute/sandbox": {
+        "action_paths": (),
         "interface": (),
         "choose": ("interface",),
         "limit_messages": ("interface",),
         "linux": (),
         "stdio_capture": ("linux",),
-        "host": ("interface",),
-        "slot": ("interface", "limit_messages", "linux", "host", "stdio_capture"),
-        "supervised": ("interface", "limit_messages", "linux", "host", "stdio_capture"),
+        "host": ("action_paths", "interface"),
+        "slot": (
+            *("action_paths", "interface", "limit_messages", "linux", "host"),
+            "stdio_capture",
+        ),
+        "supervised": (
+            *("action_paths", "interface", "limit_messages", "linux", "host"),
+            "stdio_capture",
+        ),
     },
 }
 # Only the composition may say which one is used.

@@ -112,7 +112,7 @@ class ReapiSubsystem(Subsystem):
         default=SandboxLevel.auto,
         help=(
             "How the server isolates processes. `auto`: in the strongest way that works on this "
-            "machine, `slots` or `bubblewrap`. `process-group`: not at all, so they can read and "
-            "write all that you can; only for processes that you trust."
+            "machine, `slots` or `bubblewrap`. `process-group` isolates nothing: they "
+            "can read and write all that you can; only for processes that you trust."
         ),
     )

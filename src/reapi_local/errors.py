@@ -167,6 +167,12 @@ class BadOutput(ReapiError):
     code = Code.FAILED_PRECONDITION
 
 
+class SandboxFailed(ReapiError):
+    """The sandbox failed, not the action; the next attempt gets a new sandbox."""
+
+    code = Code.UNAVAILABLE
+
+
 class ActionTimedOut(ReapiError):
     """The action ran longer than its timeout, and was killed."""
 

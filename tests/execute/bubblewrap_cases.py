@@ -9,7 +9,8 @@ import sys
 from pathlib import Path
 
 from execute.sandbox_bench import PATH, Bench, cases_in, run_a_case
-from reapi_local.execute.sandbox.interface import CACHES, INPUT_ROOT, ActionLimits
+from reapi_local.execute.sandbox.action_paths import CACHES, INPUT_ROOT
+from reapi_local.execute.sandbox.interface import ActionLimits
 
 MIB = 1024 * 1024
 PYTHON = os.path.realpath(sys.executable)

@@ -8,7 +8,8 @@ import time
 from pathlib import Path
 
 from execute.sandbox_bench import PATH, Bench, cases_in, run_a_case, snapshot
-from reapi_local.execute.sandbox.interface import CACHES, SandboxError
+from reapi_local.execute.sandbox.action_paths import CACHES
+from reapi_local.execute.sandbox.interface import SandboxError
 
 
 async def the_exit_code_is_that_of_the_process(bench: Bench) -> None:

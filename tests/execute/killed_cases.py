@@ -6,7 +6,7 @@ import asyncio
 from pathlib import Path
 
 from execute.sandbox_bench import Bench, cases_in, run_a_case
-from reapi_local.execute.sandbox.interface import CACHES
+from reapi_local.execute.sandbox.action_paths import CACHES
 
 
 async def two_actions_run_until_they_are_killed(bench: Bench) -> None:

@@ -13,9 +13,9 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from reapi_local.execute.sandbox.action_paths import CACHES
 from reapi_local.execute.sandbox.host.identity import identity_of_actions
 from reapi_local.execute.sandbox.interface import (
-    CACHES,
     ActionLimits,
     ProcessResult,
     ProcessSpec,

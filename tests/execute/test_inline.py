@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from contexts import context
-from reapi_local.execute.inline import Inline
+from reapi_local.execute.inline_request import InlineRequest
 from reapi_local.proto import remote_execution_pb2 as re_pb2
 from reapi_local.protocol.digest import DigestFunction, digest_of
 from reapi_local.store.memory import MemoryStore
@@ -37,7 +37,9 @@ class Results:
             ],
         )
 
-    async def filled(self, result: re_pb2.ActionResult, inline: Inline) -> re_pb2.ActionResult:
+    async def filled(
+        self, result: re_pb2.ActionResult, inline: InlineRequest
+    ) -> re_pb2.ActionResult:
         return await inline.fill(context("run"), result, self.store, self.function)
 
 
@@ -45,7 +47,7 @@ class Results:
 async def test_what_is_asked_for_comes_and_its_digest_stays(function: DigestFunction) -> None:
     results = Results(function)
     result = results.result(b"out", b"err", {"a": b"A", "b/c": b"C", "d": b"D"})
-    inline = Inline(stdout=True, stderr=True, files=frozenset({"a", "b/c", "absent"}))
+    inline = InlineRequest(stdout=True, stderr=True, files=frozenset({"a", "b/c", "absent"}))
     filled = await results.filled(result, inline)
     assert (filled.stdout_raw, filled.stderr_raw) == (b"out", b"err")
     assert [file.contents for file in filled.output_files] == [b"A", b"C", b""]
@@ -58,7 +60,7 @@ async def test_what_is_asked_for_comes_and_its_digest_stays(function: DigestFunc
 async def test_each_is_given_on_its_own() -> None:
     results = Results()
     result = results.result(b"out", b"err", {"a": b"A"})
-    out, err = Inline(stdout=True), Inline(stderr=True)
+    out, err = InlineRequest(stdout=True), InlineRequest(stderr=True)
     assert (await results.filled(result, out)).stdout_raw == b"out"
     assert not (await results.filled(result, out)).stderr_raw
     assert (await results.filled(result, err)).stderr_raw == b"err"
@@ -69,15 +71,15 @@ async def test_a_result_that_others_see_is_left_as_it_is() -> None:
     results = Results()
     result = results.result(b"out", files={"a": b"A"})
     before = result.SerializeToString()
-    await results.filled(result, Inline(True, True, frozenset({"a"})))
+    await results.filled(result, InlineRequest(True, True, frozenset({"a"})))
     assert result.SerializeToString() == before
-    assert await results.filled(result, Inline()) is result
+    assert await results.filled(result, InlineRequest()) is result
 
 
 async def test_what_finds_no_room_is_left_out_and_smaller_things_after_it_are_not() -> None:
     results = Results()
     result = results.result(b"o" * (MIB - 10), b"e" * 11, {"a": b"a" * 10, "b": b"b"})
-    filled = await results.filled(result, Inline(True, True, frozenset({"a", "b"})))
+    filled = await results.filled(result, InlineRequest(True, True, frozenset({"a", "b"})))
     assert len(filled.stdout_raw) == MIB - 10
     assert not filled.stderr_raw
     assert [file.contents for file in filled.output_files] == [b"a" * 10, b""]
@@ -85,7 +87,7 @@ async def test_what_finds_no_room_is_left_out_and_smaller_things_after_it_are_no
 
 async def test_a_result_without_streams_stays_without_them() -> None:
     results = Results()
-    filled = await results.filled(re_pb2.ActionResult(exit_code=3), Inline(True, True))
+    filled = await results.filled(re_pb2.ActionResult(exit_code=3), InlineRequest(True, True))
     assert filled == re_pb2.ActionResult(exit_code=3)
 
 
@@ -98,5 +100,5 @@ async def test_a_blob_that_is_gone_takes_nothing_away() -> None:
         stderr_raw=b"gone",
         output_files=[re_pb2.OutputFile(path="a", digest=gone, contents=b"gone")],
     )
-    filled = await results.filled(result, Inline(True, True, frozenset({"a"})))
+    filled = await results.filled(result, InlineRequest(True, True, frozenset({"a"})))
     assert filled == result

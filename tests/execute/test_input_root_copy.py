@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from reapi_local.execute.deletion import remove_tree
+from reapi_local.execute.remove_tree import remove_tree
 from reapi_local.execute.sandbox.supervised.input_root_copy import copy_layers
 
 

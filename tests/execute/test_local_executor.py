@@ -19,13 +19,13 @@ from reapi_local.context import Context
 from reapi_local.errors import Code, Draining, OperationNotFound, ReapiError
 from reapi_local.events import ActionEnded, ActionQueued, ActionStarted, EventStream
 from reapi_local.execute.clients.pants import ExecuteAgain
-from reapi_local.execute.executor import ExecuteRequest, Update
-from reapi_local.execute.inline import Inline
+from reapi_local.execute.executor import ExecuteRequest, OperationState
+from reapi_local.execute.inline_request import InlineRequest
 from reapi_local.execute.job import Job
 from reapi_local.execute.local.inputs.input_roots import InputRoots
 from reapi_local.execute.local.local_executor import LocalExecutor
 from reapi_local.execute.local.resolver import ActionResolver
-from reapi_local.execute.local.runner import Runner, Stop
+from reapi_local.execute.local.runner import Runner, StopRequest
 from reapi_local.execute.queue.operation_table import Stage
 from reapi_local.execute.queue.scheduler import Scheduler
 from reapi_local.execute.sandbox.interface import SandboxError
@@ -38,7 +38,7 @@ from store.helpers import until
 GRACE, KEEP = 10.0, 600.0
 CACHE_CHECK = 1
 ME = context("run", "main", "bazel")
-Updates = AsyncGenerator[Update, None]
+Updates = AsyncGenerator[OperationState, None]
 
 
 class ManualRunner:
@@ -49,7 +49,7 @@ class ManualRunner:
         self.jobs: list[Job] = []
 
     async def run(
-        self, job: Job, stop: Stop, started: Callable[[], None], ended: Callable[[], None]
+        self, job: Job, stop: StopRequest, started: Callable[[], None], ended: Callable[[], None]
     ) -> re_pb2.ExecuteResponse:
         self.jobs.append(job)
         future: asyncio.Future[re_pb2.ExecuteResponse]
@@ -59,7 +59,7 @@ class ManualRunner:
         await asyncio.wait((future, stopping), return_when=asyncio.FIRST_COMPLETED)
         stopping.cancel()
         del self.running[job.digest]
-        stop.check()
+        stop.raise_if_requested()
         response = await future
         ended()
         return response
@@ -86,7 +86,7 @@ class Server:
         roots = InputRoots(blobs, str(directory / "inputs"), 64 * MIB)
         self.resources.push_async_callback(roots.close)
         self.executor = LocalExecutor(
-            Scheduler(slots, grace_seconds=GRACE, keep_seconds=KEEP),
+            Scheduler(slots, unwatched_grace=GRACE, keep_seconds=KEEP),
             ActionResolver(blobs, roots, USUAL, self.clock),
             cast("Runner", self.runner),
             self.results,
@@ -128,7 +128,7 @@ async def turns() -> None:
         await asyncio.sleep(0)
 
 
-def status(update: Update) -> int:
+def status(update: OperationState) -> int:
     assert update.response is not None
     return update.response.status.code
 
@@ -290,7 +290,7 @@ async def test_a_hit_is_answered_without_an_execution(server: Server) -> None:
     message = re_pb2.ActionResult(exit_code=3, stdout_digest=out)
     stored = StoredResult(message.SerializeToString(), 1.0, "owner", "")
     await server.results.put(ME, action, stored)
-    request = ExecuteRequest(action, inline=Inline(stdout=True))
+    request = ExecuteRequest(action, inline=InlineRequest(stdout=True))
     updates = [update async for update in server.executor.execute(ME, request)]
     assert [update.stage for update in updates] == [CACHE_CHECK, Stage.COMPLETED]
     message.stdout_raw = b"out"
@@ -331,14 +331,20 @@ async def test_an_action_whose_sandbox_fails_gets_another_and_its_whole_time(
         assert status(await anext(updates)) == Code.OK
 
 
-async def test_a_sandbox_that_fails_again_ends_the_action(server: Server) -> None:
+async def test_a_sandbox_that_fails_again_ends_the_action(
+    server: Server, caplog: pytest.LogCaptureFixture
+) -> None:
     action = server.action()
     async with server.executing(action) as updates:
         await server.begun(action)
         server.runner.fail(action, SandboxError("it broke"))
         await until(lambda: len(server.runner.jobs) == 2)
         server.runner.fail(action, SandboxError("it broke"))
-        assert status(await anext(updates)) == Code.UNAVAILABLE
+        update = await anext(updates)
+        assert status(update) == Code.UNAVAILABLE
+        assert update.response is not None
+        assert "it broke" in update.response.status.message
+        assert "it broke" in caplog.text
     assert len(server.runner.jobs) == 2
 
 

@@ -25,7 +25,7 @@ from reapi_local.execute.local.inputs.input_roots import InputRoots
 from reapi_local.execute.local.outputs import IN_MEMORY_BYTES, LargeFile, Outputs
 from reapi_local.execute.local.policy import Policy
 from reapi_local.execute.local.process_environment import ProcessEnvironment
-from reapi_local.execute.local.runner import Runner, Stop
+from reapi_local.execute.local.runner import Runner, StopRequest
 from reapi_local.execute.sandbox.interface import ProcessResult, ProcessSpec
 from reapi_local.proto import remote_execution_pb2 as re_pb2
 from reapi_local.protocol.command import Output, ParsedAction
@@ -133,7 +133,7 @@ def begin_run(directory: Path, store: MemoryStore) -> asyncio.Task[re_pb2.Execut
     runner = Runner(
         FinishedSandbox(directory), environment, inputs, store, MemoryActionCache(), SystemClock()
     )
-    return asyncio.create_task(runner.run(job, Stop(), lambda: None, lambda: None))
+    return asyncio.create_task(runner.run(job, StopRequest(), lambda: None, lambda: None))
 
 
 async def cancelled(running: asyncio.Task[re_pb2.ExecuteResponse]) -> None:

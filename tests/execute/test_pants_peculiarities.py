@@ -208,7 +208,7 @@ def test_pants_is_known_by_the_name_it_gives(metadata: Metadata, *, is_pants: bo
 
 
 def test_an_operation_that_pants_asks_for_in_vain_is_aborted() -> None:
-    error = PANTS.lost_operation(OperationNotFound("there is no operation x"))
+    error = PANTS.error_for_unknown_operation(OperationNotFound("there is no operation x"))
     assert isinstance(error, ExecuteAgain)
     assert error.code is Code.ABORTED
     assert str(error) == "there is no operation x"
@@ -219,7 +219,7 @@ def test_a_client_that_keeps_to_reapi_has_nothing_done_for_it() -> None:
     assert DEFAULT.with_input_root(sent, "/reapi/root") is sent
     assert DEFAULT.wrapper(sent) is None
     assert DEFAULT.wrapped_directory(newer_script("src").encode()) == ""
-    assert not DEFAULT.uses_host
+    assert not DEFAULT.expects_host_access
     assert not DEFAULT.follows_links
     error = OperationNotFound("there is none")
-    assert DEFAULT.lost_operation(error) is error
+    assert DEFAULT.error_for_unknown_operation(error) is error

@@ -19,7 +19,7 @@ from execute.stored_actions import (
     variables,
 )
 from reapi_local.execute.local.policy import Policy
-from reapi_local.execute.sandbox.interface import HOME
+from reapi_local.execute.sandbox.action_paths import HOME
 
 HERMETIC, ELSEWHERE = replace(USUAL, hermetic=True), replace(USUAL, shares_host=False)
 

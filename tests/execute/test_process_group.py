@@ -11,14 +11,8 @@ from pathlib import Path
 import pytest
 
 from execute.sandbox_bench import PATH, Bench, bench_of
-from reapi_local.execute.sandbox.interface import (
-    CACHES,
-    HOME,
-    INPUT_ROOT,
-    ActionLimits,
-    ProcessSpec,
-    SandboxError,
-)
+from reapi_local.execute.sandbox.action_paths import CACHES, HOME, INPUT_ROOT
+from reapi_local.execute.sandbox.interface import ActionLimits, ProcessSpec, SandboxError
 
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="needs Linux")
 

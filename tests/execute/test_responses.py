@@ -16,7 +16,6 @@ from reapi_local.errors import (
     ReapiError,
 )
 from reapi_local.execute.responses import failed
-from reapi_local.execute.sandbox.interface import SandboxError
 from reapi_local.proto import remote_execution_pb2 as re_pb2
 from reapi_local.protocol.digest import DigestFunction, digest_of
 from reapi_local.protocol.resource_name import parse_read_name
@@ -67,13 +66,6 @@ def test_very_many_missing_blobs_still_fit_a_message() -> None:
     response = failed(MissingInputs(digests))
     assert 10_000 <= len(violations(response)) < 20_000
     assert response.ByteSize() < GRPC_DEFAULT_LIMIT
-
-
-def test_a_broken_sandbox_is_something_to_try_again(caplog: pytest.LogCaptureFixture) -> None:
-    response = failed(SandboxError("no namespaces"))
-    assert response.status.code == Code.UNAVAILABLE
-    assert "no namespaces" in response.status.message
-    assert "no namespaces" in caplog.text
 
 
 def test_what_nobody_expected_is_told_in_the_log_and_only_there(

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from reapi_local.errors import Code, Draining, OperationNotFound, QueueFull
 from reapi_local.execute.job import Job
-from reapi_local.execute.queue.operation_table import Operation, Reason, Stage, Task
+from reapi_local.execute.queue.operation_table import EndReason, Operation, Stage, Task
 from reapi_local.execute.queue.scheduler import Effect, Kill, Notify, Scheduler, Start
 from reapi_local.proto import remote_execution_pb2 as re_pb2
 from reapi_local.protocol.digest import digest_of
@@ -37,7 +37,7 @@ def scheduler(
         slots,
         max_queued=max_queued,
         max_job_bytes=max_job_bytes,
-        grace_seconds=GRACE,
+        unwatched_grace=GRACE,
         keep_seconds=KEEP,
         max_kept=max_kept,
         max_kept_bytes=max_kept_bytes,
@@ -74,7 +74,7 @@ def started(effects: list[Effect]) -> list[Task]:
     return [effect.task for effect in effects if isinstance(effect, Start)]
 
 
-def killed(effects: list[Effect]) -> list[tuple[Task, Reason]]:
+def killed(effects: list[Effect]) -> list[tuple[Task, EndReason]]:
     return [(effect.task, effect.why) for effect in effects if isinstance(effect, Kill)]
 
 
@@ -87,7 +87,7 @@ def order_of_starts(scheduler: Scheduler, first: Task) -> list[Task]:
     """What starts, with one slot, when each task ends in its turn."""
     order = [first]
     for task in order:
-        order += started(scheduler.finished(task, "done", 0.0))
+        order += started(scheduler.task_completed(task, "done", 0.0))
     return order
 
 
@@ -116,7 +116,7 @@ def test_no_more_actions_execute_than_there_are_slots() -> None:
 def test_a_finished_task_completes_its_operation_and_makes_room_for_the_next() -> None:
     machine = scheduler()
     first, second = submit(machine, "a"), submit(machine, "b", 1.0)
-    effects = machine.finished(first, "outcome", 4.0)
+    effects = machine.task_completed(first, "outcome", 4.0)
     assert told(effects) == [("a", Stage.COMPLETED, "outcome"), ("b", Stage.EXECUTING, None)]
     assert started(effects) == [second]
     assert machine.lookup("b").started_at == 4.0
@@ -144,7 +144,7 @@ def test_equal_actions_in_flight_share_one_execution() -> None:
     assert submit(machine, "b", 1.0, action="same") is task
     assert machine.lookup("b").stage == Stage.EXECUTING
     assert machine.lookup("b").started_at == 0.0
-    assert told(machine.finished(task, "done", 2.0)) == [
+    assert told(machine.task_completed(task, "done", 2.0)) == [
         ("a", Stage.COMPLETED, "done"),
         ("b", Stage.COMPLETED, "done"),
     ]
@@ -155,7 +155,7 @@ def test_equal_actions_that_wait_start_together() -> None:
     busy = submit(machine, "busy")
     task = submit(machine, "a", action="same")
     submit(machine, "b", action="same")
-    effects = machine.finished(busy, "done", 1.0)
+    effects = machine.task_completed(busy, "done", 1.0)
     assert started(effects) == [task]
     assert told(effects)[1:] == [("a", Stage.EXECUTING, None), ("b", Stage.EXECUTING, None)]
 
@@ -176,7 +176,7 @@ def test_equal_actions_of_different_instances_are_different() -> None:
 def test_an_action_that_has_ended_is_executed_again() -> None:
     machine = scheduler()
     task = submit(machine, "a", action="same")
-    machine.finished(task, "done", 1.0)
+    machine.task_completed(task, "done", 1.0)
     assert submit(machine, "b", action="same") is not task
 
 
@@ -186,7 +186,7 @@ def test_a_task_that_is_being_killed_is_not_joined() -> None:
     machine.cancel("a", 1.0)
     task = submit(machine, "b", 1.0, action="same")
     assert task is not dying
-    assert started(machine.finished(dying, "killed", 2.0)) == [task]
+    assert started(machine.task_completed(dying, "killed", 2.0)) == [task]
     assert submit(machine, "c", 3.0, action="same") is task
 
 
@@ -215,7 +215,7 @@ def test_endless_urgent_actions_keep_a_calm_one_waiting_for_a_while_only() -> No
     order: list[Task] = []
     for n in range(30):
         submit(machine, f"urgent{n}", run=f"urgent{n}", priority=-1000)
-        (task,) = started(machine.finished(task, "done", 0.0))
+        (task,) = started(machine.task_completed(task, "done", 0.0))
         order.append(task)
     assert [order.index(task) for task in calm] == [6, 14]
 
@@ -243,7 +243,9 @@ def test_a_huge_build_does_not_hold_up_another() -> None:
     machine = scheduler(slots=4)
     huge = [submit(machine, f"huge{n}", run="huge") for n in range(50)]
     small = [submit(machine, f"small{n}", run="small") for n in range(3)]
-    order = [task for task in huge[:4] for task in started(machine.finished(task, "done", 1.0))]
+    order = [
+        task for task in huge[:4] for task in started(machine.task_completed(task, "done", 1.0))
+    ]
     assert order == [small[0], small[1], huge[4], huge[5]], "each has half of the slots"
 
 
@@ -269,7 +271,7 @@ def test_new_runs_of_one_action_each_keep_nobody_waiting() -> None:
     order: list[Task] = []
     for n in range(50):
         submit(machine, f"new{n}", run=f"new{n}")
-        (task,) = started(machine.finished(task, "done", 0.0))
+        (task,) = started(machine.task_completed(task, "done", 0.0))
         order.append(task)
     assert [task for task in order if task in patient] == patient
 
@@ -303,7 +305,7 @@ def test_no_run_gets_two_slots_more_than_another_that_waits(
             runs[machine.lookup(name).task] = name.partition(".")[0]
         else:
             task = executing.pop(data.draw(st.integers(0, len(executing) - 1)))
-            effects = machine.finished(task, "done", 0.0)
+            effects = machine.task_completed(task, "done", 0.0)
         take(effects)
     assert all(o.stage == Stage.COMPLETED for o in machine.operations())
 
@@ -338,7 +340,7 @@ def test_large_jobs_are_refused_while_others_fill_the_room() -> None:
     with pytest.raises(QueueFull):
         submit(machine, "refused", job_bytes=1)
     submit(machine, "joins", action="same", job_bytes=9)
-    assert started(machine.finished(first, "done", 0.0)) == [second]
+    assert started(machine.task_completed(first, "done", 0.0)) == [second]
     submit(machine, "fits now", job_bytes=6)
     machine.check_invariants()
 
@@ -355,13 +357,15 @@ def test_a_job_of_any_size_gets_a_free_slot() -> None:
 def test_a_task_is_killed_once_when_its_time_is_up() -> None:
     machine = scheduler()
     task = submit(machine, "a", timeout=5.0)
-    machine.started(task, 3.0)
+    machine.process_started(task, 3.0)
     assert machine.next_event(3.0) == 8.0
     assert machine.tick(7.9) == []
-    assert machine.tick(8.0) == [Kill(task, Reason.TIMEOUT)]
+    assert machine.tick(8.0) == [Kill(task, EndReason.TIMEOUT)]
     assert machine.tick(100.0) == []
     assert machine.next_event(100.0) is None
-    assert told(machine.finished(task, "timed out", 101.0)) == [("a", Stage.COMPLETED, "timed out")]
+    assert told(machine.task_completed(task, "timed out", 101.0)) == [
+        ("a", Stage.COMPLETED, "timed out")
+    ]
 
 
 def test_time_before_the_process_runs_does_not_count() -> None:
@@ -369,38 +373,38 @@ def test_time_before_the_process_runs_does_not_count() -> None:
     task = submit(machine, "a", timeout=5.0)
     assert machine.next_event(0.0) is None
     assert machine.tick(1000.0) == []
-    machine.started(task, 1000.0)
+    machine.process_started(task, 1000.0)
     assert machine.next_event(1000.0) == 1005.0
 
 
 def test_the_time_counts_anew_when_the_process_is_run_again() -> None:
     machine = scheduler()
     task = submit(machine, "a", timeout=5.0)
-    machine.started(task, 0.0)
-    machine.started(task, 4.0)
+    machine.process_started(task, 0.0)
+    machine.process_started(task, 4.0)
     assert machine.tick(8.9) == []
-    assert killed(machine.tick(9.0)) == [(task, Reason.TIMEOUT)]
+    assert killed(machine.tick(9.0)) == [(task, EndReason.TIMEOUT)]
 
 
 def test_a_task_that_is_being_killed_has_no_timeout_any_more() -> None:
     machine = scheduler()
     task = submit(machine, "a", timeout=5.0)
-    assert killed(machine.cancel("a", 1.0)) == [(task, Reason.CANCELLED)]
-    machine.started(task, 2.0)
+    assert killed(machine.cancel("a", 1.0)) == [(task, EndReason.CANCELLED)]
+    machine.process_started(task, 2.0)
     assert machine.tick(50.0) == []
 
 
 def test_a_task_that_timed_out_is_not_killed_again_for_its_clients() -> None:
     machine = scheduler()
     task = submit(machine, "a", timeout=5.0)
-    machine.started(task, 0.0)
+    machine.process_started(task, 0.0)
     machine.tick(5.0)
     assert machine.cancel("a", 6.0) == [Notify(machine.lookup("a"))]
 
 
 def test_what_is_overdue_is_due_now() -> None:
     machine = scheduler()
-    machine.started(submit(machine, "a", timeout=5.0), 0.0)
+    machine.process_started(submit(machine, "a", timeout=5.0), 0.0)
     assert machine.next_event(9.0) == 9.0
 
 
@@ -411,19 +415,19 @@ def test_a_cancelled_action_is_killed_and_keeps_its_slot_until_it_has_ended() ->
     machine = scheduler()
     task, waiting = submit(machine, "a"), submit(machine, "b")
     effects = machine.cancel("a", 1.0)
-    assert told(effects) == [("a", Stage.COMPLETED, Reason.CANCELLED)]
-    assert killed(effects) == [(task, Reason.CANCELLED)]
+    assert told(effects) == [("a", Stage.COMPLETED, EndReason.CANCELLED)]
+    assert killed(effects) == [(task, EndReason.CANCELLED)]
     assert machine.lookup("b").stage == Stage.QUEUED
-    assert machine.finished(task, "killed", 2.0)[0] == Start(waiting)
-    assert machine.lookup("a").outcome == Reason.CANCELLED
+    assert machine.task_completed(task, "killed", 2.0)[0] == Start(waiting)
+    assert machine.lookup("a").outcome == EndReason.CANCELLED
 
 
 def test_a_cancelled_action_that_waits_never_starts() -> None:
     machine = scheduler()
     busy = submit(machine, "busy")
     submit(machine, "a")
-    assert told(machine.cancel("a", 1.0)) == [("a", Stage.COMPLETED, Reason.CANCELLED)]
-    assert started(machine.finished(busy, "done", 2.0)) == []
+    assert told(machine.cancel("a", 1.0)) == [("a", Stage.COMPLETED, EndReason.CANCELLED)]
+    assert started(machine.task_completed(busy, "done", 2.0)) == []
 
 
 def test_a_shared_execution_is_killed_only_when_its_last_operation_has_gone() -> None:
@@ -431,7 +435,7 @@ def test_a_shared_execution_is_killed_only_when_its_last_operation_has_gone() ->
     task = submit(machine, "a", action="same")
     submit(machine, "b", action="same")
     assert killed(machine.cancel("a", 1.0)) == []
-    assert killed(machine.cancel("b", 2.0)) == [(task, Reason.CANCELLED)]
+    assert killed(machine.cancel("b", 2.0)) == [(task, EndReason.CANCELLED)]
 
 
 def test_a_shared_execution_that_waits_stays_for_who_is_left() -> None:
@@ -440,14 +444,14 @@ def test_a_shared_execution_that_waits_stays_for_who_is_left() -> None:
     task = submit(machine, "a", action="same")
     submit(machine, "b", action="same")
     machine.cancel("a", 1.0)
-    effects = machine.finished(busy, "done", 2.0)
+    effects = machine.task_completed(busy, "done", 2.0)
     assert started(effects) == [task]
     assert told(effects)[1:] == [("b", Stage.EXECUTING, None)]
 
 
 def test_cancelling_what_is_completed_does_nothing() -> None:
     machine = scheduler()
-    machine.finished(submit(machine, "a"), "done", 1.0)
+    machine.task_completed(submit(machine, "a"), "done", 1.0)
     assert machine.cancel("a", 2.0) == []
     assert machine.lookup("a").outcome == "done"
 
@@ -478,8 +482,8 @@ def test_an_operation_is_abandoned_a_grace_period_after_its_last_watcher_has_gon
     assert machine.next_event(100.0) == 100.0 + GRACE
     assert machine.tick(99.9 + GRACE) == []
     effects = machine.tick(100.0 + GRACE)
-    assert told(effects) == [("a", Stage.COMPLETED, Reason.ABANDONED)]
-    assert killed(effects) == [(task, Reason.ABANDONED)]
+    assert told(effects) == [("a", Stage.COMPLETED, EndReason.ABANDONED)]
+    assert killed(effects) == [(task, EndReason.ABANDONED)]
 
 
 def test_a_watcher_that_comes_back_in_time_saves_the_operation() -> None:
@@ -493,7 +497,7 @@ def test_a_watcher_that_comes_back_in_time_saves_the_operation() -> None:
 def test_an_operation_nobody_ever_watched_is_abandoned() -> None:
     machine = scheduler()
     machine.submit("a", key("a"), 0.0)
-    assert told(machine.tick(GRACE)) == [("a", Stage.COMPLETED, Reason.ABANDONED)]
+    assert told(machine.tick(GRACE)) == [("a", Stage.COMPLETED, EndReason.ABANDONED)]
 
 
 def test_a_shared_execution_survives_an_abandoned_operation() -> None:
@@ -501,13 +505,13 @@ def test_a_shared_execution_survives_an_abandoned_operation() -> None:
     task = submit(machine, "a", action="same")
     submit(machine, "b", action="same")
     machine.unwatch("a", 0.0)
-    assert told(machine.tick(GRACE)) == [("a", Stage.COMPLETED, Reason.ABANDONED)]
-    assert told(machine.finished(task, "done", 20.0)) == [("b", Stage.COMPLETED, "done")]
+    assert told(machine.tick(GRACE)) == [("a", Stage.COMPLETED, EndReason.ABANDONED)]
+    assert told(machine.task_completed(task, "done", 20.0)) == [("b", Stage.COMPLETED, "done")]
 
 
 def test_streams_may_close_after_the_operation_is_completed_or_forgotten() -> None:
     machine = scheduler()
-    machine.finished(submit(machine, "a"), "done", 0.0)
+    machine.task_completed(submit(machine, "a"), "done", 0.0)
     machine.unwatch("a", 1.0)
     machine.forget("a")
     machine.unwatch("a", 2.0)
@@ -519,7 +523,7 @@ def test_streams_may_close_after_the_operation_is_completed_or_forgotten() -> No
 
 def test_a_completed_operation_is_remembered_for_a_while() -> None:
     machine = scheduler()
-    machine.finished(submit(machine, "a"), "done", 3.0)
+    machine.task_completed(submit(machine, "a"), "done", 3.0)
     assert machine.next_event(3.0) == 3.0 + KEEP
     assert machine.tick(2.9 + KEEP) == []
     assert machine.watch("a").outcome == "done"
@@ -531,17 +535,17 @@ def test_a_completed_operation_is_remembered_for_a_while() -> None:
 def test_the_oldest_are_forgotten_when_many_are_remembered() -> None:
     machine = scheduler(max_kept=2)
     for name in "abc":
-        machine.finished(submit(machine, name), "done", 0.0)
+        machine.task_completed(submit(machine, name), "done", 0.0)
     assert [operation.name for operation in machine.operations()] == ["b", "c"]
 
 
 def test_the_oldest_are_forgotten_when_outcomes_are_large() -> None:
     machine = scheduler(max_kept_bytes=100)
     for name, size in (("a", 40), ("b", 40), ("c", 40), ("d", 60), ("e", 0)):
-        machine.finished(submit(machine, name), "done", 0.0, size)
+        machine.task_completed(submit(machine, name), "done", 0.0, size)
         machine.check_invariants()
     assert [operation.name for operation in machine.operations()] == ["c", "d", "e"]
-    machine.finished(submit(machine, "f"), "done", 0.0, 1000)
+    machine.task_completed(submit(machine, "f"), "done", 0.0, 1000)
     assert [operation.name for operation in machine.operations()] == ["f"]
 
 
@@ -551,7 +555,7 @@ def test_what_an_operation_needed_to_be_carried_out_isn_t_remembered() -> None:
     machine.submit("b", key("b"), 0.0, job=HOW)
     machine.cancel("b", 1.0)
     (task,) = started(effects)
-    machine.finished(task, "done", 1.0)
+    machine.task_completed(task, "done", 1.0)
     assert [operation.task.job for operation in machine.operations()] == [None, None]
 
 
@@ -560,7 +564,7 @@ def test_an_operation_deleted_in_flight_goes_on_and_is_forgotten_at_its_end() ->
     task = submit(machine, "a")
     machine.forget("a")
     assert machine.lookup("a").stage == Stage.EXECUTING
-    assert told(machine.finished(task, "done", 1.0)) == [("a", Stage.COMPLETED, "done")]
+    assert told(machine.task_completed(task, "done", 1.0)) == [("a", Stage.COMPLETED, "done")]
     with pytest.raises(OperationNotFound):
         machine.lookup("a")
 
@@ -582,8 +586,8 @@ def test_draining_ends_what_waits_and_lets_go_on_what_executes() -> None:
     machine = scheduler()
     task = submit(machine, "a")
     submit(machine, "b")
-    assert told(machine.drain(1.0)) == [("b", Stage.COMPLETED, Reason.SHUTDOWN)]
-    assert told(machine.finished(task, "done", 2.0)) == [("a", Stage.COMPLETED, "done")]
+    assert told(machine.drain(1.0)) == [("b", Stage.COMPLETED, EndReason.SHUTDOWN)]
+    assert told(machine.task_completed(task, "done", 2.0)) == [("a", Stage.COMPLETED, "done")]
 
 
 def test_a_draining_scheduler_takes_nothing_new() -> None:

@@ -24,7 +24,7 @@ from hypothesis.stateful import (
 
 from reapi_local.errors import Draining, OperationNotFound, QueueFull
 from reapi_local.execute.job import Job
-from reapi_local.execute.queue.operation_table import Reason, Stage, Task
+from reapi_local.execute.queue.operation_table import EndReason, Stage, Task
 from reapi_local.execute.queue.scheduler import Effect, Kill, Notify, Scheduler, Start
 from reapi_local.protocol.digest import digest_of
 from reapi_local.protocol.lookup import ActionKey
@@ -93,7 +93,7 @@ class Running:
     run: str
     has_slot: bool = True
     deadline: float | None = None
-    killed: Reason | None = None
+    killed: EndReason | None = None
 
 
 def ask_of(task: Task) -> Ask | None:
@@ -120,7 +120,7 @@ class Schedules(RuleBasedStateMachine):
             max_storing=max_storing,
             max_queued=MAX_QUEUED,
             max_job_bytes=MAX_JOB_BYTES,
-            grace_seconds=GRACE,
+            unwatched_grace=GRACE,
             keep_seconds=KEEP,
             max_kept=MAX_KEPT,
         )
@@ -202,11 +202,11 @@ class Schedules(RuleBasedStateMachine):
         self.starts += 1
         self.served(first.run)
 
-    def kill(self, task: Task, why: Reason) -> None:
+    def kill(self, task: Task, why: EndReason) -> None:
         running = self.running[task]
         assert running.killed is None, "killed once"
         running.killed = why
-        if why == Reason.TIMEOUT:
+        if why == EndReason.TIMEOUT:
             assert running.deadline is not None
             assert running.deadline <= self.now
         else:
@@ -288,7 +288,7 @@ class Schedules(RuleBasedStateMachine):
             return
         was_live, wanted = self.wanted[name].is_live, self.wanted[name]
         effects = self.scheduler.cancel(name, self.now)
-        self.perform(effects, outcome=Reason.CANCELLED)
+        self.perform(effects, outcome=EndReason.CANCELLED)
         assert bool(effects) == was_live
         assert not wanted.is_live
 
@@ -336,7 +336,7 @@ class Schedules(RuleBasedStateMachine):
     @rule(number=picks)
     def a_process_starts(self, number: int) -> None:
         task = list(self.running)[number % len(self.running)]
-        self.scheduler.started(task, self.now)
+        self.scheduler.process_started(task, self.now)
         if self.running[task].killed is None:
             self.running[task].deadline = self.now + task.timeout
 
@@ -345,7 +345,7 @@ class Schedules(RuleBasedStateMachine):
     def a_process_ends(self, number: int) -> None:
         task = list(self.running)[number % len(self.running)]
         self.vacate(self.running[task])
-        self.perform(self.scheduler.ended(task, self.now))
+        self.perform(self.scheduler.process_ended(task, self.now))
 
     def vacate(self, running: Running) -> None:
         if running.has_slot:
@@ -361,7 +361,7 @@ class Schedules(RuleBasedStateMachine):
         self.vacate(self.running.pop(task))
         waiting = self.live(task)
         outcome = object()
-        self.perform(self.scheduler.finished(task, outcome, self.now), outcome=outcome)
+        self.perform(self.scheduler.task_completed(task, outcome, self.now), outcome=outcome)
         assert all(wanted.outcome is outcome for wanted in waiting)
 
     # Steps of time and of the operator.
@@ -381,8 +381,8 @@ class Schedules(RuleBasedStateMachine):
             for running in self.running.values()
             if running.deadline is not None and running.deadline <= self.now
         ]
-        self.perform(self.scheduler.tick(self.now), outcome=Reason.ABANDONED)
-        assert all(wanted.outcome == Reason.ABANDONED for wanted in late)
+        self.perform(self.scheduler.tick(self.now), outcome=EndReason.ABANDONED)
+        assert all(wanted.outcome == EndReason.ABANDONED for wanted in late)
         assert all(running.killed is not None for running in over)
         for wanted in old:
             if wanted in self.ended:
@@ -410,8 +410,8 @@ class Schedules(RuleBasedStateMachine):
     def drain(self) -> None:
         waiting = self.queued()
         self.draining = True
-        self.perform(self.scheduler.drain(self.now), outcome=Reason.SHUTDOWN)
-        assert all(wanted.outcome == Reason.SHUTDOWN for wanted in waiting)
+        self.perform(self.scheduler.drain(self.now), outcome=EndReason.SHUTDOWN)
+        assert all(wanted.outcome == EndReason.SHUTDOWN for wanted in waiting)
 
     # What always holds.
 

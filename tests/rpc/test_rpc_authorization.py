@@ -18,7 +18,7 @@ from reapi_local.clock import SystemClock
 from reapi_local.context import Context
 from reapi_local.errors import OperationNotFound
 from reapi_local.events import CallEnded, EventStream
-from reapi_local.execute.executor import ExecuteRequest, Update
+from reapi_local.execute.executor import ExecuteRequest, OperationState
 from reapi_local.proto.bytestream_pb2 import QueryWriteStatusRequest, ReadRequest
 from reapi_local.proto.remote_execution_pb2 import (
     ActionResult,
@@ -54,18 +54,18 @@ class NoOperations:
 
     async def execute(
         self, context: Context, request: ExecuteRequest
-    ) -> AsyncGenerator[Update, None]:
+    ) -> AsyncGenerator[OperationState, None]:
         raise OperationNotFound("nothing is executed")
         yield
 
-    async def wait(self, context: Context, name: str) -> AsyncGenerator[Update, None]:
+    async def wait(self, context: Context, name: str) -> AsyncGenerator[OperationState, None]:
         raise OperationNotFound("there is none")
         yield
 
-    async def get(self, context: Context, name: str) -> Update:
+    async def get(self, context: Context, name: str) -> OperationState:
         raise OperationNotFound("there is none")
 
-    async def list(self, context: Context, *, all_instances: bool) -> list[Update]:
+    async def list(self, context: Context, *, all_instances: bool) -> list[OperationState]:
         return []
 
     async def cancel(self, context: Context, name: str) -> None:
@@ -78,6 +78,8 @@ class NoOperations:
         return ExecutionStatus()
 
     def drain(self) -> None: ...
+
+    async def close(self) -> None: ...
 
 
 def calls(client: Client, instance: str) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The execution of actions: which classes, stacked in which order, if a sandbox works here."""
+"""Puts the parts of the executor together, if a sandbox works on this machine."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ from reapi_local.compose.ports import is_loopback
 from reapi_local.compose.storage import Storage
 from reapi_local.config.schema import Config
 from reapi_local.events import EventStream
-from reapi_local.execute.deletion import remove_tree
+from reapi_local.execute.deferred_executor import DeferredExecutor, StartOutcome, Unavailable
+from reapi_local.execute.executor import Executor
 from reapi_local.execute.local.inputs.input_roots import InputRoots
 from reapi_local.execute.local.local_executor import LocalExecutor
 from reapi_local.execute.local.policy import Policy
@@ -24,24 +25,29 @@ from reapi_local.execute.local.process_environment import ProcessEnvironment
 from reapi_local.execute.local.resolver import ActionResolver
 from reapi_local.execute.local.runner import Runner
 from reapi_local.execute.queue.scheduler import Scheduler
+from reapi_local.execute.remove_tree import remove_tree
+from reapi_local.execute.sandbox.action_paths import CACHES
 from reapi_local.execute.sandbox.choose import Chosen, choose
 from reapi_local.execute.sandbox.host.identity import ACTION_UID
-from reapi_local.execute.sandbox.interface import CACHES, ActionLimits, Sandbox, SandboxConfig
+from reapi_local.execute.sandbox.interface import ActionLimits, Sandbox, SandboxConfig
 from reapi_local.execute.sandbox.slot.slot_sandbox import SlotSandbox
 from reapi_local.execute.sandbox.supervised.bubblewrap import BubblewrapSandbox
 from reapi_local.execute.sandbox.supervised.process_group import ProcessGroupSandbox
-from reapi_local.execute.starting import Started, StartingExecutor, Unavailable
 from reapi_local.threads import in_thread
 
 _log = logging.getLogger(__name__)
+# Names of directories below the data directory.
+_SANDBOX, _INPUTS, _CACHES = "sandbox", "inputs", "caches"
 _MAX_SCRATCH_BYTES: Final = 16 * 1024**3
 _MAX_STORING: Final = 2
-"""Actions whose outputs are stored while others run in all slots."""
+"""How many actions may store outputs while all slots are occupied."""
 
-_OFF: Final = "It is switched off by the setting execution; set it to `on` to execute actions."
-_NOT_FOR_STRANGERS: Final = (
-    "The server listens on more than this machine's loopback. Setting execution to `on` allows all "
-    "who have its token to run programs here."
+_OFF: Final = (
+    "Execution is switched off by the setting execution; set it to `on` to execute actions."
+)
+_REACHABLE_BY_OTHERS: Final = (
+    "The server listens on an address that other machines can reach. If you set execution to `on`, "
+    "everybody who has the server's token can run programs here."
 )
 _SANDBOXES: Final[dict[str, Callable[[SandboxConfig], Sandbox]]] = {
     sandbox_levels.SLOTS: SlotSandbox,
@@ -50,11 +56,9 @@ _SANDBOXES: Final[dict[str, Callable[[SandboxConfig], Sandbox]]] = {
 }
 
 
-def make_executor(
-    config: Config, storage: Storage, clock: Clock, events: EventStream
-) -> StartingExecutor:
-    """The executor of a server. Another kind of executor takes its place here."""
-    return StartingExecutor(_Start(config, storage, clock, events).start)
+def make_executor(config: Config, storage: Storage, clock: Clock, events: EventStream) -> Executor:
+    """The executor of a server. To use another kind of executor, replace it here."""
+    return DeferredExecutor(_Start(config, storage, clock, events).start)
 
 
 class _Start:
@@ -63,16 +67,16 @@ class _Start:
         self._storage, self._clock, self._events = storage, clock, events
         self._slots = self._settings.slots or _cores()
 
-    async def start(self) -> Started:
+    async def start(self) -> StartOutcome:
         wanted = self._settings.execution
         if wanted == "off":
             return self._unavailable(_OFF)
         if wanted == "auto" and not is_loopback(self._config.listen.host):
-            return self._unavailable(_NOT_FOR_STRANGERS)
+            return self._unavailable(_REACHABLE_BY_OTHERS)
         chosen = await self._choose()
         if chosen.sandbox is None:
             return self._unavailable(*chosen.reasons)
-        _log.info("actions are executed: %s, %d at once", chosen.level, self._slots)
+        _log.info("actions run in the sandbox %s, at most %d at once", chosen.level, self._slots)
         return self._assemble(chosen, chosen.sandbox)
 
     def _unavailable(self, *reasons: str) -> Unavailable:
@@ -81,15 +85,15 @@ class _Start:
         )
 
     async def _choose(self) -> Chosen:
-        work_dir = self._directory("sandbox")
-        with suppress(OSError):  # mounts of a server that was killed, which their sandbox removes
+        work_dir = self._directory(_SANDBOX)
+        with suppress(OSError):  # a killed server may have left mounts; the sandbox removes them
             await in_thread(remove_tree, work_dir)
         config = SandboxConfig(
             count=self._slots + _MAX_STORING,
             limits=_action_limits(self._config, self._slots + _MAX_STORING),
-            work_dir=self._directory("sandbox"),
-            layers_dir=self._directory("inputs"),
-            caches_dir=self._directory("caches"),
+            work_dir=self._directory(_SANDBOX),
+            layers_dir=self._directory(_INPUTS),
+            caches_dir=self._directory(_CACHES),
             hidden=(self._config.data_dir,),
             action_uid=ACTION_UID,
         )
@@ -106,14 +110,14 @@ class _Start:
             shares_host=is_loopback(self._config.listen.host),
         )
         input_roots = InputRoots(
-            storage.blobs, self._directory("inputs"), settings.input_cache, owner
+            storage.blobs, self._directory(_INPUTS), settings.input_cache, owner
         )
-        environment = ProcessEnvironment(policy, self._directory("caches"), owner)
+        environment = ProcessEnvironment(policy, self._directory(_CACHES), owner)
         resources = AsyncExitStack()
         resources.push_async_callback(sandbox.close)
         resources.push_async_callback(input_roots.close)
         return LocalExecutor(
-            Scheduler(self._slots, max_storing=_MAX_STORING, grace_seconds=settings.watch_grace),
+            Scheduler(self._slots, max_storing=_MAX_STORING, unwatched_grace=settings.watch_grace),
             ActionResolver(storage.blobs, input_roots, policy, clock),
             Runner(
                 sandbox, environment, input_roots, storage.blobs, storage.execution_results, clock
@@ -127,12 +131,12 @@ class _Start:
         )
 
     def _status(self, chosen: Chosen, sandbox: Sandbox) -> ExecutionStatus:
-        is_contained = chosen.level != sandbox_levels.PROCESS_GROUP
+        is_isolated = chosen.level != sandbox_levels.PROCESS_GROUP
         return ExecutionStatus(
             offered=True,
             sandbox=chosen.level,
             slots=self._slots,
-            caches=CACHES if is_contained else "",
+            caches=CACHES if is_isolated else "",
             hermetic=self._settings.hermetic,
             notes=tuple(sandbox.notes),
             reasons=chosen.reasons,
@@ -141,8 +145,8 @@ class _Start:
     def _directory(self, name: str) -> str:
         path = os.path.join(self._config.data_dir, name)
         os.makedirs(path, exist_ok=True)
-        # Open to actions, which have another uid where the server is root's; the data directory
-        # above it keeps everybody else out.
+        # Actions have another uid if the server runs as root, so they need access. The data
+        # directory above it is closed to other users.
         os.chmod(path, 0o755)
         return path
 
@@ -152,7 +156,7 @@ def _cores() -> int:
 
 
 def _action_limits(config: Config, actions: int) -> ActionLimits:
-    """The scratch space is memory: by default so many actions together may fill half of it."""
+    """The limits of one action. All scratch spaces together may by default fill half the memory."""
     limits = config.limits
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     share = min(memory // (2 * actions), _MAX_SCRATCH_BYTES)

@@ -1,4 +1,4 @@
-"""Choosing ports: the one asked for, or the first that is free."""
+"""Chooses ports: the configured port, or the first free one."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from collections.abc import Iterable
 
 
 class PortTaken(Exception):
-    """Something else listens on the port that was asked for."""
+    """The port can't be bound, mostly because another program listens on it."""
 
 
 def bind(host: str, port: int) -> socket.socket:
     """A socket bound to the port (0 = any), not listening yet.
 
     Raises:
-        PortTaken: it can't be had.
+        PortTaken: it can't be bound.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     bound = socket.socket(family, socket.SOCK_STREAM)
@@ -24,12 +24,12 @@ def bind(host: str, port: int) -> socket.socket:
         bound.bind((host, port))
     except (OSError, OverflowError) as error:
         bound.close()
-        raise PortTaken(f"port {port} on {host} can't be had: {error}") from error
+        raise PortTaken(f"port {port} on {host} can't be bound: {error}") from error
     return bound
 
 
 def bind_first(host: str, candidates: Iterable[int]) -> socket.socket:
-    """A socket bound to the first port of ``candidates`` that is free, else to any."""
+    """A socket bound to the first free port of ``candidates``, else to any free port."""
     for port in candidates:
         if port:
             try:
@@ -40,14 +40,14 @@ def bind_first(host: str, candidates: Iterable[int]) -> socket.socket:
 
 
 def free_port(host: str, candidates: Iterable[int]) -> int:
-    """The first free port of ``candidates``, else any; it is free when this returns."""
+    """The first free port of ``candidates``, else any. Another program may take it at any time."""
     with bind_first(host, candidates) as bound:
         port: int = bound.getsockname()[1]
         return port
 
 
 def is_loopback(host: str) -> bool:
-    """Whether only this machine can reach an address; a name counts as reachable."""
+    """Whether only this machine can reach an address. The only name that counts is localhost."""
     try:
         return host == "localhost" or ipaddress.ip_address(host).is_loopback
     except ValueError:

@@ -1,4 +1,4 @@
-"""A server: its parts stacked, started and stopped in order."""
+"""A server: its parts are assembled, started and stopped in order."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ class App:
         self._byte_stream = ByteStreamService(self._storage.client_blobs, clock)
 
     def _observe(self) -> None:
-        """What looks at events. Another subscriber joins here."""
+        """Subscribe to events. To add another subscriber, add it here."""
         self._metrics = Metrics(self._storage.blobs.describe)
         self._runs = RecentRuns(self._clock)
         self._idleness = Idleness(self._clock)
@@ -83,10 +83,11 @@ class App:
             subscriber.subscribe_to(self._events)
 
     async def start(self) -> None:
-        """Begin to listen, then say so in the state file.
+        """Begin to listen, then write the state file.
 
         Raises:
-            CannotStart: the port asked for is taken, or no sandbox works and one has to.
+            CannotStart: the configured port is taken; or ``execution`` is "on", and actions can't
+                be executed.
         """
         config, known = self._config, self._remembered
         if config.execute.execution == "on":
@@ -122,7 +123,7 @@ class App:
         except RuntimeError:
             if self._config.listen.port:
                 raise
-            # Another server that began just now was faster: two of them look for the same port.
+            # Another server that is starting, too, has found the same port and bound it first.
             return self._grpc.bind(f"{host}:0")
 
     def _transport(self) -> Transport:
@@ -143,7 +144,7 @@ class App:
         }
 
     async def until_stopped(self) -> None:
-        """Wait for :meth:`request_stop`, or for the idle time to pass."""
+        """Wait for :meth:`request_stop`, or until the server was idle for the configured time."""
         if not self._config.listen.idle_exit:
             await self._stop.wait()
             return
@@ -155,7 +156,7 @@ class App:
             await set_within(self._stop, rest, self._clock)
 
     async def stop(self) -> None:
-        """Finish calls in flight, refuse new ones, close the store, and say so."""
+        """Finish calls in flight, refuse new ones, close the store, and write the state file."""
         self._stop.set()
         self._executor.drain()
         await self._grpc.stop(_GRACE_SECONDS)
@@ -166,7 +167,7 @@ class App:
         self._write_state(None)
 
     async def abandon(self) -> None:
-        """Close what a start that failed has opened."""
+        """Close what a failed start has opened."""
         await self._executor.close()
         await self._storage.close()
 
@@ -175,7 +176,7 @@ class App:
         self._stop.set()
 
     def health(self) -> Health:
-        """What a launcher asks to learn whether this is the server it means."""
+        """What a launcher reads to find out whether this is the right server."""
         host = _bracketed(_reachable(self._config.listen.host))
         return Health(
             status=admin_api.STOPPING if self._stop.is_set() else admin_api.SERVING,
@@ -188,7 +189,7 @@ class App:
         )
 
     async def status(self) -> Status:
-        """Health, how much is stored and was asked, and how actions are executed."""
+        """Health, the size of the store, counters of calls, and how actions are executed."""
         return Status(
             health=self.health(),
             store=self._storage.blobs.describe(),
@@ -204,11 +205,11 @@ class App:
         return self._metrics.exposition()
 
     def runs(self, instance: str | None, limit: int) -> list[RunSummary]:
-        """The latest runs, newest first."""
+        """The latest invocations, newest first."""
         return self._runs.newest(instance, limit)
 
     async def check(self, instance: str) -> list[Proof]:
-        """Round trips over a connection of its own."""
+        """Prove with calls over a separate connection that the server works."""
         address = f"{_bracketed(_reachable(self._config.listen.host))}:{self.grpc_port}"
         sandbox = (await self._executor.describe()).sandbox
         client = Client(address, self._remembered.token)
@@ -237,7 +238,7 @@ async def running(config: Config, version: str, clock: Clock | None = None) -> A
     """A server that serves within the ``async with`` block and is stopped after it.
 
     Raises:
-        CannotStart: the data directory or the port can't be had.
+        CannotStart: the data directory or the port can't be used.
     """
     with _owned(config.data_dir):
         app = await _started(config, version, clock or SystemClock())
@@ -248,7 +249,7 @@ async def running(config: Config, version: str, clock: Clock | None = None) -> A
 
 
 async def _started(config: Config, version: str, clock: Clock) -> App:
-    """Turn any start-up failure into CannotStart, so that a launcher can report it."""
+    """Start a server. Turns any failure into CannotStart, so that a launcher can report it."""
     app = App(config, version, clock)
     try:
         await app.start()
@@ -272,13 +273,13 @@ def _opened(config: Config, clock: Clock, events: EventStream) -> Storage:
         raise CannotStart(
             ready_line.DATA_DIR_UNUSABLE,
             f"the store in {config.data_dir} can't be opened: {error}; choose another place with "
-            f"--data-dir, or delete the folder `{STORE}` in it, which costs what is cached",
+            f"--data-dir, or delete the folder `{STORE}` in it, which discards the cache",
         ) from error
 
 
 @contextlib.contextmanager
 def _owned(data_dir: str) -> Iterator[None]:
-    """Hold the data directory: one server at a time."""
+    """Lock the data directory, so that only one server at a time uses it."""
     lock: IO[str]
     try:
         os.makedirs(data_dir, mode=0o700, exist_ok=True)
@@ -301,7 +302,7 @@ def _owned(data_dir: str) -> Iterator[None]:
 
 
 def _reachable(host: str) -> str:
-    """An address to call where the server listens on all."""
+    """The address to call if the server listens on all addresses."""
     return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
 
 

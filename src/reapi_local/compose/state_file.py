@@ -1,4 +1,4 @@
-"""Writing the state file, and taking over from the one of the last server."""
+"""Writes the state file, and reads what the last server left in it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from reapi_contract.state import MIN_TOKEN_CHARACTERS, State, read_state, state_
 
 @dataclass(frozen=True)
 class Remembered:
-    """What the next server takes over from the last, because clients hold on to it."""
+    """What a server takes over from the last one, because clients keep using it."""
 
     token: str
     grpc_port: int = 0
@@ -20,7 +20,7 @@ class Remembered:
 
 
 def remembered(path: str) -> Remembered:
-    """From the last server's state file; a new token where there is none to be read."""
+    """Read from the last server's state file; a new token if the file has none."""
     state = read_state(Path(path).parent)
     if state is None or len(state.token) < MIN_TOKEN_CHARACTERS:
         return Remembered(secrets.token_urlsafe(32))
@@ -28,7 +28,7 @@ def remembered(path: str) -> Remembered:
 
 
 def write_state(path: str, state: State) -> None:
-    """Replace the file in one step; only its owner may read it, for it holds the token."""
+    """Replace the file atomically. Only its owner may read it, because it contains the token."""
     temporary = f"{path}.new"
     fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with open(fd, "w", encoding="utf-8") as file:

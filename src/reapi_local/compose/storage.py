@@ -17,14 +17,15 @@ from reapi_local.store.local.rotation import StoreLimits
 from reapi_local.store.observed import ObservedActionCache, ObservedBlobStore
 
 _SHORTEST_LEASE_SECONDS = 1e-9
-"""For a setting of 0: a lease that has ended as soon as it was given."""
+"""The lease for a setting of 0. It expires at once."""
 
 
 class Storage:
-    """Blobs and action results. Another kind of store takes its place here.
+    """Blobs and action results. To use another kind of store, replace it here.
 
-    ``client_blobs`` and ``client_results`` are what services of clients use; ``blobs`` and
-    ``execution_results`` are for the execution of actions.
+    Services use ``client_blobs`` and ``client_results``, which emit events of clients. The executor
+    uses ``execution_results``, whose events name it as the user, and ``blobs``, which emits no
+    events for reads and writes, so that metrics count only blobs that clients transfer.
     """
 
     def __init__(self, config: Config, clock: Clock, events: EventStream) -> None:

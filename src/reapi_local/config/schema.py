@@ -111,8 +111,8 @@ class ExecuteConfig(Struct, frozen=True):
         str,
         one_of(*sandbox_levels.CHOICES),
         Meta(
-            description="What contains actions: `slots`, `bubblewrap`, or `auto`, the first of the "
-            "two that works. `process-group` contains nothing and has to be named."
+            description="How actions are isolated: `slots`, `bubblewrap`, or `auto`, the strongest "
+            "that works. `process-group` isolates nothing, and is used only if it is named."
         ),
     ] = sandbox_levels.AUTO
     slots: Annotated[

@@ -1,6 +1,7 @@
 """The contract of executors: what a service may ask of anything that executes actions.
 
-The engine of this machine is one; another server, or workers on other machines, may be others.
+:class:`LocalExecutor` executes them on this machine. Another executor could forward them to another
+server, or to workers on other machines.
 """
 
 from __future__ import annotations
@@ -11,23 +12,23 @@ from typing import Protocol
 
 from reapi_contract.admin_api import ExecutionStatus
 from reapi_local.context import Context
-from reapi_local.execute.inline import NOTHING, Inline
+from reapi_local.execute.inline_request import NO_INLINE, InlineRequest
 from reapi_local.proto import remote_execution_pb2 as re_pb2
 from reapi_local.protocol.digest import Digest
 
 
 @dataclass(frozen=True)
 class ExecuteRequest:
-    """What a client asks for, beside its context."""
+    """What a client asks for, in addition to its context."""
 
     action: Digest
     priority: int = 0
     skip_cache_lookup: bool = False
-    inline: Inline = NOTHING
+    inline: InlineRequest = NO_INLINE
 
 
 @dataclass(frozen=True)
-class Update:
+class OperationState:
     """An operation's state: its stage by REAPI's number, and a response once it is completed."""
 
     name: str
@@ -39,46 +40,52 @@ class Update:
 class Executor(Protocol):
     """Executes actions. Operations are those of the context's instance.
 
-    Every method but :meth:`describe` and :meth:`drain` raises Unsupported where nothing is
-    executed; the message says why.
+    If nothing is executed here, the methods about operations raise Unsupported; the message says
+    why.
     """
 
-    def execute(self, context: Context, request: ExecuteRequest) -> AsyncGenerator[Update, None]:
-        """Begin an operation and watch it to its end; the first update comes at once.
+    def execute(
+        self, context: Context, request: ExecuteRequest
+    ) -> AsyncGenerator[OperationState, None]:
+        """Begin an operation and watch it to its end; the first state comes at once.
 
-        When the caller goes away the action goes on for a grace period, for :meth:`wait`.
+        If the caller stops watching, the action goes on for a grace period, in which :meth:`wait`
+        can watch it again.
 
         Raises:
-            InvalidRequest: the action can't be right.
-            QueueFull, Draining: not now.
+            InvalidRequest: the action is malformed, or asks for something that isn't allowed.
+            QueueFull, Draining: the action isn't accepted now.
         """
 
-    def wait(self, context: Context, name: str) -> AsyncGenerator[Update, None]:
+    def wait(self, context: Context, name: str) -> AsyncGenerator[OperationState, None]:
         """Watch an operation from its state now to its end.
 
         Raises:
-            OperationNotFound: none of that name is known, or not any more. A client that expects
-                another error is told that one.
+            OperationNotFound: there is no operation of this name, or not any more. Client profiles
+                may replace this error.
         """
 
-    async def get(self, context: Context, name: str) -> Update:
+    async def get(self, context: Context, name: str) -> OperationState:
         """An operation's state; raises OperationNotFound."""
 
-    async def list(self, context: Context, *, all_instances: bool) -> list[Update]:
-        """Operations in the order they came, those that ended a while ago included."""
+    async def list(self, context: Context, *, all_instances: bool) -> list[OperationState]:
+        """All operations in the order they came, including recently completed ones."""
 
     async def cancel(self, context: Context, name: str) -> None:
-        """End an operation; its action goes on while others wait for it.
+        """End an operation. Its action goes on if other operations share it.
 
         Raises:
-            OperationNotFound: there is none of that name.
+            OperationNotFound: there is no operation of this name.
         """
 
     async def forget(self, context: Context, name: str) -> None:
-        """Forget an operation once it has ended; raises OperationNotFound."""
+        """Forget an operation as soon as it has ended; raises OperationNotFound."""
 
     async def describe(self) -> ExecutionStatus:
         """Whether and how actions are executed here."""
 
     def drain(self) -> None:
-        """Start nothing more; what executes goes on."""
+        """Start no more actions. Those that execute go on."""
+
+    async def close(self) -> None:
+        """End all actions, wait for their ends, and release all resources."""

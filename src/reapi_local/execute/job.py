@@ -1,4 +1,4 @@
-"""One action, ready to be queued: what it asks for, and not yet where it runs."""
+"""One action, ready to be queued: what it asks for, but not where it runs."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from reapi_local.protocol.digest import Digest
 
 @dataclass(frozen=True)
 class Job:
-    """An action with all that has to be known before it gets its turn.
+    """An action with everything that the server knows before its turn.
 
-    ``context``: of the call that asked for it first. Output paths are relative to
-    ``output_directory``, which is relative to the input root; ``directories`` are those that
-    outputs go into. ``timeout`` in seconds. ``size_bytes``: of the Action and the Command, encoded.
-    ``queued_at`` in seconds since the epoch.
+    ``context``: that of the first call that asked for it. ``output_directory``: output paths are
+    relative to it, and it is relative to the input root. ``directories``: the directories that
+    outputs go into, relative to the input root. ``timeout``: in seconds. ``size_bytes``: the size
+    of the encoded Action and Command. ``queued_at``: seconds since the epoch.
     """
 
     context: Context

@@ -1,4 +1,4 @@
-"""What a client is told of an execution that brought no result of its own.
+"""The response for an execution that ended with an error instead of a result.
 
 Source: REAPI v2, rpc Execute: errors of an action travel within ``ExecuteResponse.status``.
 """
@@ -12,27 +12,20 @@ from typing import Final
 from google.rpc import error_details_pb2, status_pb2
 
 from reapi_local.errors import Code, DigestLike, MissingInputs, ReapiError
-from reapi_local.execute.sandbox.interface import SandboxError
 from reapi_local.proto import remote_execution_pb2 as re_pb2
 from reapi_local.protocol.digest import Digest, DigestFunction
 
 _log = logging.getLogger(__name__)
 _MAX_VIOLATIONS: Final = 10_000
-"""About 1 MiB: gRPC clients accept 4 MiB by default. Told of some, they come back for the rest."""
+"""About 1 MiB: gRPC clients accept 4 MiB by default. A retry names the remaining blobs."""
 
 
 def failed(error: Exception) -> re_pb2.ExecuteResponse:
-    """The response for an action that ended with ``error``; what nobody expected is logged."""
+    """The response for an action that ended with ``error``; unexpected errors are logged."""
     if isinstance(error, ReapiError):
         status = status_pb2.Status(code=int(error.code), message=str(error))
         if isinstance(error, MissingInputs):
             status.details.add().Pack(_missing(error))
-    elif isinstance(error, SandboxError):
-        # Clients try again what is unavailable: the next sandbox is a new one.
-        _log.error("a sandbox failed: %s", error)
-        status = status_pb2.Status(
-            code=int(Code.UNAVAILABLE), message=f"the sandbox failed: {error}"
-        )
     else:
         reference = secrets.token_hex(4)
         _log.error("an execution failed (%s)", reference, exc_info=error)
@@ -42,7 +35,7 @@ def failed(error: Exception) -> re_pb2.ExecuteResponse:
 
 
 def _missing(error: MissingInputs) -> error_details_pb2.PreconditionFailure:
-    """One violation a blob, in the only form that Pants and Bazel upload blobs for."""
+    """One violation for each blob. Pants and Bazel upload blobs only if they get this form."""
     failure = error_details_pb2.PreconditionFailure()
     for blob in error.digests[:_MAX_VIOLATIONS]:
         failure.violations.add(type="MISSING", subject=_subject(blob))
@@ -50,7 +43,7 @@ def _missing(error: MissingInputs) -> error_details_pb2.PreconditionFailure:
 
 
 def _subject(blob: DigestLike) -> str:
-    """As ByteStream names it, which tells the function only where the hash's length doesn't."""
+    """The name in ByteStream, with the digest function only if the hash length is ambiguous."""
     if isinstance(blob, Digest) and blob.function is DigestFunction.BLAKE3:
         return f"blobs/blake3/{blob}"
     return f"blobs/{blob}"

@@ -11,8 +11,8 @@ from contextlib import aclosing
 from google.longrunning import operations_pb2
 
 from reapi_local.context import Context
-from reapi_local.execute.executor import ExecuteRequest, Executor, Update
-from reapi_local.execute.inline import Inline
+from reapi_local.execute.executor import ExecuteRequest, Executor, OperationState
+from reapi_local.execute.inline_request import InlineRequest
 from reapi_local.proto import remote_execution_pb2 as re_pb2
 from reapi_local.protocol.digest import parse_digest
 
@@ -35,13 +35,13 @@ class ExecutionService:
             action=parse_digest(request.action_digest, request.digest_function),
             priority=request.execution_policy.priority,
             skip_cache_lookup=request.skip_cache_lookup,
-            inline=Inline(
+            inline=InlineRequest(
                 request.inline_stdout, request.inline_stderr, frozenset(request.inline_output_files)
             ),
         )
-        async with aclosing(self._executor.execute(context, wanted)) as updates:
-            async for update in updates:
-                yield operation(update)
+        async with aclosing(self._executor.execute(context, wanted)) as states:
+            async for state in states:
+                yield operation(state)
 
     async def WaitExecution(
         self, request: re_pb2.WaitExecutionRequest, context: Context
@@ -51,22 +51,20 @@ class ExecutionService:
         Raises:
             OperationNotFound: none of that name is known, or not any more.
         """
-        async with aclosing(self._executor.wait(context, request.name)) as updates:
-            async for update in updates:
-                yield operation(update)
+        async with aclosing(self._executor.wait(context, request.name)) as states:
+            async for state in states:
+                yield operation(state)
 
 
-def operation(update: Update) -> operations_pb2.Operation:
+def operation(state: OperationState) -> operations_pb2.Operation:
     """The wire form of an operation's state."""
-    message = operations_pb2.Operation(name=update.name, done=update.response is not None)
+    message = operations_pb2.Operation(name=state.name, done=state.response is not None)
     metadata = re_pb2.ExecuteOperationMetadata(
-        stage=re_pb2.ExecutionStage.Value.Name(update.stage),
-        action_digest=re_pb2.Digest(
-            hash=update.action.hash_hex, size_bytes=update.action.size_bytes
-        ),
-        digest_function=re_pb2.DigestFunction.Value.Name(update.action.function),
+        stage=re_pb2.ExecutionStage.Value.Name(state.stage),
+        action_digest=re_pb2.Digest(hash=state.action.hash_hex, size_bytes=state.action.size_bytes),
+        digest_function=re_pb2.DigestFunction.Value.Name(state.action.function),
     )
     message.metadata.Pack(metadata)
-    if update.response is not None:
-        message.response.Pack(update.response)
+    if state.response is not None:
+        message.response.Pack(state.response)
     return message

@@ -42,16 +42,16 @@ class OperationsService:
         if request.filter:
             raise InvalidRequest("a filter isn't offered here; list all and choose")
         is_for_all = instance_of_collection(request.name) is None
-        updates = await self._executor.list(context, all_instances=is_for_all)
+        states = await self._executor.list(context, all_instances=is_for_all)
         if request.page_token:
-            names = [update.name for update in updates]
+            names = [state.name for state in states]
             if request.page_token not in names:
                 raise InvalidRequest("the page token isn't one of this list, or not any more")
-            updates = updates[names.index(request.page_token) + 1 :]
+            states = states[names.index(request.page_token) + 1 :]
         size = min(request.page_size if request.page_size > 0 else _PAGE_SIZE, _PAGE_SIZE)
-        response = operations_pb2.ListOperationsResponse(operations=map(operation, updates[:size]))
-        if len(updates) > size:
-            response.next_page_token = updates[size - 1].name
+        response = operations_pb2.ListOperationsResponse(operations=map(operation, states[:size]))
+        if len(states) > size:
+            response.next_page_token = states[size - 1].name
         return response
 
     async def CancelOperation(

@@ -1,1 +1,1 @@
-"""What is peculiar to one client: a profile each, so that nothing of it is anywhere else."""
+"""What is peculiar to one client: a profile for each, so that no code elsewhere is about it."""

@@ -1,17 +1,17 @@
-"""Pants, which runs its processes as if they were on its own machine.
+"""Pants, whose processes expect to run on the machine of the client.
 
-It finds programs there and names them by their absolute paths, and expects of a server:
+Pants finds programs there and names them by their absolute paths. It expects of a server:
 
 - ``{chroot}`` in arguments and variables stands for the input root. Releases from 2.17 to 2.24
   send it as it is and leave it to the server; later ones replace it themselves.
-- Named caches are directories below a path that Pants is configured with. It reaches them by
-  putting a wrapper script before the program: that makes links to them, changes into the working
-  directory and goes on. The Command then has no working directory, yet its outputs are relative to
-  the one in the script.
-- It ignores symlinks among the outputs of a result, except within directories, and waits for the
+- Named caches are directories below a path that Pants is configured with. Pants puts a wrapper
+  script before the program, which makes links to the caches, changes into the working directory
+  and starts the program. The Command then has no working directory, but its outputs are relative
+  to the directory in the script.
+- Pants ignores symlinks among the outputs of a result, except within directories, and waits for the
   file they lead to.
-- After a server's restart it asks for an operation by name and takes NOT_FOUND for the end of the
-  build; told ABORTED it executes the action again.
+- After a server's restart Pants asks for an operation by name. If the answer is NOT_FOUND, the
+  build fails; if it is ABORTED, Pants executes the action again.
 """
 
 from __future__ import annotations
@@ -30,21 +30,21 @@ WRAPPER: Final = "__pants_wrapper__"
 """The script's name in the input root."""
 
 _CHROOT: Final = "{chroot}"
-# Only with the line that follows it: a cache may have a name that looks like a command. And no
-# longer than a path can be, quoted: shlex takes four times as long for twice as much.
+# The pattern includes the next line, because a cache name may look like a command. The length is
+# bounded because shlex takes quadratic time.
 _CHANGE: Final = re.compile(rb'^cd (.{1,16000})\nif \[ "\$\?" != 0 \]; then$', re.MULTILINE)
 
 
 class ExecuteAgain(ReapiError):
-    """An operation that Pants waits for isn't known: it has to execute the action once more."""
+    """The operation that Pants waits for is unknown. Pants has to execute the action again."""
 
     code = Code.ABORTED
 
 
 class PantsProfile(ClientProfile):
-    """See above."""
+    """The profile of Pants; see the docstring of this module."""
 
-    uses_host = True
+    expects_host_access = True
     follows_links = True
 
     def with_input_root(self, command: ParsedCommand, input_root: str) -> ParsedCommand:
@@ -64,7 +64,7 @@ class PantsProfile(ClientProfile):
         return WRAPPER if is_wrapped else None
 
     def wrapped_directory(self, script: bytes) -> str:
-        """The working directory the script changes into; "" when it stays at the input root."""
+        """The working directory the script changes into; "" if it stays in the input root."""
         changes = _CHANGE.findall(script)
         if not changes:
             return ""
@@ -75,7 +75,7 @@ class PantsProfile(ClientProfile):
             return ""
         return directory
 
-    def lost_operation(self, error: OperationNotFound) -> ReapiError:
+    def error_for_unknown_operation(self, error: OperationNotFound) -> ReapiError:
         return ExecuteAgain(str(error))
 
 

@@ -1,4 +1,4 @@
-"""Which profile a client gets: chosen here, once for each execution, by what the client says."""
+"""Which profile a client gets: it is chosen by the tool's name."""
 
 from __future__ import annotations
 

@@ -1,12 +1,13 @@
 """Executions on this machine, from a client's request to its response: the scheduler's driver.
 
-The scheduler decides, this carries out: starts and stops jobs, keeps its time, tells watchers.
-Everything here happens on the event loop.
+The scheduler decides. The executor starts and stops jobs, calls the scheduler when it is due, and
+tells watchers. All of this runs on the event loop.
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
 import uuid
 from collections.abc import AsyncGenerator, Callable, Iterable
 from contextlib import AsyncExitStack, aclosing
@@ -24,14 +25,15 @@ from reapi_local.errors import (
     MissingInputs,
     OperationNotFound,
     ReapiError,
+    SandboxFailed,
 )
 from reapi_local.events import ActionEnded, ActionQueued, ActionStarted, EventStream
 from reapi_local.execute.clients.selection import profile_of
-from reapi_local.execute.executor import ExecuteRequest, Update
+from reapi_local.execute.executor import ExecuteRequest, OperationState
 from reapi_local.execute.job import Job
 from reapi_local.execute.local.resolver import ActionResolver
-from reapi_local.execute.local.runner import Runner, Stop
-from reapi_local.execute.queue.operation_table import Operation, Reason, Stage, Task
+from reapi_local.execute.local.runner import Runner, StopRequest
+from reapi_local.execute.queue.operation_table import EndReason, Operation, Stage, Task
 from reapi_local.execute.queue.scheduler import Effect, Kill, Notify, Scheduler, Start
 from reapi_local.execute.responses import failed
 from reapi_local.execute.sandbox.interface import SandboxError
@@ -41,23 +43,24 @@ from reapi_local.protocol.operation_name import operation_name
 from reapi_local.store.action_cache import ActionCache
 from reapi_local.store.blob_store import BlobStore
 
+_log = logging.getLogger(__name__)
 _CACHE_CHECK: Final = 1
 _ATTEMPTS: Final = 2
 
 
 @dataclass(frozen=True)
 class _Running:
-    """The task that carries out a task of the scheduler, and how to end it."""
+    """The asyncio task that carries out a task of the scheduler, and how to end it."""
 
     asyncio_task: asyncio.Task[None]
-    stop: Stop
+    stop: StopRequest
 
 
 class LocalExecutor:
     """An :class:`~reapi_local.execute.executor.Executor`.
 
-    ``status`` describes it, but for what executes now. ``resources`` are closed after the last
-    action has ended.
+    ``status`` describes it, without the number of executing actions. ``resources`` are closed after
+    the last action has ended.
     """
 
     def __init__(
@@ -85,9 +88,9 @@ class LocalExecutor:
 
     async def execute(
         self, context: Context, request: ExecuteRequest
-    ) -> AsyncGenerator[Update, None]:
+    ) -> AsyncGenerator[OperationState, None]:
         name = operation_name(context.instance, str(uuid.uuid4()))
-        yield Update(name, request.action, _CACHE_CHECK)
+        yield OperationState(name, request.action, _CACHE_CHECK)
         try:
             response = await self._cached(context, request)
             if response is None:
@@ -96,27 +99,27 @@ class LocalExecutor:
         except MissingInputs as error:
             response = failed(error)
         if response is not None:
-            update = Update(name, request.action, Stage.COMPLETED, response)
-            yield await self._filled(context, update, request)
+            state = OperationState(name, request.action, Stage.COMPLETED, response)
+            yield await self._filled(context, state, request)
             return
-        async with aclosing(self._watch(context, name)) as updates:
-            async for update in updates:
-                yield await self._filled(context, update, request)
+        async with aclosing(self._watch(context, name)) as states:
+            async for state in states:
+                yield await self._filled(context, state, request)
 
-    async def wait(self, context: Context, name: str) -> AsyncGenerator[Update, None]:
+    async def wait(self, context: Context, name: str) -> AsyncGenerator[OperationState, None]:
         try:
-            async with aclosing(self._watch(context, name)) as updates:
-                async for update in updates:
-                    yield update
+            async with aclosing(self._watch(context, name)) as states:
+                async for state in states:
+                    yield state
         except OperationNotFound as error:
-            raise profile_of(context.metadata).lost_operation(error) from error
+            raise profile_of(context.metadata).error_for_unknown_operation(error) from error
 
-    async def get(self, context: Context, name: str) -> Update:
-        return _update(self._find(context, name))
+    async def get(self, context: Context, name: str) -> OperationState:
+        return _state_of(self._find(context, name))
 
-    async def list(self, context: Context, *, all_instances: bool) -> list[Update]:
+    async def list(self, context: Context, *, all_instances: bool) -> list[OperationState]:
         return [
-            _update(operation)
+            _state_of(operation)
             for operation in self._scheduler.operations()
             if all_instances or operation.key.instance == context.instance
         ]
@@ -133,10 +136,10 @@ class LocalExecutor:
         self._perform(self._scheduler.drain(self._clock.monotonic()))
 
     async def close(self) -> None:
-        """End what still executes, and wait for that."""
+        """End all actions, and wait for their ends."""
         self.drain()
         for running in self._running.values():
-            running.stop.set(
+            running.stop.request(
                 Draining("the server was stopped while the action executed; try again")
             )
         while self._running:
@@ -146,7 +149,7 @@ class LocalExecutor:
         await self._resources.aclose()
 
     def _find(self, context: Context, name: str) -> Operation:
-        """The operation, if it is one of the context's instance; raises OperationNotFound."""
+        """The operation, if it belongs to the context's instance; raises OperationNotFound."""
         operation = self._scheduler.lookup(name)
         if operation.key.instance != context.instance:
             raise OperationNotFound(
@@ -180,29 +183,31 @@ class LocalExecutor:
             return None
         return re_pb2.ExecuteResponse(result=found.result, cached_result=True)
 
-    async def _filled(self, context: Context, update: Update, request: ExecuteRequest) -> Update:
-        """The update with the contents that the client wants within it."""
-        if update.response is None or not update.response.HasField("result"):
-            return update
-        plain = update.response.result
+    async def _filled(
+        self, context: Context, state: OperationState, request: ExecuteRequest
+    ) -> OperationState:
+        """The state with the inlined contents that the client asked for."""
+        if state.response is None or not state.response.HasField("result"):
+            return state
+        plain = state.response.result
         result = await request.inline.fill(context, plain, self._blobs, request.action.function)
         if result is plain:
-            return update
+            return state
         response = re_pb2.ExecuteResponse()
-        response.CopyFrom(update.response)  # others watch the same one
+        response.CopyFrom(state.response)  # other watchers share this response
         response.result.CopyFrom(result)
-        return replace(update, response=response)
+        return replace(state, response=response)
 
-    async def _watch(self, context: Context, name: str) -> AsyncGenerator[Update, None]:
+    async def _watch(self, context: Context, name: str) -> AsyncGenerator[OperationState, None]:
         self._find(context, name)
         changes: asyncio.Queue[Operation] = asyncio.Queue()
         operation = self._scheduler.watch(name)
         self._watchers.setdefault(name, []).append(changes)
         try:
-            yield _update(operation)
+            yield _state_of(operation)
             while operation.stage != Stage.COMPLETED:
                 operation = await changes.get()
-                yield _update(operation)
+                yield _state_of(operation)
         finally:
             self._watchers[name].remove(changes)
             if not self._watchers[name]:
@@ -218,17 +223,17 @@ class LocalExecutor:
             elif isinstance(effect, Start):
                 self._start(effect.task)
             elif isinstance(effect, Kill):
-                self._running[effect.task].stop.set(_killed(effect))
+                self._running[effect.task].stop.request(_killed(effect))
         self._set_alarm()
 
     def _start(self, task: Task) -> None:
-        job, stop = task.job, Stop()
-        assert job is not None, "a task has its job until it ends"
+        job, stop = task.job, StopRequest()
+        assert job is not None, "a task has its job until it is completed"
         waited = self._clock.now() - job.queued_at
         self._events.emit(ActionStarted(job.context, job.digest, max(0.0, waited)))
         self._running[task] = _Running(asyncio.create_task(self._run(task, job, stop)), stop)
 
-    async def _run(self, task: Task, job: Job, stop: Stop) -> None:
+    async def _run(self, task: Task, job: Job, stop: StopRequest) -> None:
         began = self._clock.monotonic()
         try:
             response = await self._attempt(task, job, stop)
@@ -238,30 +243,38 @@ class LocalExecutor:
         now, size = self._clock.monotonic(), response.ByteSize()
         code, exit_code = response.status.code, response.result.exit_code
         self._events.emit(ActionEnded(job.context, job.digest, code, exit_code, now - began))
-        self._perform(self._scheduler.finished(task, response, now, size))
+        self._perform(self._scheduler.task_completed(task, response, now, size))
 
-    async def _attempt(self, task: Task, job: Job, stop: Stop) -> re_pb2.ExecuteResponse:
-        """A sandbox that fails says nothing about the action: it gets another one."""
+    async def _attempt(self, task: Task, job: Job, stop: StopRequest) -> re_pb2.ExecuteResponse:
+        """Run the job. A sandbox failure is not the action's fault, so the action is retried.
 
-        def started() -> None:
-            self._scheduler.started(task, self._clock.monotonic())
+        Raises:
+            SandboxFailed: the last attempt's sandbox failed, too.
+            Exception: as :meth:`Runner.run`; ``stop.error`` replaces it, if set.
+        """
+
+        def process_started() -> None:
+            self._scheduler.process_started(task, self._clock.monotonic())
             self._set_alarm()
 
-        def ended() -> None:
-            self._perform(self._scheduler.ended(task, self._clock.monotonic()))
+        def process_ended() -> None:
+            self._perform(self._scheduler.process_ended(task, self._clock.monotonic()))
 
         for attempt in range(_ATTEMPTS):
             try:
-                return await self._runner.run(job, stop, started, ended)
-            except SandboxError:
-                if attempt + 1 == _ATTEMPTS or stop.error is not None:
+                return await self._runner.run(job, stop, process_started, process_ended)
+            except SandboxError as error:
+                if stop.error is not None:
                     raise
+                if attempt + 1 == _ATTEMPTS:
+                    _log.error("a sandbox failed: %s", error)
+                    raise SandboxFailed(f"the sandbox failed: {error}") from error
         raise AssertionError("the last attempt returns or raises")
 
     def _set_alarm(self) -> None:
         """Have :meth:`_tick` called when the scheduler has something to do.
 
-        An alarm that rings too early does nothing, and is rare, so it isn't set anew.
+        An alarm that is set too early isn't moved: that is rare, and its tick does nothing.
         """
         now = self._clock.monotonic()
         due = self._scheduler.next_event(now)
@@ -278,7 +291,7 @@ class LocalExecutor:
 
 
 def _killed(effect: Kill) -> ReapiError:
-    if effect.why is Reason.TIMEOUT:
+    if effect.why is EndReason.TIMEOUT:
         return ActionTimedOut(
             f"the action ran longer than its timeout of {effect.task.timeout:g} seconds, and was "
             "killed"
@@ -286,18 +299,18 @@ def _killed(effect: Kill) -> ReapiError:
     return _ended(effect.why)
 
 
-def _ended(reason: Reason) -> ReapiError:
-    if reason is Reason.SHUTDOWN:
+def _ended(reason: EndReason) -> ReapiError:
+    if reason is EndReason.SHUTDOWN:
         return Draining()
-    if reason is Reason.ABANDONED:
-        return ActionCancelled("nobody waited for the action any more, so it was ended")
+    if reason is EndReason.ABANDONED:
+        return ActionCancelled("no client waited for the action any more, so it was cancelled")
     return ActionCancelled("the operation was cancelled")
 
 
-def _update(operation: Operation) -> Update:
+def _state_of(operation: Operation) -> OperationState:
     outcome, response = operation.outcome, None
     if isinstance(outcome, re_pb2.ExecuteResponse):
         response = outcome
-    elif isinstance(outcome, Reason):
+    elif isinstance(outcome, EndReason):
         response = failed(_ended(outcome))
-    return Update(operation.name, operation.key.action, operation.stage, response)
+    return OperationState(operation.name, operation.key.action, operation.stage, response)

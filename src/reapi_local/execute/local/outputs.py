@@ -17,7 +17,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from google.protobuf.wrappers_pb2 import UInt32Value
 
 from reapi_local.errors import BadOutput
-from reapi_local.execute.local.beneath import (
+from reapi_local.execute.local.open_beneath import (
     MAX_DEPTH,
     PathEscapes,
     open_directory,
@@ -180,7 +180,7 @@ class Outputs:
 
 
 class _Builder:
-    """Builds FileNode and Directory messages. ``batch`` collects small blobs, with any file."""
+    """Builds FileNode and Directory messages. ``batch`` collects small blobs until it is full."""
 
     def __init__(
         self, function: DigestFunction, properties: tuple[str, ...], cancel_check: CancelCheck

@@ -1,4 +1,4 @@
-"""What this server gives to actions, whoever asks."""
+"""What this server allows to actions, whichever client asks."""
 
 from __future__ import annotations
 
@@ -25,16 +25,15 @@ class Policy:
     shares_host: bool
 
     def timeout(self, asked: float | None) -> float:
-        """Of an action that asks for so much; None = it asks for none.
+        """The timeout of an action that asks for ``asked`` seconds; None if it asks for none.
 
         Raises:
-            InvalidRequest: it asks for more than is given.
+            InvalidRequest: the action asks for more than the maximum.
         """
         if asked is not None and asked > self.max_timeout:
             raise InvalidRequest(
-                f"the action asks for a timeout of {asked:g} seconds, at most "
-                f"{self.max_timeout:g} are given here; ask for less, or raise the server's "
-                "max_action_timeout"
+                f"the action asks for a timeout of {asked:g} seconds, but the maximum is "
+                f"{self.max_timeout:g}; ask for less, or raise the server's max_action_timeout"
             )
         return min(self.default_timeout, self.max_timeout) if asked is None else asked
 
@@ -44,4 +43,4 @@ class Policy:
             return False
         if _NETWORK_PROPERTY in properties:
             return properties[_NETWORK_PROPERTY] == "on"
-        return profile.uses_host and self.shares_host
+        return profile.expects_host_access and self.shares_host

@@ -1,4 +1,4 @@
-"""From a job to the process to run: done when a sandbox is there for it, not before."""
+"""Makes the process to run from a job, at the job's turn, when its sandbox is known."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from typing import Final
 
 from reapi_local.execute.job import Job
 from reapi_local.execute.local.policy import Policy
-from reapi_local.execute.sandbox.interface import HOME, ProcessSpec
+from reapi_local.execute.sandbox.action_paths import HOME
+from reapi_local.execute.sandbox.interface import ProcessSpec
 
 _DEFAULT_ENVIRONMENT: Final = {
     "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
@@ -19,17 +20,20 @@ _DEFAULT_ENVIRONMENT: Final = {
 class ProcessEnvironment:
     """Gives jobs their variables, network and named caches.
 
-    ``caches_dir`` has a directory of named caches for each instance, made at first use and given
-    to the uid ``owner`` (None = as it is).
+    ``caches_dir`` has a directory of named caches for each instance. It is created at first use,
+    and belongs to ``owner`` (user and group id; None = to this process).
     """
 
     def __init__(self, policy: Policy, caches_dir: str, owner: int | None) -> None:
         self._policy, self._caches_dir, self._owner = policy, caches_dir, owner
 
     def bind(self, job: Job, input_root: str, layers: tuple[str, ...]) -> ProcessSpec:
-        """The process of a job whose sandbox has its input root, made of ``layers``, there."""
+        """The process of a job, whose input root consists of ``layers``.
+
+        ``input_root`` is its path inside the sandbox.
+        """
         command = job.profile.with_input_root(job.command, input_root)
-        uses_caches = job.profile.uses_host
+        uses_caches = job.profile.expects_host_access
         return ProcessSpec(
             arguments=command.arguments,
             environment={**_DEFAULT_ENVIRONMENT, **command.environment},

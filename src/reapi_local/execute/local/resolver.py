@@ -1,4 +1,4 @@
-"""From an action's digest to a job: its messages are read, checked and understood."""
+"""Makes a job from an action's digest: reads and checks the Action and the Command."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ _P = ParamSpec("_P")
 _T = TypeVar("_T")
 
 _MAX_MESSAGE_BYTES: Final = 8 * 1024 * 1024
-"""No program takes more in its arguments and variables, and what waits is kept in memory."""
+"""No program takes more in its arguments and variables. Queued messages are kept in memory."""
 
-_INLINE_BYTES: Final = 64 * 1024
+_MAX_ON_LOOP_BYTES: Final = 64 * 1024
 
 
 class ActionResolver:
@@ -38,16 +38,16 @@ class ActionResolver:
         self._policy, self._clock = policy, clock
 
     async def resolve(self, context: Context, digest: Digest) -> Job:
-        """What this action asks for.
+        """The job of this action.
 
         Raises:
             MissingInputs: the action or its command isn't in the store.
-            InvalidRequest: it asks for what can't be given.
+            InvalidRequest: it is malformed, or asks for something that this server doesn't allow.
         """
         action = parse_action(await self._read(context, digest), digest.function)
         data = await self._read(context, action.command)
-        # The event loop doesn't wait for the check of a hundred thousand paths.
-        do = in_thread if len(data) > _INLINE_BYTES else _at_once
+        # A check of a hundred thousand paths would block the event loop.
+        do = in_thread if len(data) > _MAX_ON_LOOP_BYTES else _at_once
         command = await do(parse_command, data, action.platform)
         profile = profile_of(context.metadata)
         directory = command.working_directory or await self._wrapped_directory(
@@ -70,7 +70,7 @@ class ActionResolver:
         if digest.size_bytes > _MAX_MESSAGE_BYTES:
             raise InvalidRequest(
                 f"{digest} is too large for an Action or a Command: at most "
-                f"{_MAX_MESSAGE_BYTES} bytes are taken here"
+                f"{_MAX_MESSAGE_BYTES} bytes are accepted"
             )
         data = (await self._blobs.read_many(context, [digest])).get(digest)
         if data is None:

@@ -36,31 +36,31 @@ from reapi_local.store.blob_store import Blob, BlobStore
 from reapi_local.threads import in_thread
 
 _CHUNK_BYTES: Final = 1024 * 1024
-_INLINE_BYTES: Final = 64 * 1024
+_MAX_ON_LOOP_BYTES: Final = 64 * 1024
 _NANOS: Final = 1_000_000_000
 
 
-class Stop:
-    """Asks a running job to end; ``error`` is then what its client is told."""
+class StopRequest:
+    """Asks a running job to end. ``error`` is what its client is told then."""
 
     def __init__(self) -> None:
         self.event = asyncio.Event()
         self.error: ReapiError | None = None
 
-    def set(self, error: ReapiError) -> None:
-        """Only the first error is kept."""
+    def request(self, error: ReapiError) -> None:
+        """Ask the job to end. Only the error of the first request is kept."""
         if self.error is None:
             self.error = error
             self.event.set()
 
-    def check(self) -> None:
-        """Raises ``error`` once it is set."""
+    def raise_if_requested(self) -> None:
+        """Raise ``error`` if the job was asked to end."""
         if self.error is not None:
             raise self.error
 
 
 class Runner:
-    """Runs jobs in a sandbox. What they leave is in ``blobs`` before a response names it."""
+    """Runs jobs in a sandbox. Their outputs are in ``blobs`` before a response names them."""
 
     def __init__(
         self,
@@ -77,16 +77,20 @@ class Runner:
         self._worker = socket.gethostname()
 
     async def run(
-        self, job: Job, stop: Stop, started: Callable[[], None], ended: Callable[[], None]
+        self,
+        job: Job,
+        stop: StopRequest,
+        process_started: Callable[[], None],
+        process_ended: Callable[[], None],
     ) -> re_pb2.ExecuteResponse:
-        """Run the job to its end and keep its result if it is one to keep.
+        """Run the job to its end, and put its result into the action cache if it may be cached.
 
-        ``started`` is called when the inputs are there and the process is about to start, and
-        ``ended`` when it has ended and its outputs are not stored yet.
+        ``process_started`` is called when the inputs are there and the process is about to start;
+        ``process_ended`` when it has ended, before its outputs are stored.
 
         Raises:
             MissingInputs: blobs of the input root aren't in the store.
-            ReapiError: a result can't be had for another reason.
+            ReapiError: there is no result for another reason.
             SandboxError: the sandbox failed.
         """
         metadata = re_pb2.ExecutedActionMetadata(worker=self._worker)
@@ -96,20 +100,20 @@ class Runner:
         async with self._input_roots.hold(job.context, job.action.input_root) as layers:
             self._stamp(metadata.input_fetch_completed_timestamp)
             spec = await self._bind(job, layers)
-            started()
+            process_started()
             async with self._sandbox.run(spec, stop.event) as process:
-                ended()
+                process_ended()
                 _describe(metadata, process)
                 self._stamp(metadata.output_upload_start_timestamp)
-                # What a stopped process left is collected all the same: it tells why it hung.
-                cancel_check = never_cancelled if process.stopped else stop.check
+                # Outputs of a stopped process are collected, too: they may show why it hung.
+                cancel_check = never_cancelled if process.stopped else stop.raise_if_requested
                 result, blobs = await self._collect(job, process, cancel_check)
         result.execution_metadata.CopyFrom(metadata)
         return await self._keep(job, result, blobs, process, stop)
 
     async def _bind(self, job: Job, layers: tuple[str, ...]) -> ProcessSpec:
         root = self._sandbox.root
-        if job.size_bytes > _INLINE_BYTES:
+        if job.size_bytes > _MAX_ON_LOOP_BYTES:
             return await in_thread(self._environment.bind, job, root, layers)
         return self._environment.bind(job, root, layers)
 
@@ -119,7 +123,7 @@ class Runner:
     async def _collect(
         self, job: Job, process: ProcessResult, cancel_check: CancelCheck
     ) -> tuple[re_pb2.ActionResult, list[Blob]]:
-        """The result, and those of its blobs that are still to be stored."""
+        """The result, and the blobs of it that are not stored yet."""
         function = job.digest.function
         outputs = Outputs(
             process.root_fd,
@@ -130,10 +134,10 @@ class Runner:
             cancel_check=cancel_check,
         )
         try:
-            if job.command.outputs:  # a thread for nothing would cost more than all else here
+            if job.command.outputs:  # a thread that does nothing costs more than the rest of this
                 await self._store_pieces(job.context, outputs, cancel_check)
         except BadOutput:
-            # A failed action is its own explanation.
+            # If the action failed, its exit code explains missing outputs.
             if process.exit_code == 0:
                 raise
         result, blobs = outputs.result, outputs.last_batch
@@ -194,7 +198,7 @@ class Runner:
         result: re_pb2.ActionResult,
         blobs: list[Blob],
         process: ProcessResult,
-        stop: Stop,
+        stop: StopRequest,
     ) -> re_pb2.ExecuteResponse:
         self._stamp(result.execution_metadata.output_upload_completed_timestamp)
         self._stamp(result.execution_metadata.worker_completed_timestamp)
@@ -211,19 +215,19 @@ class Runner:
                 written_by=job.context.principal.name,
                 run=job.context.invocation,
             )
-            # At once, so that one commit takes both; an entry without its blobs would be a miss.
+            # Concurrently, so that one commit holds both. An entry without its blobs is a miss.
             store.append(self._results.put(job.context, job.digest, stored))
         await asyncio.gather(*store)
         return response
 
 
 def _is_worth_keeping(process: ProcessResult) -> bool:
-    """One that ran into a limit and still succeeded may do so without a part of its output."""
+    """Whether to cache the result. An action that hit a limit but exited 0 may have lost output."""
     return process.exit_code == 0 and not process.stopped and not process.limits_exceeded
 
 
 def _describe(metadata: re_pb2.ExecutedActionMetadata, process: ProcessResult) -> None:
-    """Times of the process, and what it used."""
+    """Add the process's times and resource usage to the metadata."""
     for field, time_ns in (
         (metadata.execution_start_timestamp, process.started_ns),
         (metadata.execution_completed_timestamp, process.ended_ns),

@@ -1,1 +1,1 @@
-"""Which action executes when: a state machine without I/O."""
+"""Decides which action executes when: a state machine without I/O. Begin with ``scheduler``."""

@@ -11,19 +11,19 @@ from typing import Final
 from reapi_local.execute.queue.operation_table import Operation
 
 _Rank = tuple[int, int, int, str]
-"""Priority, executing tasks, last turn and name of an invocation. The lowest rank is next."""
+"""Priority of waiting operations; tasks with a slot, last turn and name of their invocation."""
 
 _STARTS_PER_UNPRIORITIZED_START: Final = 8
-"""Every 8th start ignores priority, so low-priority work can't starve."""
+"""One of this many starts ignores priority."""
 
 
 @dataclass
 class _Invocation:
-    """A client's invocation that has operations waiting or tasks executing.
+    """A client's invocation that has waiting operations or tasks with a slot.
 
     ``last_turn``: a number that grows with time: when the invocation arrived, or when a task of it
-    last started or ended. ``executing``: how many tasks were started for it and have not ended.
-    ``waiting``: its operations in order of arrival, by priority.
+    last got or freed a slot. ``executing``: how many tasks were started for it and still have their
+    slot. ``waiting``: its operations in order of arrival, by priority.
     """
 
     last_turn: int
@@ -32,19 +32,22 @@ class _Invocation:
 
 
 class FairQueue:
-    """Waiting operations, and which of them is next.
+    """Waiting operations, and which of them is next. These rules decide, in this order:
 
-    Among the invocations with work of the most urgent priority (the lowest number), the one with
-    the fewest executing tasks is next, so invocations of all sizes get equal shares of the slots.
-    Ties go to the invocation that has waited longest since its last turn.
-
-    An invocation that arrives counts as if it had just had a turn. Otherwise clients that send each
-    action in a new invocation would always be ahead of all others.
+    1. The most urgent priority, which is the lowest number, goes first. In one of every
+       ``_STARTS_PER_UNPRIORITIZED_START`` starts, priority decides only within an invocation, so
+       low-priority work can't starve.
+    2. The invocation with the fewest occupied slots goes first, so invocations of all sizes get
+       equal shares of the slots.
+    3. The invocation whose last turn is longest ago goes first. It has a turn when one of its tasks
+       gets or frees a slot. An invocation that arrives counts as if it had just had a turn.
+       Otherwise clients that send each action in a new invocation would always be ahead of others.
+    4. Within an invocation and a priority, operations start in order of arrival.
     """
 
     def __init__(self) -> None:
         self._invocations: dict[str, _Invocation] = {}
-        # One for each invocation and priority with waiting operations; sorted, the next one first.
+        # One rank for each invocation and priority with waiting operations, in ascending order.
         self._ranks: list[_Rank] = []
         self._length = self._starts = 0
         self._turns = count()
@@ -84,12 +87,12 @@ class FairQueue:
             self._forget_if_idle(operation.invocation)
 
     def serve(self, invocation: str) -> None:
-        """Count a task that was started for this invocation."""
+        """Record that a task got a slot for this invocation."""
         self._starts += 1
         self._change_executing(invocation, +1)
 
     def release(self, invocation: str) -> None:
-        """Count off a task of this invocation that has ended."""
+        """Record that a task of this invocation freed its slot."""
         self._change_executing(invocation, -1)
         self._forget_if_idle(invocation)
 

@@ -17,9 +17,9 @@ from reapi_local.protocol.lookup import ActionKey
 
 
 class Stage(IntEnum):
-    """How far an operation is; it never goes back.
+    """How far an operation is; it never goes back. The numbers are those of REAPI.
 
-    Source: REAPI v2, ``ExecutionStage.Value``, by whose numbers they are.
+    Source: REAPI v2, ``ExecutionStage.Value``.
     """
 
     QUEUED = 2
@@ -27,8 +27,8 @@ class Stage(IntEnum):
     COMPLETED = 4
 
 
-class Reason(Enum):
-    """Why something ended before its time."""
+class EndReason(Enum):
+    """Why an operation or a task was ended before it completed."""
 
     TIMEOUT = "timeout"
     CANCELLED = "cancelled"
@@ -40,8 +40,8 @@ class Reason(Enum):
 class Task:
     """One execution of one action, which operations may share.
 
-    ``timeout``: seconds its process may take. ``job``: as its first operation handed it in, None
-    once it has ended; ``job_bytes``: how large it is.
+    ``timeout``: how many seconds its process may take. ``job``: the job of its first operation; the
+    table drops it from completed operations. ``job_bytes``: the size of the job.
     """
 
     key: ActionKey
@@ -54,9 +54,9 @@ class Task:
 class Operation:
     """One client's call to execute an action, as it is at one moment.
 
-    ``invocation``: the client's tool invocation id. ``started_at``: when its task got a slot,
-    which may be before the operation joined it. ``outcome``: None until it is completed, then the
-    response of its task, or the :class:`Reason` why it didn't wait for that.
+    ``invocation``: the client's tool invocation id. ``started_at``: when its task got a slot, which
+    may be before the operation joined it. ``outcome``: None until the operation is completed, then
+    the response of its task, or an :class:`EndReason` if the operation ended before its task.
     """
 
     name: str
@@ -76,58 +76,60 @@ class Operation:
 class OperationTable:
     """All operations by name.
 
-    One that nobody watched for ``grace_seconds`` is abandoned. A completed one is remembered for
-    ``keep_seconds``, as long as it is among the ``max_kept`` latest and their outcomes have no more
-    than ``max_kept_bytes``; the latest always is.
+    An operation that no client watched for ``unwatched_grace`` seconds is abandoned. A completed
+    operation is remembered for ``keep_seconds``. The oldest are forgotten earlier if there are more
+    than ``max_kept``, or if their outcomes have more than ``max_kept_bytes``; the latest operation
+    is remembered even if it alone has more.
     """
 
     def __init__(
-        self, *, grace_seconds: float, keep_seconds: float, max_kept: int, max_kept_bytes: int
+        self, *, unwatched_grace: float, keep_seconds: float, max_kept: int, max_kept_bytes: int
     ) -> None:
-        self._grace, self._keep = grace_seconds, keep_seconds
+        self._grace, self._keep = unwatched_grace, keep_seconds
         self._max_kept, self._max_kept_bytes = max_kept, max_kept_bytes
         self._all: dict[str, Operation] = {}
-        # Of those in flight: how many watch it; or, when nobody does, until when that is all right.
+        # A live operation is in one of these: with the number of its watchers, or, if it has none,
+        # with the time at which it is abandoned (soonest first).
         self._watchers: dict[str, int] = {}
         self._unwatched: OrderedDict[str, float] = OrderedDict()
-        # Of completed ones: when each is forgotten. Like the above, soonest first.
+        # A completed operation is here, with the time at which it is forgotten (soonest first).
         self._kept: OrderedDict[str, float] = OrderedDict()
         self._kept_bytes: dict[str, int] = {}
         self._all_kept_bytes = 0
         self._deleted: set[str] = set()
 
     def all(self) -> list[Operation]:
-        """Those in flight and those remembered, in the order they came."""
+        """All operations, completed ones that are remembered included, in the order they came."""
         return list(self._all.values())
 
     def get(self, name: str) -> Operation:
         """The operation as it is now.
 
         Raises:
-            OperationNotFound: it never was, or is forgotten.
+            OperationNotFound: there is no operation of this name, or not any more.
         """
         operation = self._all.get(name)
         if operation is None:
             raise OperationNotFound(
-                f"there is no operation {name[:300]!r}: it was deleted, ended long ago (one is "
-                f"remembered for at most {self._keep:g} seconds), or was another server's, before "
-                "a restart; execute the action again"
+                f"there is no operation {name[:300]!r}: it was deleted, it ended more than "
+                f"{self._keep:g} seconds ago or many operations ended since, or the server was "
+                "restarted; execute the action again"
             )
         return operation
 
     def add(self, operation: Operation) -> None:
-        """Begin one, with nobody watching yet."""
+        """Add an operation that has no watchers yet."""
         if operation.name in self._all:
             raise ValueError(f"there is an operation {operation.name!r} already")
         self._all[operation.name] = operation
         self._unwatched[operation.name] = operation.queued_at + self._grace
 
     def start(self, name: str, now: float) -> Operation:
-        """Its task executes."""
+        """The operation's task executes now."""
         return self._change(replace(self._all[name], stage=Stage.EXECUTING, started_at=now))
 
     def complete(self, name: str, outcome: object, now: float, outcome_bytes: int = 0) -> Operation:
-        """It ends, and the time for which it is remembered begins: without its job."""
+        """The operation ends. From now on it is remembered, without its job."""
         operation = self._all[name]
         task = replace(operation.task, job=None)
         completed = replace(operation, task=task, stage=Stage.COMPLETED, outcome=outcome)
@@ -148,7 +150,7 @@ class OperationTable:
         return operation
 
     def watch(self, name: str) -> Operation:
-        """One more watches it; raises as :meth:`get`."""
+        """Count a watcher; raises as :meth:`get`."""
         operation = self.get(name)
         if operation.stage != Stage.COMPLETED:
             self._watchers[name] = self._watchers.get(name, 0) + 1
@@ -156,7 +158,7 @@ class OperationTable:
         return operation
 
     def unwatch(self, name: str, now: float) -> None:
-        """One watches it no more; it may be completed or forgotten by now."""
+        """Remove a watcher. The operation may be completed or forgotten by now."""
         if name in self._kept or name not in self._all:
             return
         self._watchers[name] -= 1
@@ -165,23 +167,23 @@ class OperationTable:
             self._unwatched[name] = now + self._grace
 
     def forget(self, name: str) -> None:
-        """Forget it as soon as it is completed; raises as :meth:`get`."""
+        """Forget the operation as soon as it is completed; raises as :meth:`get`."""
         if self.get(name).stage == Stage.COMPLETED:
             self._remove(name)
         else:
             self._deleted.add(name)
 
     def abandoned(self, now: float) -> list[Operation]:
-        """Those in flight that nobody watched for too long."""
+        """Live operations that had no watcher for the whole grace period."""
         return [self._all[name] for name in _due(self._unwatched, now)]
 
     def forget_old(self, now: float) -> None:
-        """Forget those that were kept long enough."""
+        """Forget completed operations whose time is over."""
         for name in _due(self._kept, now):
             self._remove(name)
 
     def next_event(self) -> float:
-        """When the next is to be abandoned or forgotten; infinity if none is."""
+        """When the next operation is due to be abandoned or forgotten; infinity if none is."""
         return min(next(iter(times.values()), inf) for times in (self._unwatched, self._kept))
 
     def _keeps_too_much(self) -> bool:
@@ -194,7 +196,7 @@ class OperationTable:
         self._deleted.discard(name)
 
     def check_invariants(self) -> None:
-        """Raises AssertionError when the books don't agree."""
+        """Raise AssertionError if the tables of this class contradict each other."""
         for name, operation in self._all.items():
             assert operation.started_at is None or operation.stage != Stage.QUEUED
             books = (self._watchers, self._unwatched, self._kept)

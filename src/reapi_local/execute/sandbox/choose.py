@@ -1,4 +1,4 @@
-"""Chooses the sandbox: the strongest one that works on this machine, or the one asked for."""
+"""Chooses the sandbox: the strongest one that works on this machine, or the configured one."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from reapi_contract.sandbox_levels import AUTO, PROCESS_GROUP, STRONGEST_FIRST
 from reapi_local.execute.sandbox.interface import Sandbox, SandboxError
 
-_STRONGEST_FIRST: Final = ("slots", "bubblewrap")
 _PROCESS_GROUP_HINT: Final = (
     "Trusted actions can run in a process group, which isolates nothing: set sandbox to "
-    "process-group."
+    f"{PROCESS_GROUP}."
 )
 
 
@@ -33,7 +33,7 @@ async def choose(wanted: str, make: Mapping[str, Callable[[], Sandbox]]) -> Chos
     "auto" never chooses the process group: it isolates nothing, so users must name it.
     """
     reasons = []
-    for level in _STRONGEST_FIRST if wanted == "auto" else (wanted,):
+    for level in STRONGEST_FIRST if wanted == AUTO else (wanted,):
         sandbox = make[level]()
         try:
             await sandbox.start()
@@ -45,4 +45,4 @@ async def choose(wanted: str, make: Mapping[str, Callable[[], Sandbox]]) -> Chos
             raise
         else:
             return Chosen(sandbox, level, tuple(reasons))
-    return Chosen(None, "", (*reasons, *([_PROCESS_GROUP_HINT] if wanted == "auto" else [])))
+    return Chosen(None, "", (*reasons, *([_PROCESS_GROUP_HINT] if wanted == AUTO else [])))

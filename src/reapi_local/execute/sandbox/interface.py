@@ -6,16 +6,7 @@ import asyncio
 from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
-from typing import Final, Protocol
-
-INPUT_ROOT: Final = "/reapi/root"
-"""The path of the input root. All actions have the same, so outputs can't depend on the path."""
-
-HOME: Final = "/reapi/home"
-"""The action's private home directory: empty at the start, and writable."""
-
-CACHES: Final = "/reapi/caches"
-"""The named caches, which all actions of an instance share."""
+from typing import Protocol
 
 
 @dataclass(frozen=True)
@@ -46,8 +37,8 @@ class SandboxConfig:
         hidden: what no action may see, in addition to these three directories.
         action_uid: the uid of actions if the server runs as root; None is the default uid.
 
-    The actions' user can search ``layers_dir`` and ``caches_dir`` themselves, but perhaps not the
-    directories above them.
+    The actions' user has execute permission on ``layers_dir`` and ``caches_dir``, but perhaps not
+    on their parent directories.
     """
 
     count: int
@@ -76,7 +67,7 @@ class ProcessSpec:
             two of them.
         directories: created before the process starts, relative to the input root.
         network: True gives the host's network, False only a private loopback interface.
-        caches: the host directory to mount at :data:`CACHES`, or None.
+        caches: the host directory to mount at ``action_paths.CACHES``, or None.
     """
 
     arguments: tuple[str, ...]

@@ -23,7 +23,7 @@ MAX_READ_BYTES: Final = 1024 * 1024
 """The largest file of an input root that :meth:`InputRoots.read_file` reads."""
 
 _MAX_REMEMBERED_ROOTS: Final = 10_000
-_MAX_INLINE_PLAN_ENTRIES: Final = 5_000
+_MAX_ON_LOOP_ENTRIES: Final = 5_000
 
 
 class InputRoots:
@@ -118,7 +118,7 @@ class InputRoots:
                 for plan in ours:
                     del unpinned[plan.key]
             else:
-                # Wait for the other writer; we write whatever it failed to publish.
+                # Wait for the other writer; this loop writes whatever it failed to publish.
                 await self._in_progress[next(iter(unpinned))].wait()
 
     @contextmanager
@@ -142,6 +142,6 @@ class InputRoots:
 
 
 async def _plan(tree: InputTree) -> list[LayerPlan]:
-    if tree.entry_count > _MAX_INLINE_PLAN_ENTRIES:
+    if tree.entry_count > _MAX_ON_LOOP_ENTRIES:
         return await in_thread(plan_layers, tree)
     return plan_layers(tree)

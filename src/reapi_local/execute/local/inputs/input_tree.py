@@ -20,8 +20,8 @@ MAX_ENTRIES: Final = 1_000_000
 
 _MAX_REMEMBERED_ENTRIES: Final = 200_000
 _MAX_DIRECTORY_BYTES: Final = 128 * 1024 * 1024
-_MAX_INLINE_PARSE_BYTES: Final = 64 * 1024
-_MAX_INLINE_DIRECTORIES: Final = 1000
+_MAX_ON_LOOP_BYTES: Final = 64 * 1024
+_MAX_ON_LOOP_DIRECTORIES: Final = 1000
 _BATCH_SIZE: Final = 256
 
 
@@ -46,7 +46,7 @@ class InputTreeReader:
         )
 
     async def fetch(self, context: Context, root: Digest) -> InputTree:
-        """The whole tree. The blobs that are read for it are leased to the run.
+        """The whole tree. The blobs that are read for it are leased to the invocation.
 
         Raises:
             MissingInputs: the store lacks Directories. The error also names missing files of the
@@ -71,7 +71,7 @@ class InputTreeReader:
             missing_files = await self._missing_files(context, directories.values())
             raise MissingInputs([*missing, *missing_files])
         count = partial(_count_entries, root, directories, self._max_entries)
-        is_large = len(directories) > _MAX_INLINE_DIRECTORIES
+        is_large = len(directories) > _MAX_ON_LOOP_DIRECTORIES
         entry_count = await in_thread(count) if is_large else count()
         self._check_count(root, entry_count)
         return InputTree(root, directories, entry_count)
@@ -134,7 +134,7 @@ class InputTreeReader:
 
 
 async def _parse(digest: Digest, data: bytes) -> ParsedDirectory:
-    if len(data) > _MAX_INLINE_PARSE_BYTES:
+    if len(data) > _MAX_ON_LOOP_BYTES:
         return await in_thread(parse_input_directory, data, digest.function)
     return parse_input_directory(data, digest.function)
 

@@ -24,7 +24,7 @@ from reapi_local.execute.local.inputs.parsed_directory import (
 )
 
 MAX_LAYERS: Final = 100
-"""Each layer makes mounting and every path look-up slower, and the paths of all layers should fit
+"""Each layer makes mounting and every path lookup slower, and the paths of all layers should fit
 into the one page of mount options."""
 
 _FORMAT: Final = b"1"
@@ -43,7 +43,7 @@ PlacedPart = tuple[bytes, Part]
 class LayerPlan:
     """The content of one layer. ``key``: a hash of it.
 
-    ``properties``: of those of its directories that don't have the default properties.
+    ``properties``: of each directory in it that doesn't have ``DEFAULT_PROPERTIES``.
     """
 
     key: bytes
@@ -73,8 +73,8 @@ class LayerPlan:
 def plan_layers(tree: InputTree) -> list[LayerPlan]:
     """The layers of an input root, at most ``MAX_LAYERS``; an empty root has none.
 
-    Large files get layers of their own, so that a change elsewhere doesn't write them again. Of
-    many large files the largest get one, the others are grouped like all parts.
+    Large files get layers of their own, so that a change elsewhere doesn't write them again. If
+    there are many, only the largest get their own, and the others are grouped like all parts.
 
     Raises:
         InvalidRequest: a path is longer than any file system allows.

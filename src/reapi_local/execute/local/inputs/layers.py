@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from reapi_local.errors import StorageFull
-from reapi_local.execute.local.inputs.background_removal import BackgroundRemoval
+from reapi_local.execute.local.inputs.background_deletion import BackgroundDeletion
 from reapi_local.execute.local.inputs.layer_plan import LayerPlan
 from reapi_local.execute.local.inputs.layer_writer import RECORDS, LayerRecord, LayerWriter
 
@@ -62,7 +62,7 @@ class Layers:
         _prepare(directory, self._records, owner)
         self._fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
         self._block_bytes = os.fstatvfs(self._fd).f_frsize
-        self._removal = BackgroundRemoval()
+        self._deletion = BackgroundDeletion()
         self._layers: OrderedDict[bytes, Layer] = OrderedDict()
         self._used_bytes = self._last_number = 0
         self._is_over_limit = False
@@ -123,11 +123,11 @@ class Layers:
 
     async def settle(self) -> None:
         """Wait until all background deletions are done."""
-        await self._removal.settle()
+        await self._deletion.settle()
 
     async def close(self) -> None:
         """Stop deleting; the next process deletes the rest. No layer may be pinned any more."""
-        await self._removal.close()
+        await self._deletion.close()
         os.close(self._fd)
 
     def _new_writer(self, plan: LayerPlan) -> LayerWriter:
@@ -165,7 +165,7 @@ class Layers:
         """Fail before anything is written: a full disk would affect other programs, too."""
         status = os.fstatvfs(self._fd)
         free_bytes = status.f_bavail * status.f_frsize
-        if needed_bytes > free_bytes + self._removal.waiting_bytes:
+        if needed_bytes > free_bytes + self._deletion.waiting_bytes:
             raise StorageFull(
                 f"the input root needs {needed_bytes} bytes in {self._directory}, {free_bytes} are "
                 "free; free some space on that disk"
@@ -174,7 +174,7 @@ class Layers:
     def _remove(self, record: LayerRecord) -> None:
         self._used_bytes -= record.disk_bytes
         directory = self._layer_path(record.number)
-        self._removal.add(self._record_path(record), directory, record.disk_bytes)
+        self._deletion.add(self._record_path(record), directory, record.disk_bytes)
 
     def _record_path(self, record: LayerRecord) -> str:
         return os.path.join(self._records, record.name)

@@ -25,7 +25,7 @@ _PlannedFile = tuple[LayerWriter, bytes, File]
 
 
 class Materializer:
-    """Fills layers with blobs of ``blobs``, which are leased to the run."""
+    """Fills layers with blobs of ``blobs``, which are leased to the invocation."""
 
     def __init__(self, context: Context, blobs: BlobStore) -> None:
         self._blobs, self._context = blobs, context

@@ -173,7 +173,7 @@ def _split(entries: list[File | Symlink], *, has_children: bool) -> Iterator[Par
     A part may end only before a name whose hash is a multiple of 8. Parts of a fixed number of
     entries would all shift when one entry is added; these boundaries stay where they are, so a
     change affects the part it is in, and rarely a neighbour. The minimum and maximum weight keep
-    parts from being tiny or huge where the names give too many boundaries or none.
+    parts from being tiny or huge if the names give too many boundaries or none.
     """
     if not entries and not has_children:
         yield _part([], 1)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from reapi_local.execute.sandbox.interface import HOME
+from reapi_local.execute.sandbox.action_paths import HOME
 
 ACTION_UID: Final = 64321
 """The host's uid and gid of actions if the server runs as root. No other user should have it."""

@@ -20,6 +20,7 @@ import errno
 import os
 from typing import Final
 
+from reapi_local.execute.sandbox.action_paths import CACHES, HOME, INPUT_ROOT
 from reapi_local.execute.sandbox.linux import syscalls
 from reapi_local.execute.sandbox.linux.syscalls import NODEV, NOEXEC, NOSUID, READ_ONLY
 from reapi_local.execute.sandbox.slot.slot_messages import SlotSettings
@@ -28,7 +29,7 @@ VIEW: Final = "/.."
 """The path of the view in the slot's root: ``/..`` leads from a root to what is mounted on it."""
 
 LAYERS: Final = "/.layers"
-CACHES: Final = "/.caches"
+ALL_CACHES: Final = "/.caches"
 SCRATCH: Final = "/.scratch"
 HOST_PROC: Final = "/.proc"
 
@@ -36,10 +37,7 @@ _VIEW_UNDER_CONSTRUCTION: Final = "/.view"
 _OWN_FILES: Final = "/.files"
 _EMPTY_DIRECTORY: Final = _OWN_FILES + "/empty-directory"
 _EMPTY_FILE: Final = _OWN_FILES + "/empty-file"
-_OWN_DIRECTORIES: Final = (
-    *("/dev", "/proc", "/reapi", "/reapi/caches", "/reapi/home", "/reapi/root", "/run"),
-    "/tmp",
-)
+_OWN_DIRECTORIES: Final = ("/dev", "/proc", "/reapi", CACHES, HOME, INPUT_ROOT, "/run", "/tmp")
 _TMPFS_OPTIONS: Final = "mode=0755,size=16m"
 _DEVICES: Final = ("full", "null", "random", "tty", "urandom", "zero")
 _DEVICE_LINKS: Final = {
@@ -64,7 +62,7 @@ def build(settings: SlotSettings) -> None:
     _mount_tmpfs(base)
     # `base` is below a directory that the view shows, and must not be visible there.
     syscalls.make_unbindable(base)
-    own = (LAYERS, CACHES, SCRATCH, HOST_PROC, _VIEW_UNDER_CONSTRUCTION, _OWN_FILES, "/.host")
+    own = (LAYERS, ALL_CACHES, SCRATCH, HOST_PROC, _VIEW_UNDER_CONSTRUCTION, _OWN_FILES, "/.host")
     for name in own:
         os.mkdir(base + name)
     _mount_tmpfs(base + _OWN_FILES)
@@ -72,8 +70,8 @@ def build(settings: SlotSettings) -> None:
     _touch(base + _EMPTY_FILE)
     syscalls.bind(settings["layers"], base + LAYERS)
     syscalls.set_mount_attributes(base + LAYERS, READ_ONLY | NOSUID | NODEV)
-    syscalls.bind(settings["caches"], base + CACHES)
-    syscalls.set_mount_attributes(base + CACHES, NOSUID | NODEV)
+    syscalls.bind(settings["caches"], base + ALL_CACHES)
+    syscalls.set_mount_attributes(base + ALL_CACHES, NOSUID | NODEV)
     syscalls.bind("/proc", base + HOST_PROC)
     _build_view(settings, base, base + _VIEW_UNDER_CONSTRUCTION)
     _build_devices(base + _VIEW_UNDER_CONSTRUCTION + "/dev")

@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Final
 
+from reapi_local.execute.sandbox.action_paths import INPUT_ROOT
 from reapi_local.execute.sandbox.host.diagnosis import explain, why_unsupported
 from reapi_local.execute.sandbox.host.host_view import (
     HostView,
@@ -22,7 +23,6 @@ from reapi_local.execute.sandbox.host.host_view import (
 )
 from reapi_local.execute.sandbox.host.identity import account_files, identity_of_actions
 from reapi_local.execute.sandbox.interface import (
-    INPUT_ROOT,
     ProcessResult,
     ProcessSpec,
     SandboxConfig,

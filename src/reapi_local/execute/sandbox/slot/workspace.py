@@ -10,6 +10,7 @@ import socket
 from collections.abc import Iterator
 from typing import Final
 
+from reapi_local.execute.sandbox.action_paths import CACHES, HOME, INPUT_ROOT
 from reapi_local.execute.sandbox.linux import syscalls
 from reapi_local.execute.sandbox.linux.syscalls import (
     CLONE_NEWIPC,
@@ -19,17 +20,16 @@ from reapi_local.execute.sandbox.linux.syscalls import (
     NOSUID,
 )
 from reapi_local.execute.sandbox.slot import root_filesystem
-from reapi_local.execute.sandbox.slot.root_filesystem import CACHES, LAYERS, SCRATCH, VIEW
+from reapi_local.execute.sandbox.slot.root_filesystem import ALL_CACHES, LAYERS, SCRATCH, VIEW
 from reapi_local.execute.sandbox.stdio_capture import StdioCapture
 
 RESERVED_STDIO_BYTES: Final = 64 * 1024
 """Reserved for each of stdout and stderr, so that an action that filled the disk can say so."""
 
-_ROOT: Final = "/reapi/root"
 _UPPER: Final = SCRATCH + "/upper"
 _WORK: Final = SCRATCH + "/work"
 _WRITABLE_DIRECTORIES: Final = {
-    "/reapi/home": ("home", 0o755),
+    HOME: ("home", 0o755),
     "/tmp": ("tmp", 0o1777),
     "/var/tmp": ("var-tmp", 0o1777),
     "/dev/shm": ("shm", 0o1777),
@@ -39,7 +39,7 @@ _ACTION_OOM_SCORE: Final = 500
 
 
 class Workspace:
-    """The environment of the next action.
+    """The mounts, files and namespaces of the next action.
 
     It is prepared while the slot is idle, because that takes most of the time, and renewed after
     each action.
@@ -70,14 +70,14 @@ class Workspace:
 
         Returns a descriptor of the input root.
         """
-        target = VIEW + _ROOT
+        target = VIEW + INPUT_ROOT
         if layers:
             _mount_overlay(layers, target)
         else:
             syscalls.bind(_UPPER, target)
         if caches is not None:
-            syscalls.bind(os.path.join(CACHES, caches), VIEW + "/reapi/caches")
-        root_filesystem.enter_view(_ROOT)
+            syscalls.bind(os.path.join(ALL_CACHES, caches), VIEW + CACHES)
+        root_filesystem.enter_view(INPUT_ROOT)
         return os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
 
     @contextlib.contextmanager

@@ -12,7 +12,7 @@ from contextlib import ExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Final
 
-from reapi_local.execute.deletion import remove_tree
+from reapi_local.execute.remove_tree import remove_tree
 from reapi_local.execute.sandbox.interface import SandboxError
 from reapi_local.execute.sandbox.supervised.input_root_copy import copy_layers
 from reapi_local.execute.sandbox.supervised.scratch_filesystem import Disk, ScratchFilesystem

@@ -1,7 +1,7 @@
 """The bubblewrap sandbox, for machines where bwrap works and slots don't.
 
-Some systems let only certain programs, or setuid programs, create user namespaces. Where nobody may
-create them, bwrap still works for root. It doesn't need overlays, so it works on older kernels.
+Some systems let only certain programs, or setuid programs, create user namespaces. If no program
+may create them, bwrap still works for root. It doesn't need overlays, so it works on older kernels.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ import sys
 from dataclasses import replace
 from typing import Final
 
+from reapi_local.execute.sandbox.action_paths import INPUT_ROOT
 from reapi_local.execute.sandbox.host.diagnosis import explain
 from reapi_local.execute.sandbox.host.host_view import HostView, homes_of_server, plan_host_view
 from reapi_local.execute.sandbox.host.identity import account_files, identity_of_actions
 from reapi_local.execute.sandbox.interface import (
-    INPUT_ROOT,
     ProcessSpec,
     SandboxConfig,
     SandboxError,

@@ -7,6 +7,7 @@ import sys
 from itertools import accumulate
 from typing import Final
 
+from reapi_local.execute.sandbox.action_paths import CACHES, HOME, INPUT_ROOT
 from reapi_local.execute.sandbox.host.host_view import (
     BIND,
     DIRECTORY,
@@ -15,7 +16,6 @@ from reapi_local.execute.sandbox.host.host_view import (
     SYMLINK,
     HostView,
 )
-from reapi_local.execute.sandbox.interface import CACHES, HOME, INPUT_ROOT
 from reapi_local.execute.sandbox.supervised.action_dirs import ActionDir
 from reapi_local.execute.sandbox.supervised.supervisor_process import PACKAGES
 

@@ -1,4 +1,4 @@
-"""No isolation: a plain process group on the host."""
+"""A plain process group on the host, which isolates nothing."""
 
 from __future__ import annotations
 
@@ -7,13 +7,8 @@ import re
 from collections.abc import Callable
 from typing import Final
 
-from reapi_local.execute.sandbox.interface import (
-    CACHES,
-    HOME,
-    INPUT_ROOT,
-    ProcessSpec,
-    SandboxConfig,
-)
+from reapi_local.execute.sandbox.action_paths import CACHES, HOME, INPUT_ROOT
+from reapi_local.execute.sandbox.interface import ProcessSpec, SandboxConfig
 from reapi_local.execute.sandbox.supervised.action_dirs import ActionDir, ActionDirs
 from reapi_local.execute.sandbox.supervised.supervised_sandbox import SupervisedSandbox
 from reapi_local.execute.sandbox.supervised.supervisor_messages import SupervisedProcess
@@ -29,7 +24,7 @@ _CONTRACT_PATHS: Final = re.compile(
 
 
 class ProcessGroupSandbox(SupervisedSandbox):
-    """Runs trusted actions where no real sandbox works. It isolates nothing.
+    """Runs trusted actions on machines where no other sandbox works. It isolates nothing.
 
     An action sees and can change everything the server's user can. It has the host's network, /tmp
     and processes. Its input root is a copy in its own directory below ``work_dir``. Nothing is

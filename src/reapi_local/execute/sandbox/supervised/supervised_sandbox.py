@@ -11,8 +11,8 @@ from collections.abc import AsyncIterator, Coroutine, Iterator
 from contextlib import asynccontextmanager
 from typing import Final
 
+from reapi_local.execute.sandbox.action_paths import INPUT_ROOT
 from reapi_local.execute.sandbox.interface import (
-    INPUT_ROOT,
     ActionLimits,
     ProcessResult,
     ProcessSpec,

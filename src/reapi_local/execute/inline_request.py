@@ -1,4 +1,4 @@
-"""Contents within a result, for clients that ask to be spared a second call."""
+"""Contents of blobs within a result, for clients that want to save a second call."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from reapi_local.protocol.digest import Digest, parse_digest
 from reapi_local.store.blob_store import BlobStore
 
 _MAX_BYTES: Final = 1024 * 1024
-"""Of all contents in one result: gRPC clients accept messages of 4 MiB by default."""
+"""Limit for all contents in one result: gRPC clients accept messages of 4 MiB by default."""
 
 _Target: TypeAlias = re_pb2.ActionResult | re_pb2.OutputFile
 
 
 @dataclass(frozen=True)
-class Inline:
-    """What a client asks to have within the result; ``files`` by their output paths."""
+class InlineRequest:
+    """The contents that a client wants within the result; ``files``: output paths."""
 
     stdout: bool = False
     stderr: bool = False
@@ -28,7 +28,7 @@ class Inline:
     async def fill(
         self, context: Context, result: re_pb2.ActionResult, blobs: BlobStore, function: int
     ) -> re_pb2.ActionResult:
-        """A copy of the result with the contents asked for, while there is room; digests stay."""
+        """A copy of the result with the requested contents, as far as they fit. Digests stay."""
         if not (self.stdout or self.stderr or self.files):
             return result
         filled, room = re_pb2.ActionResult(), _MAX_BYTES
@@ -45,7 +45,7 @@ class Inline:
         return filled
 
     def _wanted(self, result: re_pb2.ActionResult) -> Iterator[tuple[re_pb2.Digest, _Target, str]]:
-        """What to read, and the message and field it goes into."""
+        """Each digest to read, and the message and field that its content goes into."""
         if self.stdout:
             yield result.stdout_digest, result, "stdout_raw"
         if self.stderr:
@@ -55,4 +55,4 @@ class Inline:
                 yield file.digest, file, "contents"
 
 
-NOTHING: Final = Inline()
+NO_INLINE: Final = InlineRequest()

@@ -1,4 +1,4 @@
-"""Background deletion, including read-only trees."""
+"""Deletes files and directory trees in the background."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ import os
 from collections import deque
 from contextlib import suppress
 
-from reapi_local.execute.deletion import remove_tree
+from reapi_local.execute.remove_tree import remove_tree
 from reapi_local.threads import in_thread
 
 _log = logging.getLogger(__name__)
 
 
-class BackgroundRemoval:
-    """Deletes one pair of a file and a directory tree after the other, the file first."""
+class BackgroundDeletion:
+    """Deletes pairs of a file and a directory tree, one pair at a time, the file first."""
 
     def __init__(self) -> None:
         self._waiting: deque[tuple[str, str, int]] = deque()
@@ -30,7 +30,7 @@ class BackgroundRemoval:
             self._task = asyncio.create_task(self._run())
 
     async def settle(self) -> None:
-        """Wait until everything scheduled is deleted."""
+        """Wait until all scheduled deletions are done."""
         if self._task is not None:
             await asyncio.wait([self._task])
 

@@ -1,4 +1,4 @@
-"""An executor that is known only once a sandbox has been tried; callers wait for that."""
+"""Stands for an executor that is still being started; callers wait for it."""
 
 from __future__ import annotations
 
@@ -7,57 +7,49 @@ import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
 from dataclasses import dataclass
-from typing import Protocol
 
 from reapi_contract.admin_api import ExecutionStatus
 from reapi_local.context import Context
 from reapi_local.errors import Unsupported
-from reapi_local.execute.executor import ExecuteRequest, Executor, Update
+from reapi_local.execute.executor import ExecuteRequest, Executor, OperationState
 
 _log = logging.getLogger(__name__)
 
 
-class ClosableExecutor(Executor, Protocol):
-    """One that was started here, and is to be closed here."""
-
-    async def close(self) -> None:
-        """End what executes, and give back what it takes."""
-
-
 @dataclass(frozen=True)
 class Unavailable:
-    """Why nothing is executed, in sentences that name the cure."""
+    """No executor could be started. ``status.reasons``: each names a cause and its cure."""
 
     status: ExecutionStatus
 
 
-Started = ClosableExecutor | Unavailable
+StartOutcome = Executor | Unavailable
 
 
-class StartingExecutor:
-    """Starts an executor in the background, and stands for it from the beginning."""
+class DeferredExecutor:
+    """Starts an executor in the background. Each call waits for the start, then goes to it."""
 
-    def __init__(self, start: Callable[[], Awaitable[Started]]) -> None:
+    def __init__(self, start: Callable[[], Awaitable[StartOutcome]]) -> None:
         self._starting = asyncio.ensure_future(self._start(start))
 
     async def execute(
         self, context: Context, request: ExecuteRequest
-    ) -> AsyncGenerator[Update, None]:
+    ) -> AsyncGenerator[OperationState, None]:
         executor = await self._executor()
-        async with aclosing(executor.execute(context, request)) as updates:
-            async for update in updates:
-                yield update
+        async with aclosing(executor.execute(context, request)) as states:
+            async for state in states:
+                yield state
 
-    async def wait(self, context: Context, name: str) -> AsyncGenerator[Update, None]:
+    async def wait(self, context: Context, name: str) -> AsyncGenerator[OperationState, None]:
         executor = await self._executor()
-        async with aclosing(executor.wait(context, name)) as updates:
-            async for update in updates:
-                yield update
+        async with aclosing(executor.wait(context, name)) as states:
+            async for state in states:
+                yield state
 
-    async def get(self, context: Context, name: str) -> Update:
+    async def get(self, context: Context, name: str) -> OperationState:
         return await (await self._executor()).get(context, name)
 
-    async def list(self, context: Context, *, all_instances: bool) -> list[Update]:
+    async def list(self, context: Context, *, all_instances: bool) -> list[OperationState]:
         return await (await self._executor()).list(context, all_instances=all_instances)
 
     async def cancel(self, context: Context, name: str) -> None:
@@ -77,7 +69,7 @@ class StartingExecutor:
                 started.drain()
 
     async def close(self) -> None:
-        """End the start if it is still under way, else what was started."""
+        """Cancel the start if it is still under way, else close the executor."""
         self._starting.cancel()
         await asyncio.wait([self._starting])
         if not self._starting.cancelled():
@@ -92,7 +84,7 @@ class StartingExecutor:
             raise Unsupported(f"this server executes no actions: {reasons}")
         return started
 
-    async def _start(self, start: Callable[[], Awaitable[Started]]) -> Started:
+    async def _start(self, start: Callable[[], Awaitable[StartOutcome]]) -> StartOutcome:
         try:
             return await start()
         except Exception as error:

@@ -1,4 +1,4 @@
-"""Deletes untrusted trees: too deep for rmtree, read-only, or absent."""
+"""Deletes untrusted directory trees, which may be too deep for rmtree, read-only, or absent."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ _MAX_MESSAGE_CHARACTERS: Final = 500
 
 
 def remove_tree(path: str) -> None:
-    """Delete a directory and everything below it, also where modes forbid it. Blocks. Idempotent.
+    """Delete a directory and everything below it, even if modes forbid it. Blocks. Idempotent.
 
     Raises:
-        OSError: it can't be deleted.
+        OSError: something in it can't be deleted.
     """
     with suppress(RecursionError):
         shutil.rmtree(path, ignore_errors=True)

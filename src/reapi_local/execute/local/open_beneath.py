@@ -21,7 +21,7 @@ class PathEscapes(Exception):
 
 @contextmanager
 def open_parent(root_fd: int, path: str, *, follow: bool = False) -> Iterator[tuple[int, str]]:
-    """Resolve ``path``: yields a descriptor of the parent directory, and the name in it.
+    """Resolve ``path``: yield a descriptor of the parent directory, and the name in it.
 
     Relative symlinks to directories are followed as long as they stay below the root. The last
     segment is resolved only with ``follow``. For the root itself the name is ".". The result is
@@ -97,7 +97,7 @@ def _descend(open_fds: list[int], path: str, *, follow: bool) -> str:
         elif is_last:
             return segment
         elif len(open_fds) > MAX_DEPTH:
-            raise PathEscapes(f"it is over {MAX_DEPTH} levels deep")
+            raise PathEscapes(f"the path is over {MAX_DEPTH} levels deep")
         else:
             open_fds.append(open_directory(open_fds[-1], segment))
     return "."

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reapi_local.execute.local.beneath import (
+from reapi_local.execute.local.open_beneath import (
     MAX_DEPTH,
     PathEscapes,
     open_directory,
