@@ -22,7 +22,8 @@ from reapi_local_launcher.server.running import Running, find_running
 from reapi_local_launcher.server_settings import ServerSettings
 
 CHECKOUT = Path(__file__).resolve().parents[2]
-PLUGINS = CHECKOUT / "pants-plugins"
+# The folders of the plugin, the launcher and their contract.
+PLUGINS = (str(CHECKOUT / "pants-plugins"), str(CHECKOUT / "src"))
 PANTS_VERSION = str(
     re.findall(r'^pants_version = "(.+)"', (CHECKOUT / "pants.toml").read_text(), re.MULTILINE)[0]
 )
@@ -221,7 +222,7 @@ def pants_toml(
     settings: str = "",
     reapi: str = f'server_python = "{sys.executable}"',
     more: str = "",
-    pythonpath: Sequence[str] = (str(PLUGINS),),
+    pythonpath: Sequence[str] = PLUGINS,
 ) -> str:
     """The text of a pants.toml that loads these backends.
 

@@ -247,7 +247,7 @@ def test_a_failing_action_is_explained_and_not_cached(shop: Shop, first: Build) 
 def test_an_output_of_the_wrong_kind_is_named(shop: Shop, first: Build) -> None:
     failed = shop.run("folder", "build", "//trouble:folder")
     assert failed.status == REFUSED
-    assert "folder.out' is a directory, the command declares a file" in failed.log
+    assert "folder.out' is a directory, but the command declares a file" in failed.log
 
 
 def test_a_failing_test_and_one_that_takes_too_long_are_told_apart(

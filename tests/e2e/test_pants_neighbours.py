@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -74,13 +75,13 @@ def test_two_repositories_at_once_share_one_server_and_no_results(shop: Machine)
 @pytest.mark.parametrize("order", [["other_auth", PLUGIN], [PLUGIN, "other_auth"]])
 def test_another_plugins_hook_is_used_and_reported(shop: Machine, order: list[str]) -> None:
     up = [sys.executable, "-m", "reapi_local_launcher", "up"]
-    env = {**shop.env, "PYTHONPATH": str(PLUGINS)}
+    env = {**shop.env, "PYTHONPATH": os.pathsep.join(PLUGINS)}
     subprocess.run(up, env=env, check=True, capture_output=True)
     toml = pants_toml(
         SHELL,
         *order,
         settings=SWITCHES,
-        pythonpath=[str(PLUGINS), "%(buildroot)s/plugins"],
+        pythonpath=[*PLUGINS, "%(buildroot)s/plugins"],
     )
     instance = f"{order[0]}-first"
     server = {
