@@ -51,6 +51,7 @@ _HASH_BYTES: Final = {
     DigestFunction.SHA512: 64,
     DigestFunction.BLAKE3: 32,
 }
+_BY_NUMBER: Final = {function.value: function for function in DigestFunction}
 # Without BLAKE3, whose hashes are as long as those of SHA-256.
 _BY_HEX_LENGTH: Final = {
     64: DigestFunction.SHA256,
@@ -80,7 +81,7 @@ class Digest(bytes):
 
     @property
     def function(self) -> DigestFunction:
-        return DigestFunction(self[0])
+        return _BY_NUMBER[self[0]]
 
     @property
     def hash_hex(self) -> str:
@@ -123,13 +124,13 @@ def function_for(number: int, hash_hex: str = "") -> DigestFunction:
         InvalidRequest: the function isn't supported, or no function has hashes of that length.
     """
     if number:
-        try:
-            return DigestFunction(number)
-        except ValueError:
+        function = _BY_NUMBER.get(number)
+        if function is None:
             offered = ", ".join(function.name for function in DigestFunction)
             raise InvalidRequest(
                 f"digest function number {number} isn't supported; use one of {offered}"
-            ) from None
+            )
+        return function
     if not hash_hex:
         return DigestFunction.SHA256
     function = _BY_HEX_LENGTH.get(len(hash_hex))

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import zlib
+from typing import Final
+
+import msgspec
 
 from reapi_local.context import Context
 from reapi_local.events import EntryRemoved, EventStream
@@ -15,6 +18,8 @@ from reapi_local.store.local.generation_store import GenerationStore
 from reapi_local.store.local.index import Batch, Table
 from reapi_local.store.local.rotation import COMMIT_BYTES, cost_bytes
 
+_ORIGIN: Final = msgspec.json.Decoder(tuple[float, str, str])
+
 
 class GenerationActionCache:
     """An :class:`~reapi_local.store.action_cache.ActionCache` within a store's generations."""
@@ -25,17 +30,23 @@ class GenerationActionCache:
 
     async def get(self, context: Context, action: Digest) -> Lookup:
         key = _key(context, action)
-        generation = self._generations.find(key, Table.RESULTS)
-        self._leases.add(context.invocation, (key,) if generation else ())
-        if generation is None:
+        value = self._newest_value(key)
+        self._leases.add(context.invocation, () if value is None else (key,))
+        if value is None:
             return Miss(MissReason.ABSENT)
-        value = generation.index.get(Table.RESULTS, key) or b""
         stored = _decode(value)
         if stored is not None:
             return Hit(stored)
         if await self._remove(key, value):
             self._events.emit(EntryRemoved(context, action, MissReason.CORRUPT, ()))
         return Miss(MissReason.CORRUPT)
+
+    def _newest_value(self, key: bytes) -> bytes | None:
+        for generation in self._generations.newest_first:
+            value = generation.index.get(Table.RESULTS, key)
+            if value is not None:
+                return value
+        return None
 
     async def put(self, context: Context, action: Digest, stored: StoredResult) -> None:
         key, value = _key(context, action), _encode(stored)
@@ -84,5 +95,5 @@ def _decode(value: bytes) -> StoredResult | None:
     if len(value) < 8 or zlib.crc32(value[4:]) != int.from_bytes(value[:4], "big"):
         return None
     end = 8 + int.from_bytes(value[4:8], "big")
-    written_at, written_by, invocation = json.loads(value[8:end])
+    written_at, written_by, invocation = _ORIGIN.decode(value[8:end])
     return StoredResult(value[end:], written_at, written_by, invocation)
