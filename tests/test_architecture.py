@@ -137,7 +137,7 @@ BELONGS_TO = {
     "grpc": {"rpc", "probe"},
     "grpc_health": {"rpc"},
     "grpc_reflection": {"rpc"},
-    "msgspec": {"config"},
+    "msgspec": {"config", "store"},
     "prometheus_client": {"observe"},
     "pygrpc_native": {"rpc"},
     "starlette": {"admin"},
