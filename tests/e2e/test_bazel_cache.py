@@ -136,7 +136,7 @@ def test_a_wrong_token_is_named_as_the_reason_before_anything_is_built(
     before = shop.calls("ActionCache/GetActionResult")
     refused = shop.workspace.test("refused", shop.server.grpc_address, "wrong")
     assert refused.status == REFUSED
-    assert "UNAUTHENTICATED: this server doesn't know the token" in refused.log
+    assert "UNAUTHENTICATED: " in refused.log
     assert "token" in refused.log
     assert "`reapi-local up` prints" in refused.log
     assert shop.calls("ActionCache/GetActionResult") == before
