@@ -7,6 +7,8 @@ caller caused must never have one of these codes.
 
 from __future__ import annotations
 
+import logging
+import secrets
 from collections.abc import Sequence
 from enum import IntEnum
 from typing import ClassVar, Final, Protocol
@@ -183,3 +185,16 @@ class ActionCancelled(ReapiError):
     """The last client waiting for the action cancelled it or disconnected."""
 
     code = Code.CANCELLED
+
+
+class Unexpected(ReapiError):
+    """An error that no code expects. Clients are told only where the log has it."""
+
+    code = Code.INTERNAL
+
+
+def unexpected(error: Exception, what: str, log: logging.Logger) -> Unexpected:
+    """Log ``error``, with which ``what`` failed; returns the error for the client."""
+    reference = secrets.token_hex(4)
+    log.error("%s failed (%s)", what, reference, exc_info=error)
+    return Unexpected(f"the server failed unexpectedly; its log says why under {reference}")

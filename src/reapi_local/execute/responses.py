@@ -6,12 +6,11 @@ Source: REAPI v2, rpc Execute: errors of an action travel within ``ExecuteRespon
 from __future__ import annotations
 
 import logging
-import secrets
 from typing import Final
 
 from google.rpc import error_details_pb2, status_pb2
 
-from reapi_local.errors import Code, DigestLike, MissingInputs, ReapiError
+from reapi_local.errors import DigestLike, MissingInputs, ReapiError, unexpected
 from reapi_local.proto import remote_execution_pb2 as re_pb2
 from reapi_local.protocol.digest import Digest, DigestFunction
 
@@ -22,15 +21,11 @@ _MAX_VIOLATIONS: Final = 10_000
 
 def failed(error: Exception) -> re_pb2.ExecuteResponse:
     """The response for an action that ended with ``error``; unexpected errors are logged."""
-    if isinstance(error, ReapiError):
-        status = status_pb2.Status(code=int(error.code), message=str(error))
-        if isinstance(error, MissingInputs):
-            status.details.add().Pack(_missing(error))
-    else:
-        reference = secrets.token_hex(4)
-        _log.error("an execution failed (%s)", reference, exc_info=error)
-        message = f"the server failed unexpectedly; its log says why under {reference}"
-        status = status_pb2.Status(code=int(Code.INTERNAL), message=message)
+    if not isinstance(error, ReapiError):
+        error = unexpected(error, "an execution", _log)
+    status = status_pb2.Status(code=int(error.code), message=str(error))
+    if isinstance(error, MissingInputs):
+        status.details.add().Pack(_missing(error))
     return re_pb2.ExecuteResponse(status=status)
 
 

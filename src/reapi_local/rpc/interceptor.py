@@ -9,7 +9,6 @@ retry.
 from __future__ import annotations
 
 import logging
-import secrets
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import aclosing
 from typing import Any, Final, NoReturn, TypeVar
@@ -20,7 +19,7 @@ from reapi_local.access.access_control import AccessControl
 from reapi_local.access.principal import Principal
 from reapi_local.clock import Clock
 from reapi_local.context import Context, raw_metadata
-from reapi_local.errors import Code, Draining, InvalidRequest, ReapiError
+from reapi_local.errors import Code, Draining, InvalidRequest, ReapiError, unexpected
 from reapi_local.events import CallEnded, EventStream
 from reapi_local.rpc.methods import Method
 
@@ -154,18 +153,12 @@ class _Call:
 
     async def abort(self, error: Exception) -> NoReturn:
         """End the call with the status for ``error``. Only here do errors become statuses."""
-        if isinstance(error, ReapiError):
-            self.code = error.code
-            await self._grpc_call.abort(_STATUS[error.code], _shortened(str(error)))
         if isinstance(error, grpc.aio.AbortError):
             raise error
-        self.code = Code.INTERNAL
-        reference = secrets.token_hex(4)
-        _log.error("%s failed (%s)", self._method.name, reference, exc_info=error)
-        await self._grpc_call.abort(
-            grpc.StatusCode.INTERNAL,
-            f"the server failed unexpectedly; its log says why under {reference}",
-        )
+        if not isinstance(error, ReapiError):
+            error = unexpected(error, self._method.name, _log)
+        self.code = error.code
+        await self._grpc_call.abort(_STATUS[error.code], _shortened(str(error)))
         raise error
 
     def end(self) -> None:
