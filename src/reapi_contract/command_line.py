@@ -21,6 +21,9 @@ SERVE = "serve"
 CHECK = "check"
 """Try a server that somebody else runs: `check ADDRESS` writes proofs to stdout as JSON."""
 
+SCHEME_PORTS = {"grpc": 80, "grpcs": 443}
+"""The schemes that such an address may have, each with its default port."""
+
 INSTANCE_FLAG = "--instance"
 TOKEN_PATH_FLAG = "--token-path"
 CA_CERTS_PATH_FLAG = "--ca-certs-path"

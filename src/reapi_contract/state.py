@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from reapi_contract.data_dir import STATE_FILE
@@ -35,9 +35,6 @@ class State:
     data_dir: str
     max_size_bytes: int
     format: int = FORMAT
-
-
-FIELDS = tuple(field.name for field in fields(State))
 
 
 def state_text(state: State) -> str:

@@ -65,6 +65,7 @@ def _add_check(commands: Any) -> None:
 
 
 def _check(options: dict[str, Any]) -> int:
+    from reapi_contract.proof import proofs_json
     from reapi_local.probe.remote_server import CannotTry, Remote, check_remote
 
     instance = options.pop("instance")
@@ -73,7 +74,7 @@ def _check(options: dict[str, Any]) -> int:
     except CannotTry as error:
         print(f"reapi-local: {error}", file=sys.stderr)
         return _USAGE_ERROR
-    print(json.dumps({"proofs": proofs}))
+    print(json.dumps(proofs_json(proofs)))
     return 0
 
 

@@ -18,11 +18,12 @@ from reapi_contract.data_dir import STATE_FILE
 from reapi_contract.ready_line import NotStarted, Ready
 from reapi_contract.sandbox_levels import PROCESS_GROUP
 from reapi_contract.setting_names import flag
-from reapi_contract.state import FIELDS, FORMAT, MIN_TOKEN_CHARACTERS
+from reapi_contract.state import FORMAT, MIN_TOKEN_CHARACTERS, State
 from reapi_local.proto import remote_execution_pb2 as re_pb2
 from reapi_local_launcher.server import admin_client as admin
 
 INSTANCE = "main"
+FIELDS = tuple(field.name for field in fields(State))
 _METADATA = "build.bazel.remote.execution.v2.requestmetadata-bin"
 _LOOK_UP = "/build.bazel.remote.execution.v2.ActionCache/GetActionResult"
 _DIGEST = {"hash": "0" * 64, "size_bytes": 1}

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from reapi_contract import command_line, proof
+from reapi_contract.command_line import SCHEME_PORTS
 from reapi_contract.proof import Proof, proofs_from
 from reapi_local_launcher.launcher_error import LauncherError
 from reapi_local_launcher.server_settings import ServerSettings
@@ -18,7 +19,6 @@ from reapi_local_launcher.source import find_source
 from reapi_local_launcher.token_file import read_token
 
 _MAX_S = 60.0
-_PORTS = {"grpc": 80, "grpcs": 443}
 
 
 @dataclass(frozen=True)
@@ -79,9 +79,9 @@ def _reachable(address: str, settings: ServerSettings) -> Proof:
     began = time.monotonic()
     try:
         parts = urlsplit(address)
-        if parts.scheme not in _PORTS:
+        if parts.scheme not in SCHEME_PORTS:
             raise ValueError("an address begins with grpc:// or grpcs://")
-        where = (parts.hostname or "", parts.port or _PORTS[parts.scheme])
+        where = (parts.hostname or "", parts.port or SCHEME_PORTS[parts.scheme])
         with socket.create_connection(where, timeout=5):
             milliseconds = 1000 * (time.monotonic() - began)
     except (OSError, ValueError) as error:

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlsplit
 
 import grpc
 
+from reapi_contract.command_line import SCHEME_PORTS
+from reapi_contract.proof import Proof
 from reapi_local.probe.round_trips import Client, RoundTrips
 
 _SECURE = "grpcs"
-_PORTS = {"grpc": 80, _SECURE: 443}
 
 
 class CannotTry(Exception):
@@ -49,10 +49,10 @@ class Remote:
 
     def _target(self) -> str:
         parts = urlsplit(self.address)
-        if parts.scheme not in _PORTS or not parts.hostname:
+        if parts.scheme not in SCHEME_PORTS or not parts.hostname:
             raise ValueError(f"{self.address!r} is not grpc://host:port or grpcs://host:port")
         host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
-        return f"{host}:{parts.port or _PORTS[parts.scheme]}"
+        return f"{host}:{parts.port or SCHEME_PORTS[parts.scheme]}"
 
     def _tls(self) -> grpc.ChannelCredentials | None:
         if urlsplit(self.address).scheme != _SECURE:
@@ -61,14 +61,13 @@ class Remote:
         return grpc.ssl_channel_credentials(*(_read(path) or None for path in paths))
 
 
-def check_remote(remote: Remote, instance: str) -> list[dict[str, Any]]:
-    """Make round trips as a client of ``instance``; returns the proofs, each as a JSON object.
+def check_remote(remote: Remote, instance: str) -> list[Proof]:
+    """Make round trips as a client of ``instance``; returns the proofs.
 
     Raises:
         CannotTry: the address or a file that was given can't be used.
     """
-    checker = RoundTrips(remote.client(), instance, is_own=False)
-    return [asdict(proof) for proof in asyncio.run(checker.run())]
+    return asyncio.run(RoundTrips(remote.client(), instance, is_own=False).run())
 
 
 def _read(path: str) -> bytes:
