@@ -6,14 +6,13 @@ import os
 import socket
 import stat
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from execute.collected import opened
 from reapi_local.execute.local.open_beneath import (
     MAX_DEPTH,
     PathEscapes,
@@ -46,15 +45,6 @@ def fill(directory: Path, tree: object) -> None:
         else:
             path.mkdir()
             fill(path, node)
-
-
-@contextmanager
-def opened(directory: Path) -> Iterator[int]:
-    fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        yield fd
-    finally:
-        os.close(fd)
 
 
 def found(root: Path, path: str, *, follow: bool = True) -> os.stat_result:

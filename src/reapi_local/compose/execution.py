@@ -73,22 +73,24 @@ class _Start:
             return self._unavailable(_OFF)
         if wanted == "auto" and not is_loopback(self._config.listen.host):
             return self._unavailable(_REACHABLE_BY_OTHERS)
-        chosen = await self._choose()
+        config = await self._sandbox_config()
+        make = {name: partial(kind, config) for name, kind in _SANDBOXES.items()}
+        chosen = await choose(self._settings.sandbox, make)
         if chosen.sandbox is None:
             return self._unavailable(*chosen.reasons)
         _log.info("actions run in the sandbox %s, at most %d at once", chosen.level, self._slots)
-        return self._assemble(chosen, chosen.sandbox)
+        return self._assemble(chosen, chosen.sandbox, config)
 
     def _unavailable(self, *reasons: str) -> Unavailable:
         return Unavailable(
             ExecutionStatus(slots=self._slots, hermetic=self._settings.hermetic, reasons=reasons)
         )
 
-    async def _choose(self) -> Chosen:
+    async def _sandbox_config(self) -> SandboxConfig:
         work_dir = self._directory(_SANDBOX)
         with suppress(OSError):  # a killed server may have left mounts; the sandbox removes them
             await in_thread(remove_tree, work_dir)
-        config = SandboxConfig(
+        return SandboxConfig(
             count=self._slots + _MAX_STORING,
             limits=_action_limits(self._config, self._slots + _MAX_STORING),
             work_dir=self._directory(_SANDBOX),
@@ -97,10 +99,8 @@ class _Start:
             hidden=(self._config.data_dir,),
             action_uid=ACTION_UID,
         )
-        make = {name: partial(kind, config) for name, kind in _SANDBOXES.items()}
-        return await choose(self._settings.sandbox, make)
 
-    def _assemble(self, chosen: Chosen, sandbox: Sandbox) -> LocalExecutor:
+    def _assemble(self, chosen: Chosen, sandbox: Sandbox, config: SandboxConfig) -> LocalExecutor:
         settings, storage, clock = self._settings, self._storage, self._clock
         owner = ACTION_UID if os.getuid() == 0 else None
         policy = Policy(
@@ -109,10 +109,8 @@ class _Start:
             hermetic=settings.hermetic,
             shares_host=is_loopback(self._config.listen.host),
         )
-        input_roots = InputRoots(
-            storage.blobs, self._directory(_INPUTS), settings.input_cache, owner
-        )
-        environment = ProcessEnvironment(policy, self._directory(_CACHES), owner)
+        input_roots = InputRoots(storage.blobs, config.layers_dir, settings.input_cache, owner)
+        environment = ProcessEnvironment(policy, config.caches_dir, owner)
         resources = AsyncExitStack()
         resources.push_async_callback(sandbox.close)
         resources.push_async_callback(input_roots.close)

@@ -126,9 +126,7 @@ def _settings(section: str, struct: type[Struct], hints: Mapping[str, Any]) -> I
 def _allowed(kind: Kind, metas: list[Meta]) -> str:
     """Which values are allowed, with the bounds as people write them."""
     low = next((meta.ge for meta in metas if meta.ge is not None), None)
-    high = next(
-        (bound for meta in metas for bound in (meta.le, meta.lt) if bound is not None), None
-    )
+    high = next((meta.le for meta in metas if meta.le is not None), None)
     if low is None or high is None:
         return kind.allowed
     return kind.allowed.format(low=kind.show(low), high=kind.show(high))

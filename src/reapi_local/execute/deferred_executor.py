@@ -63,19 +63,24 @@ class DeferredExecutor:
         return started.status if isinstance(started, Unavailable) else await started.describe()
 
     def drain(self) -> None:
-        if self._starting.done() and not self._starting.cancelled():
-            started = self._starting.result()
-            if not isinstance(started, Unavailable):
-                started.drain()
+        started = self._started()
+        if started is not None:
+            started.drain()
 
     async def close(self) -> None:
         """Cancel the start if it is still under way, else close the executor."""
         self._starting.cancel()
         await asyncio.wait([self._starting])
-        if not self._starting.cancelled():
-            started = self._starting.result()
-            if not isinstance(started, Unavailable):
-                await started.close()
+        started = self._started()
+        if started is not None:
+            await started.close()
+
+    def _started(self) -> Executor | None:
+        """The executor, unless it is still being started, or could not be started."""
+        if not self._starting.done() or self._starting.cancelled():
+            return None
+        outcome = self._starting.result()
+        return None if isinstance(outcome, Unavailable) else outcome
 
     async def _executor(self) -> Executor:
         started = await asyncio.shield(self._starting)

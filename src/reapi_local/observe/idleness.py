@@ -29,5 +29,5 @@ class Idleness:
 
     def _call_ended(self, event: CallEnded) -> None:
         self._in_flight -= 1
-        if not (event.raw_metadata and is_self_check(event.raw_metadata)):
+        if not is_self_check(event.raw_metadata):
             self._last_call_at = self._clock.monotonic()

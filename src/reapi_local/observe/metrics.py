@@ -106,7 +106,7 @@ class Metrics:
 
     def _call_ended(self, event: CallEnded) -> None:
         method, code, seconds, raw_metadata, _ = event
-        if not (raw_metadata and is_self_check(raw_metadata)):
+        if not is_self_check(raw_metadata):
             self._calls[method, code].add(seconds)
 
     def _looked_up(self, event: LookedUp) -> None:

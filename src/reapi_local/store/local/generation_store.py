@@ -74,11 +74,14 @@ class GenerationStore:
         return [Digest(key) for key in missing]
 
     def _missing_and_lease(self, context: Context, digests: Sequence[bytes]) -> list[bytes]:
-        missing = [key for key in self.generations.missing(digests) if key not in EMPTY_BLOBS]
+        missing = self._missing(digests)
         self.leases.add(
             context.invocation, set(digests).difference(missing) if missing else digests
         )
         return missing
+
+    def _missing(self, digests: Sequence[bytes]) -> list[bytes]:
+        return [key for key in self.generations.missing(digests) if key not in EMPTY_BLOBS]
 
     async def read_many(
         self, context: Context, digests: Sequence[Digest]
@@ -198,7 +201,7 @@ class GenerationStore:
         digests = [digest for digest, _ in blobs]
         # Leased before they are stored: no eviction can come between the commit and the lease.
         self.leases.add(context.invocation, digests)
-        absent = set(self._missing_and_lease(context, digests))
+        absent = set(self._missing(digests))
         new: list[tuple[Table, bytes, bytes]] = [
             (Table.BLOBS, digest, data) for digest, data in blobs if digest in absent
         ]
@@ -238,7 +241,7 @@ class GenerationStore:
 
     async def _receive_file(self, context: Context, digest: Digest, fd: int, path: str) -> None:
         self.leases.add(context.invocation, (digest,))
-        if not self._missing_and_lease(context, (digest,)):
+        if not self._missing((digest,)):
             return
         self._verified.remember(digest, fd)
         generation = self.generations.newest
