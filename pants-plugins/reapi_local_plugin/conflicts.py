@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from reapi_local_plugin import options as own_options
+from reapi_local_plugin.build_server import other_provider
 from reapi_local_plugin.other_auth_plugins import name_of, other_hook
 
 # A sandbox has directories of its own at these paths.
@@ -33,7 +34,13 @@ def conflicts(reapi: Any, pants: Any) -> list[str]:
             f"{name_of(other)} provides remote caching too, and reapi-local doesn't replace "
             "it; remove one of the two backends."
         )
-    if pants.remote_store_address is not None:
+    provider = other_provider(pants)
+    if provider is not None:
+        found.append(
+            f"[GLOBAL].remote_provider is {provider}, and [GLOBAL] wins; remove it, and "
+            "remote_store_address with it, to use this server."
+        )
+    elif pants.remote_store_address is not None:
         found.append(_wins("remote_store_address", pants.remote_store_address))
     found += [
         f"[GLOBAL].{option} is set, which Pants doesn't allow together with a plugin that brings a "

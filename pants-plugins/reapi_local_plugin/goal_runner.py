@@ -26,6 +26,7 @@ from reapi_local_launcher.server_settings import ServerSettings
 from reapi_local_plugin import options as own_options
 from reapi_local_plugin.conflicts import conflicts, execution_conflicts
 from reapi_local_plugin.goal_results import Checked, Down, Up
+from reapi_local_plugin.interactive_goals import LOCALLY
 from reapi_local_plugin.pants_config.switches import (
     EXECUTION,
     ConfigChange,
@@ -179,6 +180,11 @@ class GoalRunner:
             found.append(
                 "[environments-preview].names is set, so only processes of remote_environment "
                 "targets run on the server; all others run where their environment says."
+            )
+        else:
+            found.append(
+                "Pants runs interactive processes on this machine only, so `run`, `repl` and "
+                f"`test --debug` need a flag: `pants {LOCALLY} run …`."
             )
         if not execution.caches:
             found.append(

@@ -200,7 +200,12 @@ def test_other_slots_than_asked_for_are_noted(site: Site, root: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "settings", [{"asked": {"mode": "off"}}, {"remote_store_address": "grpc://other:1"}]
+    "settings",
+    [
+        {"asked": {"mode": "off"}},
+        {"remote_store_address": "grpc://other:1"},
+        {"remote_provider": "experimental-file", "remote_store_address": "file:///cache"},
+    ],
 )
 def test_what_keeps_pants_from_using_it_takes_the_place_of_the_promise(
     site: Site, root: Path, settings: dict[str, Any]
@@ -230,6 +235,10 @@ def test_a_server_with_a_failing_proof_is_wired_as_a_cache_alone(site: Site, roo
         ({"plugins": ["some-plugin==1"]}, "[environments-preview].names"),
         ({"remote_execution_address": "grpc://other:1"}, "remove it to use this server"),
         ({"remote_store_address": "grpc://other:1"}, "remove it to use this server"),
+        (
+            {"remote_provider": "experimental-file", "remote_store_address": "file:///cache"},
+            "[GLOBAL].remote_provider is experimental-file, and [GLOBAL] wins; remove it",
+        ),
         ({"remote_oauth_bearer_token_path": "/token"}, "remove it"),
         ({"remote_oauth_bearer_token": "token"}, "remove it"),
         ({"asked": {"address": "grpc://other:1"}}, "[reapi].address"),
