@@ -145,7 +145,7 @@ BELONGS_TO = {
     "uvloop": {"cli"},
     "blake3": {"protocol"},
 }
-USES_PANTS = {"register.py", "goals.py", "subsystem.py", "remote_auth.py"}
+USES_PANTS = {"register.py", "goals.py", "subsystem.py", "remote_auth.py", "run_counters.py"}
 
 
 def modules(root: Path) -> list[Path]:

@@ -23,6 +23,7 @@ from reapi_local_launcher.server.self_check import check
 from reapi_local_launcher.server.server_status import execution_of
 from reapi_local_launcher.server.stop import stop
 from reapi_local_launcher.server_settings import ServerSettings
+from reapi_local_plugin import counted_run
 from reapi_local_plugin import options as own_options
 from reapi_local_plugin.conflicts import conflicts, execution_conflicts
 from reapi_local_plugin.goal_results import Checked, Down, Up
@@ -102,7 +103,8 @@ class GoalRunner:
         found = self._conflicts(executes=self._executes)
         proofs.append(configured(self.pants, self.environments, settings, running, found))
         if running is not None:
-            proofs.append(last_run(running, self.instance, settings))
+            counted = counted_run.read(Path(self.pants.pants_workdir))
+            proofs.append(last_run(running, self.instance, settings, counted))
         return Checked(proofs)
 
     def down(self, *, kill: bool) -> Down:

@@ -76,6 +76,7 @@ def runner(
         "remote_cache_write": True,
         "remote_execution": False,
         "process_execution_remote_parallelism": 128,
+        "pants_workdir": str(root),
     }
     return GoalRunner(
         reapi=reapi,
