@@ -6,8 +6,11 @@ Each conflict is one or two sentences with the remedy. Imports nothing of Pants.
 from __future__ import annotations
 
 import platform
+import re
 import sys
 from collections.abc import Sequence
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 from reapi_local_plugin import options as own_options
@@ -70,12 +73,12 @@ def execution_conflicts(
         found.append(_wins("remote_execution_address", pants.remote_execution_address))
     if environments:
         return found
-    if pants.plugins:
+    installed, instead = _installed_by_pants(pants)
+    if installed:
         found.append(
-            "[GLOBAL].plugins is set, and Pants itself fails if it has to install plugins while "
+            f"{installed}, and Pants itself fails if it has to install anything for plugins while "
             "remote_execution is on (pantsbuild/pants#17262): every command would, `reapi-down` "
-            "included. Load them from a directory instead, with pythonpath and backend_packages as "
-            "`reapi-local init` does, or name environments in [environments-preview].names."
+            f"included. {instead}, or name environments in [environments-preview].names."
         )
     machine = machine or platform.machine()
     if machine.lower() not in ("x86_64", "amd64"):
@@ -85,6 +88,40 @@ def execution_conflicts(
             "[environments-preview].names."
         )
     return found
+
+
+def _installed_by_pants(pants: Any) -> tuple[str, str]:
+    """What Pants installs before any command, and what to do instead; "" if it installs nothing."""
+    if pants.plugins:
+        return "[GLOBAL].plugins is set", (
+            "Load them from a directory instead, with pythonpath and backend_packages as "
+            "`reapi-local init` does"
+        )
+    if _release(pants) >= (2, 18):
+        for backend in pants.backend_packages:
+            if _has_requirements(backend):
+                return f"The backend {backend} has a requirements.txt", (
+                    "Put what it needs into a directory of pythonpath instead"
+                )
+    return "", ""
+
+
+def _has_requirements(backend: str) -> bool:
+    """Whether packages are listed beside a backend, as Pants finds them since 2.18."""
+    try:
+        spec = find_spec(backend)
+        if spec is None or spec.origin is None:
+            return False
+        lines = Path(spec.origin).with_name("requirements.txt").read_text().splitlines()
+    except (ImportError, OSError, ValueError):
+        return False
+    return any(line.strip() and not line.lstrip().startswith("#") for line in lines)
+
+
+def _release(pants: Any) -> tuple[int, ...]:
+    """The release of Pants, as (2, 31)."""
+    numbers = re.match(r"(\d+)\.(\d+)", str(getattr(pants, "pants_version", "")))
+    return tuple(map(int, numbers.groups())) if numbers else (0, 0)
 
 
 def _wins(option: str, value: object) -> str:

@@ -255,15 +255,39 @@ def test_what_would_make_builds_fail_is_refused_before_anything_is_started(
 
 
 def test_other_processors_need_an_environment_that_names_them() -> None:
-    pants = SimpleNamespace(plugins=[], remote_execution_address=None)
+    pants = SimpleNamespace(plugins=[], backend_packages=[], remote_execution_address=None)
     (conflict,) = execution_conflicts(pants, [], machine="aarch64", python=PYTHON)
     assert "aarch64" in conflict
     assert execution_conflicts(pants, ["arm"], machine="aarch64", python=PYTHON) == []
     assert execution_conflicts(pants, [], machine="x86_64", python=PYTHON) == []
 
 
+@pytest.mark.parametrize(
+    ("release", "content", "conflicts"),
+    [("2.18.0", "requests\n", 1), ("2.17.1", "requests\n", 0), ("2.31.0", "# none\n\n", 0)],
+)
+def test_a_backend_that_lists_packages_is_the_same_trap_as_a_plugin(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, release: str, content: str, conflicts: int
+) -> None:
+    backend = tmp_path / "backend_with_packages"
+    backend.mkdir()
+    (backend / "__init__.py").touch()
+    (backend / "requirements.txt").write_text(content)
+    monkeypatch.syspath_prepend(tmp_path)
+    pants = SimpleNamespace(
+        plugins=[],
+        pants_version=release,
+        backend_packages=["no.such.backend", backend.name],
+        remote_execution_address=None,
+    )
+    found = execution_conflicts(pants, [], machine="x86_64", python=PYTHON)
+    assert len(found) == conflicts
+    assert all(f"The backend {backend.name} has a requirements.txt" in each for each in found)
+    assert execution_conflicts(pants, ["remote"], machine="x86_64", python=PYTHON) == []
+
+
 def test_pants_must_not_live_where_its_processes_don_t_see_it() -> None:
-    pants = SimpleNamespace(plugins=[], remote_execution_address=None)
+    pants = SimpleNamespace(plugins=[], backend_packages=[], remote_execution_address=None)
     (conflict,) = execution_conflicts(pants, [], machine="x86_64", python="/tmp/pants/bin/python")
     assert "/tmp/pants/bin/python" in conflict
 
