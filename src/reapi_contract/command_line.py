@@ -21,6 +21,9 @@ SERVE = "serve"
 CHECK = "check"
 """Try a server that somebody else runs: `check ADDRESS` writes proofs to stdout as JSON."""
 
+TLS = "tls"
+"""Make certificates: `tls init [DIR] …`. It is for people, who type it after `reapi-local`."""
+
 SCHEME_PORTS = {"grpc": 80, "grpcs": 443}
 """The schemes that such an address may have, each with its default port."""
 

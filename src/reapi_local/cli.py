@@ -12,12 +12,13 @@ import sys
 from collections.abc import Coroutine, Mapping, Sequence
 from typing import Any
 
-from reapi_contract import ready_line
+from reapi_contract import command_line, ready_line
 from reapi_contract.ready_line import NotStarted, Ready, ReadyLine
 from reapi_local import __version__
 from reapi_local.config.flags import add_flags, take_flags
 from reapi_local.config.schema import Config
 from reapi_local.config.sources import ConfigError, load, misspelt
+from reapi_local.tls import cli as tls
 
 _log = logging.getLogger(__name__)
 _USAGE_ERROR, _CANNOT_START = 2, 3
@@ -26,8 +27,11 @@ _USAGE_ERROR, _CANNOT_START = 2, 3
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit status."""
     options = vars(make_parser().parse_args(arguments))
-    if options.pop("command") == "check":
-        return _check(options)
+    match options.pop("command"):
+        case command_line.CHECK:
+            return _check(options)
+        case command_line.TLS:
+            return tls.run(options)
     return _serve(options)
 
 
@@ -36,7 +40,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="reapi-local", description="A REAPI server.")
     commands = parser.add_subparsers(dest="command", required=True)
     serve = commands.add_parser(
-        "serve",
+        command_line.SERVE,
         help="run the server in the foreground",
         description="Run the server in the foreground until SIGTERM or Ctrl-C.",
     )
@@ -48,13 +52,14 @@ def make_parser() -> argparse.ArgumentParser:
     serve.add_argument(ready_line.VERSION_FLAG, default=__version__, help=argparse.SUPPRESS)
     serve.add_argument(ready_line.FLAG, type=int, metavar="N", help=argparse.SUPPRESS)
     _add_check(commands)
+    tls.add_tls(commands)
     return parser
 
 
 def _add_check(commands: Any) -> None:
     """Its options have the names of :class:`~reapi_local.probe.remote_server.Remote`'s fields."""
     check = commands.add_parser(
-        "check",
+        command_line.CHECK,
         help="try somebody else's server",
         description="Try a REAPI server as a client would, and print the proofs as JSON.",
     )
@@ -127,6 +132,8 @@ async def _serve_until_stopped(config: Config, version: str, ready_fd: int | Non
                 loop.add_signal_handler(number, app.request_stop)
             _tell(ready_fd, Ready(os.getpid(), app.grpc_port, app.admin_port))
             _log.info("serving %s from %s", app.health().grpc_address, config.data_dir)
+            for sentence in app.warnings():
+                _log.warning(sentence)
             await app.until_stopped()
     except CannotStart as error:
         _tell(ready_fd, NotStarted(error.code, str(error)))

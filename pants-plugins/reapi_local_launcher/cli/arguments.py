@@ -30,6 +30,14 @@ Flags that are not listed here are passed to the server as they are. Settings
 without a flag come from variables such as REAPI_LOCAL_MAX_SIZE, then from the
 file.
 """
+_TLS = """\
+Make certificates for a server that encrypts its connections. `tls init` makes an
+authority of your own and a pair of files for the server, in DIR or in the
+user's configuration directory, and prints how the server and its clients use
+them. Files that exist are kept. `tls init --help` explains its flags:
+
+  reapi-local tls init [DIR] [--host NAME]... [--client NAME]... [--renew]
+"""
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -61,6 +69,7 @@ def make_parser() -> argparse.ArgumentParser:
     status = command("status", "show sizes, action cache hits and calls since the start")
     purged = command("purge", "delete all blobs and action results; token and port stay")
     initialise = command("init", "put the plugin into a Pants repository, or upgrade it there")
+    tls = command(command_line.TLS, "make certificates for TLS", _TLS)
 
     _add_serve(serve)
     for one in (serve, up):
@@ -68,9 +77,10 @@ def make_parser() -> argparse.ArgumentParser:
     _add_down(down)
     _add_check(checked)
     purged.add_argument("--yes", action="store_true", help="do not ask")
-    for one in (serve, up, checked, purged):
+    tls.add_argument("arguments", nargs=argparse.REMAINDER, metavar="init ...", help="see above")
+    for one in (serve, up, checked, purged, tls):
         _add_server_python(one)
-    for one in (serve, up, down, checked, status, purged):
+    for one in (serve, up, down, checked, status, purged, tls):
         _add_data_dir(one)
     _add_directory(initialise)
     for one in (up, down, checked, status, purged, initialise):
@@ -132,6 +142,16 @@ def _add_check(parser: argparse.ArgumentParser) -> None:
         command_line.CA_CERTS_PATH_FLAG,
         metavar="FILE",
         help="with --address: certificates of the authorities to trust, in PEM",
+    )
+    add(
+        command_line.CLIENT_CERTS_PATH_FLAG,
+        metavar="FILE",
+        help="with --address: the client's own certificate, in PEM",
+    )
+    add(
+        command_line.CLIENT_KEY_PATH_FLAG,
+        metavar="FILE",
+        help="with --address: the key of the client's certificate, in PEM",
     )
 
 

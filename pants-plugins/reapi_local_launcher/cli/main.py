@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from reapi_contract import setting_names
+from reapi_contract import command_line, setting_names
 from reapi_contract.setting_names import flag
 from reapi_contract.status import status_from
 from reapi_local_launcher import paths
@@ -69,11 +69,23 @@ def _serve(options: argparse.Namespace) -> int:
     os.execve(command[0], command, environment)
 
 
+def _tls(options: argparse.Namespace) -> int:
+    from reapi_local_launcher.python.choose_interpreter import prepare_interpreter
+    from reapi_local_launcher.server import spawn
+
+    chosen, environment = prepare_interpreter(
+        settings_from(options), os.environ, find_source(), _progress
+    )
+    command = [*spawn.program(chosen), command_line.TLS, *options.arguments]
+    os.execve(command[0], command, environment)
+
+
 def _up(options: argparse.Namespace) -> int:
     settings = settings_from(options)
     running = launch(settings, os.environ, _progress)
     execution = execution_of(running, settings.labels)
-    running = running.with_notes(user_notes(execution, settings))
+    server_notes = status_from(fetch_status(running, settings.labels)).notes
+    running = running.with_notes([*server_notes, *user_notes(execution, settings)])
     instance = options.instances[0] if options.instances else "default"
     if options.format == "json":
         write_json(report.up_json(running, execution, instance), sys.stdout.write)
@@ -98,7 +110,11 @@ def _check(options: argparse.Namespace) -> int:
         proofs = self_check.check(running, settings.labels, options.instance)
     else:
         endpoint = remote_check.RemoteEndpoint(
-            options.address, options.token_path, options.ca_certs_path
+            options.address,
+            options.token_path,
+            options.ca_certs_path,
+            options.client_certs_path,
+            options.client_key_path,
         )
         proofs = remote_check.check_remote(
             endpoint, options.instance, settings, os.environ, _progress
@@ -160,6 +176,7 @@ _COMMANDS = {
     "status": _status,
     "purge": _purge,
     "init": _init,
+    command_line.TLS: _tls,
 }
 
 
