@@ -109,12 +109,17 @@ class Client:
     """
 
     def __init__(
-        self, address: str, headers: Headers, tls: grpc.ChannelCredentials | None = None
+        self,
+        address: str,
+        headers: Headers,
+        options: Sequence[tuple[str, int]] = (),
+        tls: grpc.ChannelCredentials | None = None,
     ) -> None:
+        every = [*OPTIONS, *options]
         if tls is None:
-            self.channel = grpc.aio.insecure_channel(address, options=list(OPTIONS))
+            self.channel = grpc.aio.insecure_channel(address, options=every)
         else:
-            self.channel = grpc.aio.secure_channel(address, tls, options=list(OPTIONS))
+            self.channel = grpc.aio.secure_channel(address, tls, options=every)
         self.headers = headers
 
     def __getattr__(self, name: str) -> Any:
@@ -213,11 +218,12 @@ class Server:
         self,
         *headers: tuple[str, str | bytes],
         token: bool = True,
+        options: Sequence[tuple[str, int]] = (),
         tls: grpc.ChannelCredentials | None = None,
     ) -> Client:
         """Another connection; with the token unless told otherwise."""
         authorization = [("authorization", f"Bearer {self.token}")] if token else []
-        client = Client(self.address, [*authorization, *headers], tls)
+        client = Client(self.address, [*authorization, *headers], options, tls)
         self.clients.append(client)
         return client
 

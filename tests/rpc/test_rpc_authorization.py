@@ -153,7 +153,7 @@ async def authorizing(
     server = GrpcServer(
         Interceptor(access, events, SystemClock()),
         {
-            "ActionCache": ActionCacheService(MemoryActionCache(), SystemClock()),
+            "ActionCache": ActionCacheService(MemoryActionCache(), blobs, SystemClock()),
             "ByteStream": ByteStreamService(blobs, SystemClock()),
             "Capabilities": CapabilitiesService(executor),
             "ContentAddressableStorage": CasService(blobs),

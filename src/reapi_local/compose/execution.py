@@ -18,6 +18,7 @@ from reapi_local.config.schema import Config
 from reapi_local.events import EventStream
 from reapi_local.execute.deferred_executor import DeferredExecutor, StartOutcome, Unavailable
 from reapi_local.execute.executor import Executor
+from reapi_local.execute.local.host_platform import HostPlatform
 from reapi_local.execute.local.inputs.input_roots import InputRoots
 from reapi_local.execute.local.local_executor import LocalExecutor
 from reapi_local.execute.local.policy import Policy
@@ -34,7 +35,7 @@ from reapi_local.execute.sandbox.slot.slot_sandbox import SlotSandbox
 from reapi_local.execute.sandbox.supervised.bubblewrap import BubblewrapSandbox
 from reapi_local.execute.sandbox.supervised.process_group import ProcessGroupSandbox
 from reapi_local.threads import in_thread
-from reapi_local.tls.file_names import AUTHORITY_KEY
+from reapi_local.tls.names import AUTHORITY_KEY
 
 _log = logging.getLogger(__name__)
 # Names of directories below the data directory.
@@ -109,6 +110,9 @@ class _Start:
             max_timeout=settings.max_action_timeout,
             hermetic=settings.hermetic,
             shares_host=is_loopback(self._config.listen.host),
+            platform=(
+                HostPlatform.of_this_machine() if settings.other_platforms == "refuse" else None
+            ),
         )
         input_roots = InputRoots(storage.blobs, config.layers_dir, settings.input_cache, owner)
         environment = ProcessEnvironment(policy, config.caches_dir, owner)

@@ -46,6 +46,7 @@ from reapi_local.rpc.execution_service import ExecutionService
 from reapi_local.rpc.grpc_server import GrpcServer
 from reapi_local.rpc.interceptor import Interceptor
 from reapi_local.rpc.operations_service import OperationsService
+from reapi_local.tls.names import NO_LIBRARY
 
 if TYPE_CHECKING:
     from reapi_local.rpc.encryption import Encryption
@@ -150,7 +151,7 @@ class App:
     def _services(self) -> dict[str, object]:
         storage, executor = self._storage, self._executor
         return {
-            "ActionCache": ActionCacheService(storage.client_results, self._clock),
+            "ActionCache": ActionCacheService(storage.client_results, storage.blobs, self._clock),
             "ByteStream": self._byte_stream,
             "Capabilities": CapabilitiesService(executor),
             "ContentAddressableStorage": CasService(storage.client_blobs),
@@ -308,9 +309,11 @@ def _encryption(config: Config, clock: Clock) -> Encryption | None:
     """TLS as the settings ask for it; None if they don't."""
     if not config.listen.tls_cert:
         return None
-    from reapi_local.rpc.encryption import Encryption  # most servers need no cryptography
-    from reapi_local.tls.pem_files import TlsPaths, UnusableTls
-
+    try:
+        from reapi_local.rpc.encryption import Encryption  # most servers need no cryptography
+        from reapi_local.tls.pem_files import TlsPaths, UnusableTls
+    except ImportError as error:
+        raise CannotStart(ready_line.SETTINGS, NO_LIBRARY) from error
     listen = config.listen
     try:
         return Encryption(TlsPaths(listen.tls_cert, listen.tls_key, listen.tls_client_ca), clock)

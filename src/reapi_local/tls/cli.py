@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import os
 import shlex
 import sys
@@ -10,52 +9,33 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from reapi_contract.command_line import TLS
+from reapi_contract.command_line import CLIENT_FLAG, HOST_FLAG, RENEW_FLAG, TLS, TLS_INIT
 from reapi_contract.setting_names import flag
-from reapi_local.tls.file_names import AUTHORITY, SERVER, client
+from reapi_local.tls.names import AUTHORITY, NO_LIBRARY, SERVER, client
 
 if TYPE_CHECKING:
     from reapi_local.tls.init import Initialised
 
-_ABOUT = """\
-Make an authority of your own and certificates that it signs, for a server that
-encrypts its connections. Files that exist are kept. Keys can be read by you
-alone.
-"""
-
 
 def add_tls(commands: Any) -> None:
-    """Add ``tls`` to the commands; :func:`run` runs it."""
-    tls = commands.add_parser(TLS, help="make certificates for TLS")
-    init = tls.add_subparsers(dest="tls_command", required=True, metavar="COMMAND").add_parser(
-        "init",
-        help="make an authority and a pair for the server",
-        description=_ABOUT,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+    """Add ``tls`` to the commands; :func:`run` runs it. The launcher has the help for people."""
+    tls = commands.add_parser(TLS, help="make certificates")
+    init = tls.add_subparsers(dest="tls_command", required=True).add_parser(
+        TLS_INIT, help="make an authority and pairs that it signs"
     )
-    init.add_argument(
-        "directory",
-        nargs="?",
-        metavar="DIR",
-        help="where to put the files (default: tls in the user's configuration directory of "
-        "reapi-local)",
-    )
-    for name, text in (
-        ("host", "another name or address of the server; repeat it for more"),
-        ("client", "also make a certificate for a client; repeat it for more"),
-    ):
-        init.add_argument(f"--{name}", action="append", default=[], metavar="NAME", help=text)
-    init.add_argument(
-        "--renew",
-        action="store_true",
-        help="replace the pairs of the server and of the clients named here; the authority stays",
-    )
+    init.add_argument("directory", nargs="?", metavar="DIR")
+    for name in (HOST_FLAG, CLIENT_FLAG):
+        init.add_argument(name, action="append", default=[], metavar="NAME")
+    init.add_argument(RENEW_FLAG, action="store_true")
 
 
 def run(options: dict[str, Any]) -> int:
     """Run the command; returns the exit status."""
-    from reapi_local.tls.init import NotMade, init  # --help needs no cryptography
-
+    try:
+        from reapi_local.tls.init import NotMade, init  # other commands need no cryptography
+    except ImportError:
+        print(f"reapi-local: {NO_LIBRARY}", file=sys.stderr)
+        return 1
     directory = Path(options["directory"] or _default_directory()).absolute()
     try:
         done = init(directory, options["host"], options["client"], renew=options["renew"])

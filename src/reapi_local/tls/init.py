@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import re
 import socket
@@ -14,10 +15,11 @@ from pathlib import Path
 from typing import Final
 
 from reapi_local.tls import issuing
-from reapi_local.tls.file_names import AUTHORITY, SERVER, certificate_file, client, key_file
+from reapi_local.tls.names import AUTHORITY, SERVER, certificate_file, client, key_file
 from reapi_local.tls.issuing import Pair
 from reapi_local.tls.pem_files import TlsPaths, UnusableTls, read_tls
 
+_HOST_NAME: Final = re.compile(r"(\*\.)?[A-Za-z0-9_]([A-Za-z0-9_.-]{0,250}[A-Za-z0-9_])?")
 _CLIENT_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}")
 
 
@@ -53,6 +55,12 @@ def init(
     Raises:
         NotMade: a name can't be used, a file can't be written, or one that is kept isn't as asked.
     """
+    for host in hosts:
+        if not _is_host(host):
+            raise NotMade(
+                f"{host!r} is neither a host name nor an address; write it without a scheme and a "
+                "port, and letters that ASCII doesn't have as xn--…"
+            )
     for name in clients:
         if not _CLIENT_NAME.fullmatch(name):
             raise NotMade(
@@ -70,7 +78,8 @@ def init(
 
 
 def _make(done: Initialised, hosts: Sequence[str], *, renew: bool) -> None:
-    wanted = tuple(dict.fromkeys(["localhost", "127.0.0.1", "::1", socket.gethostname(), *hosts]))
+    machine = [name for name in (socket.gethostname(),) if _is_host(name)]
+    wanted = tuple(dict.fromkeys(["localhost", "127.0.0.1", "::1", *machine, *hosts]))
     before = _exists(done, AUTHORITY)
     authority = _pair(
         done, AUTHORITY, lambda: issuing.make_authority(f"reapi-local on {socket.gethostname()}")
@@ -95,6 +104,14 @@ def _make(done: Initialised, hosts: Sequence[str], *, renew: bool) -> None:
             lambda name=name: issuing.make_client_pair(authority, name),  # type: ignore[misc]
             renew=renew,
         )
+
+
+def _is_host(name: str) -> bool:
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return _HOST_NAME.fullmatch(name) is not None
+    return True
 
 
 def _must_be_absent(done: Initialised) -> None:

@@ -1,4 +1,4 @@
-"""How the files are named that ``tls init`` makes."""
+"""What is known of TLS without its library: how the files are named that ``tls init`` makes."""
 
 from __future__ import annotations
 
@@ -6,6 +6,11 @@ from typing import Final
 
 AUTHORITY: Final = "ca"
 SERVER: Final = "server"
+
+NO_LIBRARY: Final = (
+    "TLS needs the package cryptography, which this Python doesn't have; install "
+    "`reapi-local[server]` into it again"
+)
 
 
 def client(name: str) -> str:
