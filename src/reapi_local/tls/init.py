@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Final
 
 from reapi_local.tls import issuing
-from reapi_local.tls.names import AUTHORITY, SERVER, certificate_file, client, key_file
 from reapi_local.tls.issuing import Pair
+from reapi_local.tls.names import AUTHORITY, SERVER, certificate_file, client, key_file
 from reapi_local.tls.pem_files import TlsPaths, UnusableTls, read_tls
 
 _HOST_NAME: Final = re.compile(r"(\*\.)?[A-Za-z0-9_]([A-Za-z0-9_.-]{0,250}[A-Za-z0-9_])?")
