@@ -58,6 +58,10 @@ class TooLarge(InvalidRequest):
     """The request exceeds a limit that Capabilities states."""
 
 
+class PathLeavesRoot(InvalidRequest):
+    """A path leads out of the input root."""
+
+
 class DigestLike(Protocol):
     """The part of a ``Digest`` that a message shows; the class itself is in ``protocol``."""
 

@@ -1,12 +1,15 @@
-"""Blocking work in threads, and work that cancellation must not interrupt."""
+"""Work that must not hold up the event loop, and work that cancellation must not interrupt."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
 from contextlib import suppress
 from functools import partial
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, Final, ParamSpec, TypeVar
+
+SLICE: Final = 1024
+"""How many small things, like digests, are handled before other calls have their turn."""
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
@@ -34,3 +37,14 @@ async def to_the_end(work: Coroutine[Any, Any, _T] | asyncio.Future[_T]) -> _T:
         if not task.cancelled():
             task.exception()  # retrieved, so that asyncio doesn't log it
         raise
+
+
+async def in_slices(items: Sequence[_T]) -> AsyncGenerator[Sequence[_T], None]:
+    """The items in slices of :data:`SLICE`, between which the event loop serves other calls."""
+    if len(items) <= SLICE:
+        yield items
+        return
+    for start in range(0, len(items), SLICE):
+        if start:
+            await asyncio.sleep(0)
+        yield items[start : start + SLICE]
