@@ -105,7 +105,7 @@ def test_no_part_of_a_frame_passes_for_the_frame(
 ) -> None:
     form = zstandard.ZstdCompressor(write_checksum=checksum).compress(blob)
     end = data.draw(st.integers(1, len(form) - 1))
-    with pytest.raises(DigestMismatch, match="within a frame|zstd"):
+    with pytest.raises(DigestMismatch, match="zstd"):
         decompress(digest_of(blob), form[:end])
 
 

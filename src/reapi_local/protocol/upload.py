@@ -50,7 +50,6 @@ class WriteSequence:
                 f"are committed; resume at {self.offset} or begin a new call at 0"
             )
         self.offset += length
-        self.finished = finish_write
         if self.decoder is None:
             self.received = self.offset
             if self.received > self._digest.size_bytes:
@@ -58,7 +57,9 @@ class WriteSequence:
                     f"upload of {self._digest}: received at least {self.received} bytes, "
                     f"but the digest says {self._digest.size_bytes}"
                 )
-            self._check_finished()
+            if finish_write:
+                self._check_whole()
+        self.finished = finish_write
 
     def end(self) -> None:
         """The client has sent its last message.
@@ -74,10 +75,10 @@ class WriteSequence:
             )
         if self.decoder is not None:
             self.decoder.finish()
-            self._check_finished()
+            self._check_whole()
 
-    def _check_finished(self) -> None:
-        if self.finished and self.received < self._digest.size_bytes:
+    def _check_whole(self) -> None:
+        if self.received < self._digest.size_bytes:
             raise DigestMismatch(
                 f"upload of {self._digest}: finish_write came after {self.received} bytes, "
                 f"but the digest says {self._digest.size_bytes}"

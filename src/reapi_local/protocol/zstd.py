@@ -1,4 +1,4 @@
-"""Zstandard, the form in which blobs may travel. Digests and the store know uncompressed bytes only.
+"""Zstandard, in which blobs may travel. Digests and the store know uncompressed bytes only.
 
 Source: REAPI v2, ``Compressor`` and ContentAddressableStorage; RFC 8878 for the format.
 """
@@ -55,7 +55,7 @@ class Decoder:
         return self._fed_bytes + self._digest.size_bytes - self._offset <= SHORT_BYTES
 
     def read(self) -> bytes:
-        """The next bytes of the blob, less than ``2 * PIECE_BYTES``; sets ``needs_data`` at the end.
+        """The next bytes of the blob, less than ``2 * PIECE_BYTES``; maybe sets ``needs_data``.
 
         Raises:
             DigestMismatch: the data isn't zstd, or is more than the digest says.

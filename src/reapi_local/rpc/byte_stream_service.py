@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import nullcontext
 from typing import Final
 
 from reapi_local.clock import Clock
@@ -22,6 +23,9 @@ from reapi_local.store.compressed import CompressingReader, next_piece
 _CHUNK_BYTES: Final = 1024 * 1024
 """Pants decodes messages of at most 4 MiB; less than 2 MiB is safe for all clients."""
 
+_MAX_LARGE_DECODERS: Final = 64
+"""Each takes up to ``MAX_WINDOW_BYTES`` of memory, so 512 MiB together; more uploads wait."""
+
 
 class ByteStreamService:
     """Reads and writes of single blobs."""
@@ -30,6 +34,7 @@ class ByteStreamService:
         self._blobs = blobs
         self._active: dict[UploadName, WriteSequence] = {}
         self._partial = PartialUploads(clock)
+        self._decoders = asyncio.Semaphore(_MAX_LARGE_DECODERS)
 
     async def close(self) -> None:
         """Drop partial uploads."""
@@ -80,8 +85,11 @@ class ByteStreamService:
         committed = await self._partial.committed(name, first.write_offset)
         sequence = self._active[name] = WriteSequence(first.resource_name, name, committed)
         try:
-            writer = self._partial.take(name) or await self._blobs.open_write(context, name.digest)
-            await self._receive(writer, sequence, first, requests)
+            async with self._decoders if _needs_window(name) else nullcontext():
+                writer = self._partial.take(name) or await self._blobs.open_write(
+                    context, name.digest
+                )
+                await self._receive(writer, sequence, first, requests)
         finally:
             del self._active[name]
         return bytestream_pb2.WriteResponse(committed_size=sequence.offset)
@@ -137,6 +145,11 @@ class ByteStreamService:
                 f"no upload {name.upload} of {name.digest} is in progress here; begin at 0"
             )
         return bytestream_pb2.QueryWriteStatusResponse(committed_size=committed)
+
+
+def _needs_window(name: UploadName) -> bool:
+    """Whether decompression needs more memory than the messages do."""
+    return name.is_compressed and name.digest.size_bytes > _CHUNK_BYTES
 
 
 async def _write(writer: BlobWriter, sequence: WriteSequence, data: bytes) -> None:

@@ -2,9 +2,26 @@
 
 from __future__ import annotations
 
-from reapi_local.protocol.zstd import SHORT_BYTES, Decoder, new_compressor
-from reapi_local.store.blob_store import BlobReader
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final, TypeVar
+
+from reapi_local.errors import DigestMismatch
+from reapi_local.protocol.digest import Digest
+from reapi_local.protocol.zstd import (
+    SHORT_BYTES,
+    Decoder,
+    decompress,
+    new_compressor,
+    new_decompressor,
+)
+from reapi_local.store.blob_store import Blob, BlobReader
 from reapi_local.threads import in_thread
+
+_BYTES_PER_BLOB: Final = 8 * 1024
+"""Handling a blob in a batch costs about as much as compressing that many bytes."""
+
+_A = TypeVar("_A")
+_T = TypeVar("_T")
 
 
 class CompressingReader:
@@ -34,3 +51,38 @@ class CompressingReader:
 async def next_piece(decoder: Decoder) -> bytes:
     """:meth:`Decoder.read`, which raises likewise."""
     return decoder.read() if decoder.is_quick else await in_thread(decoder.read)
+
+
+async def decompress_all(blobs: Sequence[Blob]) -> list[bytes | DigestMismatch]:
+    """The content of each blob, which is given by its compressed form, or what is wrong with it."""
+    work_bytes = sum(len(data) + digest.size_bytes for digest, data in blobs)
+    return await _call(_decompress_all, blobs, work_bytes + len(blobs) * _BYTES_PER_BLOB)
+
+
+async def compress_where_smaller(blobs: Mapping[Digest, bytes]) -> dict[Digest, bytes]:
+    """The compressed forms of those blobs that are larger than these."""
+    work_bytes = sum(map(len, blobs.values()))
+    return await _call(_compress_where_smaller, blobs, work_bytes + len(blobs) * _BYTES_PER_BLOB)
+
+
+async def _call(function: Callable[[_A], _T], argument: _A, work_bytes: int) -> _T:
+    if work_bytes > SHORT_BYTES:
+        return await in_thread(function, argument)
+    return function(argument)
+
+
+def _decompress_all(blobs: Sequence[Blob]) -> list[bytes | DigestMismatch]:
+    decompressor = new_decompressor()
+    contents: list[bytes | DigestMismatch] = []
+    for digest, data in blobs:
+        try:
+            contents.append(decompress(digest, data, decompressor))
+        except DigestMismatch as error:
+            contents.append(error)
+    return contents
+
+
+def _compress_where_smaller(blobs: Mapping[Digest, bytes]) -> dict[Digest, bytes]:
+    compressor = new_compressor()
+    forms = ((digest, data, compressor.compress(data)) for digest, data in blobs.items())
+    return {digest: form for digest, data, form in forms if len(form) < len(data)}
