@@ -173,6 +173,12 @@ class BadOutput(ReapiError):
     code = Code.FAILED_PRECONDITION
 
 
+class OtherPlatform(ReapiError):
+    """The action asks for an operating system or a processor that this machine doesn't have."""
+
+    code = Code.FAILED_PRECONDITION
+
+
 class SandboxFailed(ReapiError):
     """The sandbox failed, not the action; the next attempt gets a new sandbox."""
 

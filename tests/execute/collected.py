@@ -136,7 +136,7 @@ def parsed(
         outputs=tuple(outputs),
         output_properties=properties,
         directory_format=directory_format,
-        properties={},
+        properties=(),
     )
 
 

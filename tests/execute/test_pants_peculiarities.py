@@ -27,7 +27,7 @@ def command(
         outputs=(),
         output_properties=(),
         directory_format=0,
-        properties={},
+        properties=(),
     )
 
 

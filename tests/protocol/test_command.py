@@ -253,8 +253,14 @@ def test_node_properties_that_nobody_knows_are_refused() -> None:
 
 def test_the_platform_of_the_action_counts_before_the_commands() -> None:
     older = command(platform=platform(os="old", network="on"))
-    assert parsed(older).properties == {"os": "old", "network": "on"}
-    assert parsed(older, platform(os="new")).properties == {"os": "new"}
+    assert parsed(older).properties == (("os", "old"), ("network", "on"))
+    assert parsed(older, platform(os="new")).properties == (("os", "new"),)
+
+
+def test_a_property_may_have_more_than_one_value() -> None:
+    twice = platform(ISA="x86-64")
+    twice.properties.add(name="ISA", value="x86-avx2")
+    assert parsed(command(), twice).properties == (("ISA", "x86-64"), ("ISA", "x86-avx2"))
 
 
 def test_the_format_of_directories_is_kept() -> None:

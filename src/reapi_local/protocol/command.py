@@ -52,7 +52,7 @@ class ParsedCommand:
     """A valid command.
 
     ``working_directory``: relative to the input root, like the places of outputs. ``properties``:
-    those of the platform, by name.
+    names and values of the platform's; a name may occur more than once.
     """
 
     arguments: tuple[str, ...]
@@ -61,7 +61,7 @@ class ParsedCommand:
     outputs: tuple[Output, ...]
     output_properties: tuple[str, ...]
     directory_format: int
-    properties: Mapping[str, str]
+    properties: tuple[tuple[str, str], ...]
 
     def with_outputs_below(self, directory: str) -> Self:
         """The same command, but output paths are relative to ``directory``.
@@ -134,7 +134,7 @@ def parse_command(data: bytes, platform: re_pb2.Platform) -> ParsedCommand:
         outputs=tuple(_outputs(command, directory)),
         output_properties=tuple(command.output_node_properties),
         directory_format=command.output_directory_format,
-        properties={entry.name: entry.value for entry in chosen.properties},
+        properties=tuple((entry.name, entry.value) for entry in chosen.properties),
     )
 
 

@@ -42,6 +42,7 @@ class ActionResolver:
 
         Raises:
             MissingInputs: the action or its command isn't in the store.
+            OtherPlatform: it asks for another operating system or processor.
             InvalidRequest: it is malformed, or asks for something that this server doesn't allow.
         """
         action = parse_action(await self._read(context, digest), digest.function)
@@ -49,6 +50,7 @@ class ActionResolver:
         # A check of a hundred thousand paths would block the event loop.
         do = in_thread if len(data) > _MAX_ON_LOOP_BYTES else _at_once
         command = await do(parse_command, data, action.platform)
+        self._policy.check_platform(command)
         profile = profile_of(context.metadata)
         directory = await self._wrapped_directory(context, profile, action, command)
         if directory:
