@@ -46,8 +46,8 @@ class WriteSequence:
             )
         if write_offset != self.offset:
             raise InvalidRequest(
-                f"upload of {self._digest}: write_offset {write_offset}, but {self.offset} bytes "
-                f"are committed; resume at {self.offset} or begin a new call at 0"
+                f"upload of {self._digest}: write_offset {write_offset}, but this message begins "
+                f"at {self.offset}; in a new call, resume at {self.received} or begin again at 0"
             )
         self.offset += length
         if self.decoder is None:
