@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
 from reapi_local.clock import Clock
 from reapi_local.context import Context
 from reapi_local.errors import DigestMismatch, InvalidRequest, ResultNotFound
 from reapi_local.execute.inline_request import InlineRequest
 from reapi_local.proto import remote_execution_pb2 as re_pb2
-from reapi_local.protocol.digest import DigestFunction, digest_of, parse_digest
+from reapi_local.protocol.command import parse_action, working_directory_of
+from reapi_local.protocol.digest import Digest, DigestFunction, digest_of, parse_digest
 from reapi_local.protocol.inline_contents import InlineBlob, take_inline
 from reapi_local.protocol.lookup import Miss, StoredResult
-from reapi_local.protocol.tree import check_result
+from reapi_local.protocol.tree import check_places, check_result, leaves_working_directory
 from reapi_local.store.action_cache import ActionCache
 from reapi_local.store.blob_store import BlobStore
 from reapi_local.threads import in_thread_if_long
+
+_MAX_COMMAND_BYTES: Final = 4 * 1024 * 1024
+"""A larger one isn't read: no program takes as many arguments."""
 
 
 class ActionCacheService:
@@ -58,13 +63,15 @@ class ActionCacheService:
         action = parse_digest(request.action_digest, request.digest_function)
         if not request.HasField("action_result"):
             raise InvalidRequest(f"the update for action {action} has no action_result")
-        result = request.action_result
-        serialized, inline = await in_thread_if_long(
-            request.ByteSize(), _prepared, result, action.function
-        )
+        result, length = request.action_result, request.ByteSize()
+        inline, leaves = await in_thread_if_long(length, _examined, result, action.function)
+        if leaves:
+            directory = await self._working_directory(context, action)
+            if directory is not None:
+                await in_thread_if_long(length, check_places, result, directory)
         await self._store_inline(context, inline)
         stored = StoredResult(
-            result=serialized,
+            result=result.SerializeToString(deterministic=True),
             written_at=self._clock.now(),
             written_by=context.principal.name,
             invocation=context.invocation,
@@ -85,11 +92,27 @@ class ActionCacheService:
             elif error is not None:
                 raise error
 
+    async def _working_directory(self, context: Context, action: Digest) -> str | None:
+        """That of the action's command, if the store has both; clients may upload them later."""
+        try:
+            data = await self._read(context, action)
+            command = data and await self._read(
+                context, parse_action(data, action.function).command
+            )
+            return working_directory_of(command) if command else None
+        except InvalidRequest:  # some clients have keys that are no actions
+            return None
 
-def _prepared(
+    async def _read(self, context: Context, digest: Digest) -> bytes | None:
+        if digest.size_bytes > _MAX_COMMAND_BYTES:
+            return None
+        return (await self._blobs.read_many(context, [digest])).get(digest)
+
+
+def _examined(
     result: re_pb2.ActionResult, function: DigestFunction
-) -> tuple[bytes, list[InlineBlob]]:
-    """The result as it is to be stored, and the contents that were or are within it."""
+) -> tuple[list[InlineBlob], bool]:
+    """The contents within a result, and whether its outputs leave the working directory."""
     inline = take_inline(result, function)
     check_result(result, function)
-    return result.SerializeToString(deterministic=True), inline
+    return inline, leaves_working_directory(result)
