@@ -26,6 +26,7 @@ from reapi_local.admin.listener import AdminListener
 from reapi_local.clock import Clock, SystemClock, set_within
 from reapi_local.compose.execution import make_executor
 from reapi_local.compose.ports import bind_first, free_port, is_loopback
+from reapi_local.compose.socket_directory import SocketDirectory
 from reapi_local.compose.state_file import remembered, write_state
 from reapi_local.compose.storage import Storage
 from reapi_local.config.schema import Config, Transport
@@ -69,6 +70,7 @@ class App:
         self._events = EventStream()
         self._instances = Instances(config.access.instances)
         self._access = AccessControl({self._remembered.token: OWNER}, self._instances)
+        self._sockets = _socket_directory(config.data_dir)
         self._storage = _opened(config, clock, self._events)
         self._observe()
         self._executor = make_executor(config, self._storage, clock, self._events)
@@ -103,7 +105,8 @@ class App:
         interceptor = Interceptor(self._access, self._events, self._clock)
         self._grpc = GrpcServer(interceptor, self._services(), self._transport())
         self.grpc_port = self._bind(port)
-        await self._grpc.start()
+        with self._sockets.for_temporary_files():
+            await self._grpc.start()
         bound = bind_first("127.0.0.1", (known.admin_port,))
         self._admin = AdminListener(self, bound, self._access)
         await self._admin.start()
@@ -127,10 +130,18 @@ class App:
             return self._grpc.bind(f"{host}:0")
 
     def _transport(self) -> Transport:
-        """pygrpc-native buffers a whole message before authentication, so only on loopback."""
-        if self._config.listen.transport == "auto" and not is_loopback(self._config.listen.host):
+        """pygrpc-native buffers a whole message before authentication, so only on loopback.
+
+        It also needs a unix socket.
+        """
+        if self._config.listen.transport != "auto":
+            return self._config.listen.transport
+        if not is_loopback(self._config.listen.host):
             return "grpcio"
-        return self._config.listen.transport
+        if why := self._sockets.why_unusable():
+            _log.warning("using the transport grpcio, because native needs a unix socket: %s", why)
+            return "grpcio"
+        return "auto"
 
     def _services(self) -> dict[str, object]:
         storage, executor = self._storage, self._executor
@@ -160,6 +171,7 @@ class App:
         self._stop.set()
         self._executor.drain()
         await self._grpc.stop(_GRACE_SECONDS)
+        self._sockets.close()
         await self._executor.close()
         await self._admin.stop()
         await self._byte_stream.close()
@@ -170,6 +182,7 @@ class App:
         """Close what a failed start has opened."""
         await self._executor.close()
         await self._storage.close()
+        self._sockets.close()
 
     def request_stop(self) -> None:
         """Let :meth:`until_stopped` return."""
@@ -253,17 +266,25 @@ async def _started(config: Config, version: str, clock: Clock) -> App:
     app = App(config, version, clock)
     try:
         await app.start()
-    except CannotStart:
-        await app.abandon()
-        raise
     except Exception as error:
         await app.abandon()
+        if isinstance(error, CannotStart):
+            raise
+        if isinstance(error, OSError):  # of files: those of sockets have another class
+            raise _unusable(config.data_dir, error) from error
         raise CannotStart(
             ready_line.FAILED,
             f"the server can't listen on {config.listen.host}: {error}; choose an address of this "
             "machine with --host, and try again",
         ) from error
     return app
+
+
+def _socket_directory(data_dir: str) -> SocketDirectory:
+    try:
+        return SocketDirectory(data_dir)
+    except OSError as error:
+        raise _unusable(data_dir, error) from error
 
 
 def _opened(config: Config, clock: Clock, events: EventStream) -> Storage:
@@ -285,10 +306,7 @@ def _owned(data_dir: str) -> Iterator[None]:
         os.makedirs(data_dir, mode=0o700, exist_ok=True)
         lock = open(os.path.join(data_dir, SERVER_LOCK), "a")  # noqa: SIM115 - closed below
     except (OSError, ValueError) as error:
-        raise CannotStart(
-            ready_line.DATA_DIR_UNUSABLE,
-            f"the data directory {data_dir} can't be used: {error}; choose another with --data-dir",
-        ) from error
+        raise _unusable(data_dir, error) from error
     with lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -299,6 +317,13 @@ def _owned(data_dir: str) -> Iterator[None]:
                 "`reapi-local down`, or choose another --data-dir",
             ) from None
         yield
+
+
+def _unusable(data_dir: str, error: Exception) -> CannotStart:
+    return CannotStart(
+        ready_line.DATA_DIR_UNUSABLE,
+        f"the data directory {data_dir} can't be used: {error}; choose another with --data-dir",
+    )
 
 
 def _reachable(host: str) -> str:
