@@ -38,6 +38,8 @@ class CapabilitiesService:
                 ),
                 max_batch_total_size_bytes=MAX_BATCH_BYTES,
                 symlink_absolute_path_strategy=re_pb2.SymlinkAbsolutePathStrategy.ALLOWED,
+                supported_compressors=[re_pb2.Compressor.ZSTD],
+                supported_batch_update_compressors=[re_pb2.Compressor.ZSTD],
             ),
             low_api_version=semver_pb2.SemVer(major=2, minor=0),
             high_api_version=semver_pb2.SemVer(major=2, minor=3),
