@@ -11,6 +11,7 @@ import pytest
 
 from e2e.pants_repo import PLUGIN, PYTHON, SHELL, Done, Machine, Repository, machine, pants_toml
 from e2e.test_pants_cache import BUILD, MODULES, PYTHON_SETTINGS, TESTS, nothing_local, pins
+from patience import PATIENCE_S
 from reapi_local_plugin.instance_name import instance_name
 
 pytestmark = pytest.mark.slow
@@ -171,12 +172,12 @@ def test_processes_are_gone_after_ctrl_c(repository: Repository, first_run: Done
         )
         run = repository.start("test", "hangs::")
         with run:
-            listener.settimeout(120)
+            listener.settimeout(PATIENCE_S)
             visitor, _ = listener.accept()
             with visitor:
                 run.send_signal(signal.SIGINT)
-                run.communicate(timeout=60)
-                visitor.settimeout(60)
+                run.communicate(timeout=PATIENCE_S)
+                visitor.settimeout(PATIENCE_S)
                 assert visitor.recv(1) == b"", "the process lives on"
 
 

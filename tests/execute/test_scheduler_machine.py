@@ -442,16 +442,12 @@ class Schedules(RuleBasedStateMachine):
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(240)
 def test_any_schedule_keeps_to_the_rules() -> None:
     run_state_machine_as_test(
         Schedules,
         settings=settings(
             max_examples=EXAMPLES,
             stateful_step_count=STEPS,
-            deadline=None,
-            derandomize=True,
-            database=None,
             suppress_health_check=list(HealthCheck),
         ),
     )

@@ -18,7 +18,7 @@ from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from launcher.harness import REAL, Site
@@ -138,7 +138,6 @@ _ANY = st.one_of(
 _VALUES = st.dictionaries(st.sampled_from(_NAMES), _ANY)
 
 
-@settings(deadline=None)
 @given(values=_VALUES, builds=st.booleans())
 def test_strange_values_of_options_never_raise(
     hook: Callable[[Options], AuthPluginResult], values: dict[str, Any], builds: bool

@@ -286,15 +286,12 @@ class Promises(RuleBasedStateMachine):
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(120)
 def test_the_promise_holds_through_any_steps() -> None:
     run_state_machine_as_test(
         Promises,
         settings=settings(
             max_examples=EXAMPLES,
             stateful_step_count=50,
-            deadline=None,
-            derandomize=True,
             suppress_health_check=list(HealthCheck),
         ),
     )
