@@ -102,7 +102,8 @@ WINGS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     },
     "execute/local": {
         "open_beneath": (),
-        "policy": (),
+        "host_platform": (),
+        "policy": ("host_platform",),
         "inputs": (),
         "outputs": ("open_beneath",),
         "process_environment": ("policy",),

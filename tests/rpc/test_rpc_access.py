@@ -92,7 +92,7 @@ async def test_capabilities_say_what_the_server_can_do_and_no_more(server: Serve
         "BLAKE3",
     }
     assert cache.action_cache_update_capabilities.update_enabled
-    assert cache.max_batch_total_size_bytes == 4 * 1024 * 1024
+    assert cache.max_batch_total_size_bytes == 2 * 1024 * 1024
     assert not cache.supported_compressors
     assert not cache.supported_batch_update_compressors
     assert not cache.split_blob_support

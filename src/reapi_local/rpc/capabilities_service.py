@@ -10,9 +10,7 @@ from reapi_local.proto import remote_execution_pb2 as re_pb2
 from reapi_local.proto import semver_pb2
 from reapi_local.protocol.command import NODE_PROPERTIES
 from reapi_local.protocol.digest import DigestFunction
-
-MAX_BATCH_BYTES: Final = 4 * 1024 * 1024
-"""The most content in one BatchUpdateBlobs or BatchReadBlobs: the default limit of gRPC."""
+from reapi_local.rpc.batch_limits import MAX_BATCH_BYTES
 
 _PRIORITIES: Final = re_pb2.PriorityCapabilities(
     priorities=[
