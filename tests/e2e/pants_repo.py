@@ -236,7 +236,8 @@ def pants_toml(
         settings,
     ]
     if PLUGIN in backends:
-        lines += ["[reapi]", reapi]
+        # On a slow machine no look-up fails because Pants asks no longer than 1.5 s.
+        lines += [f"remote_cache_rpc_timeout_millis = {PATIENCE_S}_000", "[reapi]", reapi]
     return "\n".join([*lines, more, ""])
 
 
