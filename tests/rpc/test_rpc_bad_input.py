@@ -19,6 +19,7 @@ from reapi_local.proto.remote_execution_pb2 import (
     Command,
     Compressor,
     Digest,
+    Directory,
     ExecuteRequest,
     FindMissingBlobsRequest,
     GetActionResultRequest,
@@ -26,6 +27,7 @@ from reapi_local.proto.remote_execution_pb2 import (
     GetTreeRequest,
     SpliceBlobRequest,
     SplitBlobRequest,
+    Tree,
     UpdateActionResultRequest,
     WaitExecutionRequest,
 )
@@ -199,15 +201,18 @@ async def test_the_name_of_an_upload_is_not_the_name_of_a_blob(client: Client) -
     assert await client.missing(A) == [A]
 
 
-async def test_compressed_data_is_refused_with_what_to_do(client: Client) -> None:
-    compressed = f"compressed-blobs/zstd/{A.hash}/1"
-    await refusal(client.Read(ReadRequest(resource_name=compressed)), INVALID, "uncompressed")
-    write = client.Write(pieces(f"uploads/{UUID}/{compressed}", b"a"))
-    await refusal(write, INVALID, "uncompressed")
-    item = {"digest": A, "data": b"a", "compressor": Compressor.ZSTD}
-    [answer] = (await client.BatchUpdateBlobs(BatchUpdateBlobsRequest(requests=[item]))).responses
-    assert answer.status.code == INVALID.value[0]
-    assert A.hash in answer.status.message
+async def test_another_compressor_is_refused_with_what_to_do(client: Client) -> None:
+    for name in ("deflate", "brotli", "identity", "ZSTD", A.hash):
+        other = f"compressed-blobs/{name}/{A.hash}/1"
+        await refusal(client.Read(ReadRequest(resource_name=other)), INVALID, "zstd")
+        await refusal(client.Write(pieces(f"uploads/{UUID}/{other}", b"a")), INVALID, "zstd")
+    for number in (Compressor.DEFLATE, Compressor.BROTLI, 99):
+        item = {"digest": A, "data": b"a", "compressor": number}
+        request = BatchUpdateBlobsRequest(requests=[item])
+        [answer] = (await client.BatchUpdateBlobs(request)).responses
+        assert answer.status.code == INVALID.value[0]
+        assert A.hash in answer.status.message
+        assert "ZSTD" in answer.status.message
     assert await client.missing(A) == [A]
 
 
@@ -266,10 +271,15 @@ PLACES = [
 ]
 
 
+EMPTY_TREE = Tree(root=Directory()).SerializeToString()
+
+
 def _result(place: str, path: str) -> ActionResult:
-    """A result with one output, which is empty."""
-    key = {"output_files": "digest", "output_directories": "tree_digest"}.get(place)
-    entry = {key: digest_of(b"")} if key else {"target": "x"}
+    """A result with one output, which is empty. That of a directory is a hit after an upload."""
+    entry = {
+        "output_files": {"digest": digest_of(b"")},
+        "output_directories": {"tree_digest": digest_of(EMPTY_TREE)},
+    }.get(place, {"target": "x"})
     return ActionResult(**{place: [{"path": path, **entry}]})
 
 
@@ -289,6 +299,7 @@ async def test_a_result_whose_paths_no_working_directory_makes_right_is_refused(
 async def test_a_result_may_climb_as_far_as_the_working_directory_of_its_action_allows(
     client: Client, place: str
 ) -> None:
+    await client.upload(EMPTY_TREE)
     digest = await make(client, "true", outputs=[place], working_directory="build/./x")
     for path in ("../lib/out.o", "./out.o", "out//a/", "../../a"):
         await _update(client, _result(place, path), digest)
