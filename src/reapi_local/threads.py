@@ -8,6 +8,9 @@ from contextlib import suppress
 from functools import partial
 from typing import Any, Final, ParamSpec, TypeVar
 
+LONG_BYTES: Final = 64 * 1024
+"""What handles longer messages should do so in a thread."""
+
 SLICE: Final = 1024
 """How many small things, like digests, are handled before other calls have their turn."""
 
@@ -23,6 +26,15 @@ async def in_thread(function: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwa
     """
     call = partial(function, *args, **kwargs)
     return await to_the_end(asyncio.get_running_loop().run_in_executor(None, call))
+
+
+async def in_thread_if_long(
+    length: int, function: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs
+) -> _T:
+    """Call ``function``, in a thread if it handles a message of more than `LONG_BYTES`."""
+    if length > LONG_BYTES:
+        return await in_thread(function, *args, **kwargs)
+    return function(*args, **kwargs)
 
 
 async def to_the_end(work: Coroutine[Any, Any, _T] | asyncio.Future[_T]) -> _T:

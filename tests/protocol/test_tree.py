@@ -87,7 +87,7 @@ def test_a_tree_with_a_malformed_digest_is_refused() -> None:
         tree_files(re_pb2.Tree(root=re_pb2.Directory(files=[node])), 0)
 
 
-def test_a_result_names_its_files_and_streams_but_not_what_is_inline() -> None:
+def test_a_result_names_its_files_and_streams_inline_or_not() -> None:
     digests = [digest_of(bytes((n,))) for n in range(4)]
     result = re_pb2.ActionResult(
         output_files=[
@@ -98,7 +98,7 @@ def test_a_result_names_its_files_and_streams_but_not_what_is_inline() -> None:
         stderr_digest=message(digests[3]),
         stderr_raw=b"\3",
     )
-    assert direct_digests(result, 0) == [digests[0], digests[2]]
+    assert direct_digests(result, 0) == digests
     assert direct_digests(re_pb2.ActionResult(), 0) == []
 
 

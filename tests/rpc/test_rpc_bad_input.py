@@ -19,6 +19,7 @@ from reapi_local.proto.remote_execution_pb2 import (
     Command,
     Compressor,
     Digest,
+    Directory,
     ExecuteRequest,
     FindMissingBlobsRequest,
     GetActionResultRequest,
@@ -26,6 +27,7 @@ from reapi_local.proto.remote_execution_pb2 import (
     GetTreeRequest,
     SpliceBlobRequest,
     SplitBlobRequest,
+    Tree,
     UpdateActionResultRequest,
     WaitExecutionRequest,
 )
@@ -266,10 +268,15 @@ PLACES = [
 ]
 
 
+EMPTY_TREE = Tree(root=Directory()).SerializeToString()
+
+
 def _result(place: str, path: str) -> ActionResult:
-    """A result with one output, which is empty."""
-    key = {"output_files": "digest", "output_directories": "tree_digest"}.get(place)
-    entry = {key: digest_of(b"")} if key else {"target": "x"}
+    """A result with one output, which is empty. That of a directory is a hit after an upload."""
+    entry = {
+        "output_files": {"digest": digest_of(b"")},
+        "output_directories": {"tree_digest": digest_of(EMPTY_TREE)},
+    }.get(place, {"target": "x"})
     return ActionResult(**{place: [{"path": path, **entry}]})
 
 
@@ -289,6 +296,7 @@ async def test_a_result_whose_paths_no_working_directory_makes_right_is_refused(
 async def test_a_result_may_climb_as_far_as_the_working_directory_of_its_action_allows(
     client: Client, place: str
 ) -> None:
+    await client.upload(EMPTY_TREE)
     digest = await make(client, "true", outputs=[place], working_directory="build/./x")
     for path in ("../lib/out.o", "./out.o", "out//a/", "../../a"):
         await _update(client, _result(place, path), digest)

@@ -11,7 +11,13 @@ from google.protobuf.message import DecodeError
 
 from reapi_local.errors import InvalidRequest, PathLeavesRoot
 from reapi_local.proto import remote_execution_pb2 as re_pb2
-from reapi_local.protocol.digest import Digest, function_for, parse_digest, parse_digest_text
+from reapi_local.protocol.digest import (
+    Digest,
+    digest_of,
+    function_for,
+    parse_digest,
+    parse_digest_text,
+)
 from reapi_local.protocol.paths import resolve_path
 
 
@@ -74,19 +80,41 @@ def tree_files(tree: re_pb2.Tree, function_number: int) -> frozenset[Digest]:
     )
 
 
+def check_tree(tree: re_pb2.Tree, function_number: int) -> None:
+    """Raise InvalidRequest unless clients can make the directories of this Tree from it alone.
+
+    So it has a root, and every sub-directory that it names is among its children (REAPI v2,
+    ``Tree.children``). Clients find a child by the digest of its encoding, as is done here.
+    """
+    if not tree.HasField("root"):
+        raise InvalidRequest("the Tree has no root")
+    named = {
+        (node.digest.hash, node.digest.size_bytes): node.name
+        for directory in (tree.root, *tree.children)
+        for node in directory.directories
+    }
+    if not named:
+        return
+    function = function_for(function_number, next(iter(named))[0])
+    for child in tree.children:
+        digest = digest_of(child.SerializeToString(deterministic=True), function)
+        named.pop((digest.hash_hex, digest.size_bytes), None)
+    for (hash_hex, size_bytes), name in named.items():
+        raise InvalidRequest(
+            f"the Tree names the sub-directory {name!r}, but {hash_hex}/{size_bytes} isn't among "
+            "its children"
+        )
+
+
 def direct_digests(result: re_pb2.ActionResult, function_number: int) -> list[Digest]:
     """The blobs that an action result names directly: files, standard output and error.
 
-    Contents that are inline need no blob and are left out.
+    Those whose contents are inline, too, are among them: many clients read blobs only.
     """
-    digests = [
-        parse_digest(file.digest, function_number)
-        for file in result.output_files
-        if not file.contents
-    ]
-    if result.HasField("stdout_digest") and not result.stdout_raw:
+    digests = [parse_digest(file.digest, function_number) for file in result.output_files]
+    if result.HasField("stdout_digest"):
         digests.append(parse_digest(result.stdout_digest, function_number))
-    if result.HasField("stderr_digest") and not result.stderr_raw:
+    if result.HasField("stderr_digest"):
         digests.append(parse_digest(result.stderr_digest, function_number))
     return digests
 
