@@ -58,11 +58,14 @@ class WriteSequence:
     def end(self) -> None:
         """The client has sent its last message.
 
+        Some clients never set ``finish_write``: for them, an upload with all its bytes is finished.
+
         Raises:
-            InvalidRequest: there was no ``finish_write``.
+            InvalidRequest: there are fewer bytes, and no ``finish_write``.
         """
-        if not self.finished:
+        if self.offset < self._digest.size_bytes:
             raise InvalidRequest(
                 f"upload of {self._digest} ended after {self.offset} bytes without finish_write; "
                 f"resume at write_offset {self.offset}, or begin again at 0"
             )
+        self.finished = True
