@@ -13,6 +13,7 @@ from reapi_local.execute.local.named_caches import NamedCaches
 
 KIB = 1024
 LIMIT = 500 * KIB
+USES = {"b": 2, "a": 1, "c": 3}
 
 
 @pytest.fixture
@@ -45,9 +46,7 @@ async def kept(caches: NamedCaches) -> None:
 async def test_the_caches_that_were_used_longest_ago_are_deleted(
     caches: NamedCaches, tmp_path: Path
 ) -> None:
-    middle, oldest, newest = (
-        used(caches, name, at=at) for name, at in zip("bac", (2, 1, 3), strict=True)
-    )
+    middle, oldest, newest = (used(caches, name, at=at) for name, at in USES.items())
     await kept(caches)
 
     assert not oldest.exists()
