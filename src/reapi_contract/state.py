@@ -21,7 +21,8 @@ class State:
 
     `pid` is None after the server has stopped gracefully. `boot_id` is new at each start, so it
     identifies a server even if another process gets the same pid. `grpc_port` and `token` stay the
-    same over restarts if possible.
+    same over restarts if possible. `idle_exit_s` and `instances` are those that it was started
+    with; None in the file of a release that did not write them.
     """
 
     pid: int | None
@@ -35,6 +36,8 @@ class State:
     data_dir: str
     max_size_bytes: int
     format: int = FORMAT
+    idle_exit_s: float | None = None
+    instances: tuple[str, ...] | None = None
 
 
 def state_text(state: State) -> str:
@@ -61,6 +64,8 @@ def read_state(data_dir: Path) -> State | None:
             data_dir=str(raw["data_dir"]),
             max_size_bytes=int(raw["max_size_bytes"]),
             format=int(raw.get("format", FORMAT)),
+            idle_exit_s=None if raw.get("idle_exit_s") is None else float(raw["idle_exit_s"]),
+            instances=None if raw.get("instances") is None else tuple(map(str, raw["instances"])),
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None

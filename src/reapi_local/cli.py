@@ -129,8 +129,8 @@ async def _serve_until_stopped(config: Config, version: str, ready_fd: int | Non
             _log.info("serving %s from %s", app.health().grpc_address, config.data_dir)
             await app.until_stopped()
     except CannotStart as error:
-        _tell(ready_fd, NotStarted(error.code, str(error)))
-        print(f"reapi-local: {error}", file=sys.stderr)
+        _tell(ready_fd, NotStarted(error.code, str(error), error.remedy))
+        print(f"reapi-local: {error}; {error.remedy}", file=sys.stderr)
         return _CANNOT_START
     return 0
 

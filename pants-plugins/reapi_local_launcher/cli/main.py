@@ -20,7 +20,7 @@ from reapi_local_launcher.launcher_error import LauncherError
 from reapi_local_launcher.server import purge, remote_check, self_check, stop
 from reapi_local_launcher.server.execution_status import user_notes
 from reapi_local_launcher.server.launch import launch
-from reapi_local_launcher.server.running import find_running
+from reapi_local_launcher.server.presence import NotServing, explain, look, not_serving_json
 from reapi_local_launcher.server.server_status import execution_of, fetch_status
 from reapi_local_launcher.source import find_source
 
@@ -94,7 +94,7 @@ def _down(options: argparse.Namespace) -> int:
 def _check(options: argparse.Namespace) -> int:
     settings = settings_from(options)
     if options.address is None:
-        running = find_running(settings, os.environ)
+        running = look(settings, os.environ)
         proofs = self_check.check(running, settings.labels, options.instance)
     else:
         endpoint = remote_check.RemoteEndpoint(
@@ -112,15 +112,14 @@ def _check(options: argparse.Namespace) -> int:
 
 def _status(options: argparse.Namespace) -> int:
     settings = settings_from(options)
-    running = find_running(settings, os.environ)
-    data_dir = str(paths.data_dir(settings, os.environ))
-    status = None if running is None else fetch_status(running, settings.labels)
+    found = look(settings, os.environ)
+    status = None if isinstance(found, NotServing) else fetch_status(found, settings.labels)
     if options.format == "json":
-        content = {"running": False, "data_dir": data_dir} if status is None else status
-        write_json({"running": True, **content}, sys.stdout.write)
-    elif status is None:
-        status_report.no_server_text(data_dir, settings.labels.up, sys.stdout.write)
-    else:
+        content = not_serving_json(found) if isinstance(found, NotServing) else status
+        write_json({"running": True, **(content or {})}, sys.stdout.write)
+    elif isinstance(found, NotServing):
+        status_report.no_server_text(explain(found, settings.labels), sys.stdout.write)
+    elif status is not None:
         status_report.status_text(status_from(status), sys.stdout.write, _style())
     return 0
 

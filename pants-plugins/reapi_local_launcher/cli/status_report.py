@@ -11,6 +11,7 @@ from reapi_contract.json_records import to_json
 from reapi_contract.sizes import format_size
 from reapi_contract.status import Status
 from reapi_local_launcher.cli.terminal import PLAIN, Style, Write, fields, notes, table
+from reapi_local_launcher.launcher_error import LauncherError
 from reapi_local_launcher.server.execution_status import summary
 
 
@@ -48,9 +49,9 @@ def status_text(status: Status, write: Write, style: Style = PLAIN) -> None:
     _counts_table("calls", status.calls, write, style)
 
 
-def no_server_text(data_dir: str, up: str, write: Write) -> None:
-    """No server runs; `up` is the command that starts one."""
-    write(f"No server is running for {data_dir}\n`{up}` starts one.\n")
+def no_server_text(why: LauncherError, write: Write) -> None:
+    """No server serves, for this reason."""
+    write(f"{why.what} {why.why}\n{why.remedy}\n")
 
 
 def _cache_row(name: str, counts: CacheCount) -> tuple[str, ...]:

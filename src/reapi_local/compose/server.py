@@ -8,6 +8,7 @@ import fcntl
 import logging
 import os
 import secrets
+import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from typing import IO, Final
@@ -17,6 +18,7 @@ from reapi_contract.admin_api import Health, RunSummary
 from reapi_contract.bounds import DEFAULT_PORT
 from reapi_contract.data_dir import SERVER_LOCK, STATE_FILE, STORE
 from reapi_contract.proof import Proof
+from reapi_contract.server_lock import write_holder
 from reapi_contract.state import State
 from reapi_contract.status import Status
 from reapi_local.access.access_control import AccessControl
@@ -43,17 +45,21 @@ from reapi_local.rpc.execution_service import ExecutionService
 from reapi_local.rpc.grpc_server import GrpcServer
 from reapi_local.rpc.interceptor import Interceptor
 from reapi_local.rpc.operations_service import OperationsService
+from reapi_local.store.local.capacity import free_disk_bytes
 
 _log = logging.getLogger(__name__)
 _GRACE_SECONDS: Final = 10.0
+_MIN_STORE_BYTES: Final = 1024**2
+_LOCK_ATTEMPTS: Final = 5
+_LOCK_PAUSE_SECONDS: Final = 0.02
 
 
 class CannotStart(Exception):
-    """The server can't start; ``code`` is for programs, the message for people."""
+    """The server can't start; ``code`` is for programs, the message and ``remedy`` for people."""
 
-    def __init__(self, code: str, message: str) -> None:
+    def __init__(self, code: str, message: str, remedy: str) -> None:
         super().__init__(message)
-        self.code = code
+        self.code, self.remedy = code, remedy
 
 
 class App:
@@ -97,7 +103,7 @@ class App:
         if config.listen.port and port != config.listen.port:
             raise CannotStart(
                 ready_line.PORT_IN_USE,
-                f"port {config.listen.port} on {config.listen.host} is in use by another program; "
+                f"port {config.listen.port} on {config.listen.host} is in use by another program",
                 "choose another with --port, or leave it out to have a free one found",
             )
         interceptor = Interceptor(self._access, self._events, self._clock)
@@ -114,7 +120,11 @@ class App:
         status = await self._executor.describe()
         if not status.offered:
             why = " ".join(status.reasons)
-            raise CannotStart(ready_line.NO_SANDBOX, f"actions can't be executed here: {why}")
+            raise CannotStart(
+                ready_line.NO_SANDBOX,
+                f"actions can't be executed here: {why}",
+                "remove the cause, or leave the setting `execution` out",
+            )
 
     def _bind(self, port: int) -> int:
         host = _bracketed(self._config.listen.host)
@@ -229,6 +239,8 @@ class App:
                 token=self._remembered.token,
                 data_dir=self._config.data_dir,
                 max_size_bytes=self._config.store.max_size,
+                idle_exit_s=self._config.listen.idle_exit,
+                instances=tuple(self._config.access.instances),
             ),
         )
 
@@ -260,8 +272,8 @@ async def _started(config: Config, version: str, clock: Clock) -> App:
         await app.abandon()
         raise CannotStart(
             ready_line.FAILED,
-            f"the server can't listen on {config.listen.host}: {error}; choose an address of this "
-            "machine with --host, and try again",
+            f"the server can't listen on {config.listen.host}: {error}",
+            "choose an address of this machine with --host, and try again",
         ) from error
     return app
 
@@ -270,10 +282,16 @@ def _opened(config: Config, clock: Clock, events: EventStream) -> Storage:
     try:
         return Storage(config, clock, events)
     except Exception as error:
+        why = f"the store in {config.data_dir} can't be opened: {error}"
+        if free_disk_bytes(config.data_dir) < _MIN_STORE_BYTES:
+            raise CannotStart(
+                ready_line.DISK_FULL, why, f"free some space on the disk of {config.data_dir}"
+            ) from error
         raise CannotStart(
             ready_line.DATA_DIR_UNUSABLE,
-            f"the store in {config.data_dir} can't be opened: {error}; choose another place with "
-            f"--data-dir, or delete the folder `{STORE}` in it, which discards the cache",
+            why,
+            "choose another place with --data-dir, or delete the folder "
+            f"{os.path.join(config.data_dir, STORE)}, which discards the cache",
         ) from error
 
 
@@ -287,18 +305,31 @@ def _owned(data_dir: str) -> Iterator[None]:
     except (OSError, ValueError) as error:
         raise CannotStart(
             ready_line.DATA_DIR_UNUSABLE,
-            f"the data directory {data_dir} can't be used: {error}; choose another with --data-dir",
+            f"the data directory {data_dir} can't be used: {error}",
+            "choose another with --data-dir",
         ) from error
     with lock:
+        if not _locked(lock):
+            raise CannotStart(
+                ready_line.DATA_DIR_IN_USE,
+                f"another server runs on {data_dir}",
+                f"use that one, stop it with `reapi-local down --data-dir {data_dir}`, or choose "
+                "another --data-dir",
+            )
+        write_holder(lock)
+        yield
+
+
+def _locked(lock: IO[str]) -> bool:
+    """Take the lock. A launcher that looks whether a server runs holds it for a moment."""
+    for attempt in range(_LOCK_ATTEMPTS):
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            raise CannotStart(
-                ready_line.DATA_DIR_IN_USE,
-                f"another server runs on {data_dir}; use that one, stop it with "
-                "`reapi-local down`, or choose another --data-dir",
-            ) from None
-        yield
+            time.sleep(_LOCK_PAUSE_SECONDS if attempt < _LOCK_ATTEMPTS - 1 else 0)
+        else:
+            return True
+    return False
 
 
 def _reachable(host: str) -> str:
