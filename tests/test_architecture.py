@@ -54,6 +54,7 @@ WINGS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
         "writing": ("disk_errors", "verification"),
         "memory": (*_BLOB_STORE, *_READ_AND_WRITE),
         "completeness": _BLOB_STORE,
+        "compressed": ("blob_store",),
         "observed": _BLOB_STORE,
         "local": (*_BLOB_STORE, *_READ_AND_WRITE),
     },
@@ -102,7 +103,8 @@ WINGS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     },
     "execute/local": {
         "open_beneath": (),
-        "policy": (),
+        "host_platform": (),
+        "policy": ("host_platform",),
         "inputs": (),
         "outputs": ("open_beneath",),
         "process_environment": ("policy",),
@@ -144,6 +146,7 @@ BELONGS_TO = {
     "uvicorn": {"admin"},
     "uvloop": {"cli"},
     "blake3": {"protocol"},
+    "zstandard": {"protocol"},
 }
 USES_PANTS = {"register.py", "goals.py", "subsystem.py", "remote_auth.py"}
 

@@ -108,8 +108,10 @@ class Client:
     A request given as bytes goes out as it is.
     """
 
-    def __init__(self, address: str, headers: Headers) -> None:
-        self.channel = grpc.aio.insecure_channel(address, options=list(OPTIONS))
+    def __init__(
+        self, address: str, headers: Headers, options: Sequence[tuple[str, int]] = ()
+    ) -> None:
+        self.channel = grpc.aio.insecure_channel(address, options=[*OPTIONS, *options])
         self.headers = headers
 
     def __getattr__(self, name: str) -> Any:
@@ -204,10 +206,15 @@ class Server:
         status: dict[str, Any] = json.loads(json.dumps(status_json(await self.app.status())))
         return status
 
-    def connect(self, *headers: tuple[str, str | bytes], token: bool = True) -> Client:
+    def connect(
+        self,
+        *headers: tuple[str, str | bytes],
+        token: bool = True,
+        options: Sequence[tuple[str, int]] = (),
+    ) -> Client:
         """Another connection; with the token unless told otherwise."""
         authorization = [("authorization", f"Bearer {self.token}")] if token else []
-        client = Client(self.address, [*authorization, *headers])
+        client = Client(self.address, [*authorization, *headers], options)
         self.clients.append(client)
         return client
 

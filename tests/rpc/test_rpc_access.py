@@ -12,6 +12,7 @@ from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from reapi_local.proto.bytestream_pb2 import ReadRequest
 from reapi_local.proto.remote_execution_pb2 import (
     ActionResult,
+    Compressor,
     DigestFunction,
     GetActionResultRequest,
     GetCapabilitiesRequest,
@@ -91,9 +92,9 @@ async def test_capabilities_say_what_the_server_can_do_and_no_more(server: Serve
         "BLAKE3",
     }
     assert cache.action_cache_update_capabilities.update_enabled
-    assert cache.max_batch_total_size_bytes == 4 * 1024 * 1024
-    assert not cache.supported_compressors
-    assert not cache.supported_batch_update_compressors
+    assert cache.max_batch_total_size_bytes == 2 * 1024 * 1024
+    assert cache.supported_compressors == [Compressor.ZSTD]
+    assert cache.supported_batch_update_compressors == [Compressor.ZSTD]
     assert not cache.split_blob_support
     assert not cache.splice_blob_support
     assert not answer.HasField("execution_capabilities")

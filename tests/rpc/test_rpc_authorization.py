@@ -144,7 +144,7 @@ async def served(request: pytest.FixtureRequest) -> AsyncIterator[tuple[str, lis
     server = GrpcServer(
         Interceptor(access, events, SystemClock()),
         {
-            "ActionCache": ActionCacheService(MemoryActionCache(), SystemClock()),
+            "ActionCache": ActionCacheService(MemoryActionCache(), blobs, SystemClock()),
             "ByteStream": ByteStreamService(blobs, SystemClock()),
             "Capabilities": CapabilitiesService(executor),
             "ContentAddressableStorage": CasService(blobs),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import platform
 import re
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
@@ -28,6 +29,7 @@ from google.rpc.error_details_pb2 import PreconditionFailure
 from reapi_local.execute.sandbox.interface import ActionLimits, SandboxConfig, SandboxError
 from reapi_local.execute.sandbox.slot.slot_sandbox import SlotSandbox
 from reapi_local.proto.remote_execution_pb2 import (
+    ActionResult,
     Command,
     Digest,
     ExecuteRequest,
@@ -35,6 +37,7 @@ from reapi_local.proto.remote_execution_pb2 import (
     GetCapabilitiesRequest,
     RequestMetadata,
     ToolDetails,
+    UpdateActionResultRequest,
     WaitExecutionRequest,
 )
 from rpc.actions import (
@@ -392,6 +395,67 @@ class TestBadRequests:
         await upload(client, [b"\xff not a message"])
         stream = start(client, digest_of(b"\xff not a message"))
         await refusal(stream, grpc.StatusCode.INVALID_ARGUMENT, "Action")
+
+
+def asking_for(**properties: str) -> dict[str, Any]:
+    return {"properties": [{"name": n, "value": v} for n, v in properties.items()]}
+
+
+MACHINE = platform.system(), platform.machine()
+ELSEWHERE = [("OSFamily", "windows"), ("ISA", "vax"), ("Arch", "sparc64"), ("os", "solaris")]
+
+
+class TestPlatforms:
+    @pytest.mark.parametrize(("name", "value"), ELSEWHERE)
+    async def test_an_action_for_another_platform_is_refused_with_the_reason(
+        self, client: Client, name: str, value: str
+    ) -> None:
+        asked = asking_for(**{name: value})
+        for action in (
+            await shell(client, f"echo {name} command", platform=asked),
+            await shell(client, f"echo {name} action", action={"platform": asked}),
+        ):
+            seen = await execute(client, action)
+            assert seen.stages == [CACHE_CHECK, COMPLETED]
+            status = seen.response.status
+            assert status.code == code_pb2.FAILED_PRECONDITION
+            assert not status.details  # clients take details for inputs to upload
+            for word in (f"{name}={value}", "other_platforms"):
+                assert word in status.message
+            assert not await cached(client, action)
+
+    async def test_an_action_for_this_platform_is_run_and_other_properties_do_not_matter(
+        self, client: Client
+    ) -> None:
+        system, machine = MACHINE
+        asked = asking_for(
+            OSFamily=system,
+            ISA=machine,
+            Arch=machine,
+            Pool="x",
+            cpu="4",
+            **{"container-image": "y"},
+        )
+        action = await shell(client, "echo here", platform=asked)
+        assert (await execute(client, action)).result.exit_code == 0
+
+    async def test_a_result_from_another_platform_is_answered_from_the_cache(
+        self, client: Client
+    ) -> None:
+        action = await shell(client, "built elsewhere", platform=asking_for(OSFamily="windows"))
+        result = ActionResult(stdout_digest=digest_of(b""), stderr_digest=digest_of(b""))
+        await client.UpdateActionResult(
+            UpdateActionResultRequest(action_digest=action, action_result=result)
+        )
+        assert (await execute(client, action)).response.cached_result
+
+    async def test_a_setting_runs_them_here(self, tmp_path: Path) -> None:
+        settings = {"execution": "on", "other_platforms": "run"}
+        async with serving(tmp_path / "data", "grpcio", **settings) as lenient:
+            for name, value in ELSEWHERE:
+                asked = asking_for(**{name: value})
+                action = await shell(lenient.client, "true", platform=asked)
+                assert (await execute(lenient.client, action)).result.exit_code == 0
 
 
 async def test_where_slots_work_nothing_less_is_used(worker: Server, tmp_path: Path) -> None:

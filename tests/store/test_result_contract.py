@@ -182,15 +182,20 @@ async def test_each_gap_alone_is_a_miss(caches: Caches, gap: int) -> None:
     assert await caches.plain.get(context(), ACTION) == ABSENT, "an entry with a gap is removed"
 
 
-async def test_what_is_inline_needs_no_blob(caches: Caches) -> None:
-    absent = message(blob(1, 3)[0])
-    result = re_pb2.ActionResult(
-        output_files=[re_pb2.OutputFile(path="f", digest=absent, contents=b"abc")],
-        stdout_raw=b"abc",
-        stdout_digest=absent,
-        stderr_raw=b"abc",
-        stderr_digest=absent,
-    )
+@pytest.mark.parametrize("place", ["file", "stdout", "stderr"])
+async def test_what_is_inline_is_needed_as_a_blob_too(caches: Caches, place: str) -> None:
+    """Clients may read the digest and not the content within the result."""
+    digest, data = blob(1, 3)
+    result = {
+        "file": re_pb2.ActionResult(
+            output_files=[re_pb2.OutputFile(path="f", digest=message(digest), contents=data)]
+        ),
+        "stdout": re_pb2.ActionResult(stdout_raw=data, stdout_digest=message(digest)),
+        "stderr": re_pb2.ActionResult(stderr_raw=data, stderr_digest=message(digest)),
+    }[place]
+    await caches.complete.put(context(), ACTION, stored(result))
+    assert await caches.complete.get(context(), ACTION) == Miss(MissReason.INCOMPLETE, (digest,))
+    await write(caches.blobs, (digest, data))
     await caches.complete.put(context(), ACTION, stored(result))
     assert await caches.complete.get(context(), ACTION) == Hit(stored(result))
 

@@ -130,6 +130,11 @@ def purged_text(purged: Purged, write: Write) -> None:
         write(f"The server was started again: {running.grpc_address}, process {running.pid}\n")
 
 
+def purged_json(purged: Purged) -> dict[str, object]:
+    running = None if purged.running is None else running_json(purged.running)
+    return {"freed_bytes": purged.freed_bytes, "running": running}
+
+
 def init_text(done: Initialised, write: Write, style: Style = PLAIN) -> None:
     """What changed in the repository, and what to do next."""
     name = style.good(f"reapi-local {done.version}")

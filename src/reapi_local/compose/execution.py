@@ -18,6 +18,7 @@ from reapi_local.config.schema import Config
 from reapi_local.events import EventStream
 from reapi_local.execute.deferred_executor import DeferredExecutor, StartOutcome, Unavailable
 from reapi_local.execute.executor import Executor
+from reapi_local.execute.local.host_platform import HostPlatform
 from reapi_local.execute.local.inputs.input_roots import InputRoots
 from reapi_local.execute.local.local_executor import LocalExecutor
 from reapi_local.execute.local.policy import Policy
@@ -108,6 +109,9 @@ class _Start:
             max_timeout=settings.max_action_timeout,
             hermetic=settings.hermetic,
             shares_host=is_loopback(self._config.listen.host),
+            platform=(
+                HostPlatform.of_this_machine() if settings.other_platforms == "refuse" else None
+            ),
         )
         input_roots = InputRoots(storage.blobs, config.layers_dir, settings.input_cache, owner)
         environment = ProcessEnvironment(policy, config.caches_dir, owner)

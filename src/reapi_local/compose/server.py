@@ -145,7 +145,7 @@ class App:
     def _services(self) -> dict[str, object]:
         storage, executor = self._storage, self._executor
         return {
-            "ActionCache": ActionCacheService(storage.client_results, self._clock),
+            "ActionCache": ActionCacheService(storage.client_results, storage.blobs, self._clock),
             "ByteStream": self._byte_stream,
             "Capabilities": CapabilitiesService(executor),
             "ContentAddressableStorage": CasService(storage.client_blobs),

@@ -43,6 +43,7 @@ _GIB: Final = 1024**3
 Transport: TypeAlias = Literal["auto", "native", "grpcio"]
 Sync: TypeAlias = Literal["full", "relaxed"]
 Availability: TypeAlias = Literal["auto", "on", "off"]
+OtherPlatforms: TypeAlias = Literal["refuse", "run"]
 LogFormat: TypeAlias = Literal["text", "json"]
 
 Size: TypeAlias = Annotated[int, Meta(ge=0, le=MAX_BYTES), SIZE]
@@ -134,6 +135,14 @@ class ExecuteConfig(Struct, frozen=True):
         SWITCH,
         Meta(description="No action gets the network, even if it asks for it. Loopback works."),
     ] = False
+    other_platforms: Annotated[
+        OtherPlatforms,
+        one_of(*get_args(OtherPlatforms)),
+        Meta(
+            description="What happens to an action whose platform properties ask for another "
+            "operating system or processor than this machine's: `refuse`, or `run` it here."
+        ),
+    ] = "refuse"
     action_timeout: Annotated[
         Seconds, Meta(description="The timeout of an action that sets none.")
     ] = 3600.0

@@ -15,6 +15,7 @@ from reapi_contract import proof
 from reapi_contract.proof import Proof
 from reapi_local.context import METADATA_HEADERS, SELF_CHECK
 from reapi_local.errors import Code
+from reapi_local.proto import bytestream_pb2
 from reapi_local.proto import remote_execution_pb2 as re_pb2
 from reapi_local.protocol.digest import digest_of
 
@@ -37,12 +38,25 @@ _REMEDIES_ELSEWHERE: Final[Mapping[int, str]] = {
 }
 
 
-class _Failed(Exception):
-    """The call succeeded, but its answer isn't the expected one."""
+_NO_STATUS: Final = (
+    "BatchReadBlobs answers with a blob that has no `status`; Pants 2.28 and later take that for "
+    "an error if `remote_store_batch_load_enabled` is set, so that nearly every hit becomes a miss"
+)
+_NO_BATCHES: Final = (
+    "leave `remote_store_batch_load_enabled` off with this server, until it sets `status` in every "
+    "item of a batch"
+)
 
-    def __init__(self, detail: str, code: int = Code.INTERNAL) -> None:
+
+class _Failed(Exception):
+    """The call succeeded, but its answer isn't the expected one.
+
+    ``remedy``: "" = the usual one for ``code``.
+    """
+
+    def __init__(self, detail: str, code: int = Code.INTERNAL, remedy: str = "") -> None:
         super().__init__(detail)
-        self.code = code
+        self.code, self.remedy = code, remedy
 
 
 @dataclass(frozen=True)
@@ -106,7 +120,7 @@ class RoundTrips:
             detail = f"{error.code().name}: {error.details()}"
             remedy = self._remedy(error.code().value[0])
         except _Failed as error:
-            detail, remedy = str(error), self._remedy(error.code)
+            detail, remedy = str(error), error.remedy or self._remedy(error.code)
         return Proof(name, not remedy, 1000 * (time.perf_counter() - began), detail, remedy)
 
     def _remedy(self, code: int) -> str:
@@ -154,14 +168,34 @@ class RoundTrips:
                 raise _Failed(response.status.message, response.status.code)
 
     async def _blob(self) -> str:
+        """Reads as clients do: in a batch, like a new Pants, and as a stream, like an old one."""
         await self._write(self._content)
-        read = await self._call(
+        batch = await self._call(
             "ContentAddressableStorage/BatchReadBlobs",
             re_pb2.BatchReadBlobsRequest(instance_name=self._instance, digests=[self._digest]),
             re_pb2.BatchReadBlobsResponse,
         )
-        _expect([response.data for response in read.responses], [self._content])
+        for response in batch.responses:
+            if not response.HasField("status"):
+                raise _Failed(_NO_STATUS, remedy=_NO_BATCHES)
+            if response.status.code:
+                raise _Failed(response.status.message, response.status.code)
+        _expect([response.data for response in batch.responses], [self._content])
+        _expect(await self._read_stream(), self._content)
         return f"{len(self._content)} bytes written and read back"
+
+    async def _read_stream(self) -> bytes:
+        read = self._channel.unary_stream(
+            "/google.bytestream.ByteStream/Read",
+            request_serializer=bytestream_pb2.ReadRequest.SerializeToString,
+            response_deserializer=bytestream_pb2.ReadResponse.FromString,
+        )
+        name = f"blobs/{self._digest.hash}/{self._digest.size_bytes}"
+        request = bytestream_pb2.ReadRequest(
+            resource_name=f"{self._instance}/{name}" if self._instance else name
+        )
+        stream = read(request, timeout=_TIMEOUT_SECONDS, metadata=self._headers)
+        return b"".join([message.data async for message in stream])
 
     async def _action_result(self) -> str:
         result = re_pb2.ActionResult(stdout_digest=self._digest)

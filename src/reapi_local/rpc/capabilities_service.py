@@ -10,9 +10,7 @@ from reapi_local.proto import remote_execution_pb2 as re_pb2
 from reapi_local.proto import semver_pb2
 from reapi_local.protocol.command import NODE_PROPERTIES
 from reapi_local.protocol.digest import DigestFunction
-
-MAX_BATCH_BYTES: Final = 4 * 1024 * 1024
-"""The most content in one BatchUpdateBlobs or BatchReadBlobs: the default limit of gRPC."""
+from reapi_local.rpc.batch_limits import MAX_BATCH_BYTES
 
 _PRIORITIES: Final = re_pb2.PriorityCapabilities(
     priorities=[
@@ -40,6 +38,8 @@ class CapabilitiesService:
                 ),
                 max_batch_total_size_bytes=MAX_BATCH_BYTES,
                 symlink_absolute_path_strategy=re_pb2.SymlinkAbsolutePathStrategy.ALLOWED,
+                supported_compressors=[re_pb2.Compressor.ZSTD],
+                supported_batch_update_compressors=[re_pb2.Compressor.ZSTD],
             ),
             low_api_version=semver_pb2.SemVer(major=2, minor=0),
             high_api_version=semver_pb2.SemVer(major=2, minor=3),

@@ -40,7 +40,7 @@ class ProcessEnvironment:
             working_directory=command.working_directory,
             layers=layers,
             directories=job.directories,
-            network=self._policy.has_network(command.properties, job.profile),
+            network=self._policy.has_network(command, job.profile),
             caches=self._caches(job.context.instance) if uses_caches else None,
         )
 

@@ -128,7 +128,6 @@ class Runner:
         outputs = Outputs(
             process.root_fd,
             job.command,
-            job.output_directory,
             function,
             follow=job.profile.follows_links,
             cancel_check=cancel_check,
