@@ -57,6 +57,7 @@ def test_a_server_says_when_it_serves_and_stops_when_asked(data: Path, transport
             "token": state["token"],
             "data_dir": str(data),
             "max_size_bytes": 50_000_000,
+            "named_caches_bytes": 10 * 1024**3,
             "idle_exit_s": 0.0,
             "instances": [],
             "ca_certs_path": "",

@@ -274,6 +274,7 @@ class App:
                 token=self._remembered.token,
                 data_dir=self._config.data_dir,
                 max_size_bytes=self._config.store.max_size,
+                named_caches_bytes=self._config.execute.named_caches,
                 idle_exit_s=self._config.listen.idle_exit,
                 instances=tuple(self._config.access.instances),
                 ca_certs_path=self._config.listen.tls_cert,
