@@ -27,17 +27,18 @@ SERVER_PARTS = {
     "context": ("access", "proto"),
     "events": ("context", "protocol"),
     "config": ("errors", "protocol"),
+    "tls": (),
     "store": _PURE,
     "observe": _PURE,
     "execute": (*_PURE, "store"),
-    "rpc": (*_PURE, "config", "store", "execute"),
+    "rpc": (*_PURE, "config", "store", "execute", "tls"),
     "admin": ("errors", "protocol", "access"),
     "probe": _PURE,
     "compose": (
         *(*_PURE, "config", "store", "observe", "execute"),
-        *("rpc", "admin", "probe"),
+        *("rpc", "admin", "probe", "tls"),
     ),
-    "cli": ("config", "observe", "compose", "probe"),
+    "cli": ("config", "observe", "compose", "probe", "tls"),
     "__main__": ("cli",),
 }
 _BLOB_STORE = ("blob_store", "action_cache")
@@ -136,6 +137,7 @@ CONCRETE = ("store.local", "store.memory", "execute.local", "execute.sandbox.slo
 BELONGS_TO = {
     "lmdb": {"store"},
     "cachetools": {"store", "execute", "observe"},
+    "cryptography": {"tls"},
     "grpc": {"rpc", "probe"},
     "grpc_health": {"rpc"},
     "grpc_reflection": {"rpc"},
@@ -148,7 +150,7 @@ BELONGS_TO = {
     "blake3": {"protocol"},
     "zstandard": {"protocol"},
 }
-USES_PANTS = {"register.py", "goals.py", "subsystem.py", "remote_auth.py"}
+USES_PANTS = {"register.py", "goals.py", "subsystem.py", "remote_auth.py", "run_counters.py"}
 
 
 def modules(root: Path) -> list[Path]:

@@ -15,6 +15,7 @@ from reapi_local_launcher.server.running import Running, find_running
 from reapi_local_launcher.server.server_status import execution_of
 from reapi_local_launcher.server.timeouts import Timeouts
 from reapi_local_plugin import options as own_options
+from reapi_local_plugin.tls_conflicts import tls_conflicts
 
 logger = logging.getLogger(__name__)
 
@@ -62,6 +63,16 @@ def leaves_addresses_to_us(everything: Any) -> bool:
     return None in given
 
 
+def other_provider(everything: Any) -> Optional[str]:
+    """The name of the remote cache that `[GLOBAL].remote_provider` chooses; None if it is ours.
+
+    Pants has the option since 2.20, and from then on an answer of the hook has a provider too.
+    """
+    provider = getattr(everything, "remote_provider", None)
+    name = getattr(provider, "value", provider)
+    return None if name in (None, "reapi") else str(name)
+
+
 def server_of(options: Any, reapi: Any, env: Mapping[str, str]) -> tuple[str, Optional[str]]:
     """The address and the token of the server. Raises NoServerError or LauncherError."""
     if own_options.is_own_server(reapi):
@@ -84,6 +95,9 @@ def _own_server(options: Any, reapi: Any, env: Mapping[str, str]) -> Running:
         raise NoServerError(
             f"It isn't running, and [reapi].autostart is off. `{settings.labels.up}` starts it."
         )
+    untrusted = tls_conflicts(options.for_global_scope(), running.state)
+    if untrusted:
+        raise NoServerError(" ".join(untrusted))
     if executes:
         execution = execution_of(running, settings.labels)
         must_be_offered(execution, settings.labels)

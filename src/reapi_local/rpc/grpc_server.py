@@ -73,13 +73,19 @@ class GrpcServer:
         self._health = health_aio.HealthServicer()
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
 
-    def bind(self, address: str) -> int:
+    def bind(self, address: str, credentials: grpc.ServerCredentials | None = None) -> int:
         """Listen on ``address`` (host:port, port 0 = any); returns the port.
+
+        ``credentials``: None = no TLS. Only grpcio has TLS.
 
         Raises:
             RuntimeError: the address can't be used.
         """
-        port: int = self._server.add_insecure_port(address)
+        port: int
+        if credentials is None:
+            port = self._server.add_insecure_port(address)
+        else:
+            port = self._server.add_secure_port(address, credentials)
         return port
 
     async def start(self) -> None:
