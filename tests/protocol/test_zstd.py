@@ -43,9 +43,9 @@ def compressed(draw: st.DrawFn) -> tuple[bytes, bytes]:
             write_content_size=draw(st.booleans()),
         )
         stream = compressor.compressobj()
-        form += stream.compress(blob[start:end]) + stream.flush()
         form += draw(st.sampled_from([b"", SKIPPABLE]))
-    return blob, form
+        form += stream.compress(blob[start:end]) + stream.flush()
+    return blob, form + draw(st.sampled_from([b"", SKIPPABLE]))
 
 
 def decoded(digest: Digest, pieces: list[bytes], start: int = 0) -> bytes:
