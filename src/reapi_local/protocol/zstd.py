@@ -65,7 +65,11 @@ class Decoder:
         end = self._offset + (SHORT_BYTES if self.is_quick else _PIECE_BYTES)
         self.is_quick = False
         while self._offset < end and not self.needs_data:
-            piece = self._read(min(_OUTPUT_BYTES, self._digest.size_bytes - self._offset + 1))
+            room = min(_OUTPUT_BYTES, self._digest.size_bytes - self._offset + 1)
+            try:
+                piece = self._read(room)
+            except zstandard.ZstdError as error:
+                raise self._invalid(str(error)) from error
             self._offset += len(piece)
             if self._offset > self._digest.size_bytes:
                 raise DigestMismatch(
@@ -85,10 +89,13 @@ class Decoder:
         # another frame for what it is.
         self.feed(_MARK_FRAME)
         rest = b""
-        while not self.needs_data:
-            rest += self._read(_OUTPUT_BYTES)
+        try:
+            while not self.needs_data:
+                rest += self._read(_OUTPUT_BYTES)
+        except zstandard.ZstdError:
+            rest = b""
         if rest != _MARK:
-            raise self._invalid("the data ends within a frame")
+            raise self._invalid("it ends within a frame")
 
     def _read(self, max_bytes: int) -> bytes:
         try:
@@ -96,12 +103,10 @@ class Decoder:
         except _NoMoreData:
             self.needs_data = True
             return b""
-        except zstandard.ZstdError as error:
-            raise self._invalid(str(error)) from error
 
     def _invalid(self, why: str) -> DigestMismatch:
         return DigestMismatch(
-            f"blob {self._digest}: the data can't be decompressed as zstd ({why}); send whole "
+            f"blob {self._digest}: the data can't be decompressed as zstd: {why}; send whole "
             f"frames, with windows of up to {MAX_WINDOW_BYTES} bytes, or send it uncompressed"
         )
 
