@@ -4,7 +4,7 @@ from __future__ import annotations
 
 STATE_FILE = "server.json"
 SERVER_LOCK = "server.lock"
-"""The server holds this lock (flock) for as long as it runs."""
+"""The server holds this lock (flock) for as long as it runs; `server_lock` says which process."""
 
 LAUNCH_LOCK = "launch.lock"
 """A launcher holds this lock (flock) while it starts or stops a server."""

@@ -37,6 +37,9 @@ _OPTIONS: Final = (
     ("grpc.max_send_message_length", _MAX_MESSAGE_BYTES),
     ("grpc.max_concurrent_streams", 1024),
     ("grpc.so_reuseport", 0),
+    # Clients may ping as often as they like while an action runs silently. By default grpcio hangs
+    # up if they do so more than every five minutes; pygrpc-native never does.
+    ("grpc.http2.max_ping_strikes", 0),
 )
 
 
