@@ -19,7 +19,7 @@ from reapi_contract.data_dir import STATE_FILE
 from reapi_contract.ready_line import NotStarted, Ready
 from reapi_contract.sandbox_levels import PROCESS_GROUP
 from reapi_contract.setting_names import flag
-from reapi_contract.state import FORMAT, MIN_TOKEN_CHARACTERS, State
+from reapi_contract.state import FORMAT, MIN_TOKEN_CHARACTERS, State, state_text
 from reapi_local.proto import remote_execution_pb2 as re_pb2
 from reapi_local_launcher.server import admin_client as admin
 
@@ -85,7 +85,7 @@ def test_the_state_file_has_every_field_and_is_its_owners_alone(server: Server) 
     raw, state = json.loads(file.read_text()), server.state
     assert set(FIELDS) <= set(raw)
     assert file.stat().st_mode & 0o777 == 0o600
-    assert {name: raw[name] for name in FIELDS} == {name: getattr(state, name) for name in FIELDS}
+    assert raw == json.loads(state_text(state))
     assert (state.pid, state.version, state.format) == (server.process.pid, "9.9", FORMAT)
     assert len(state.token) >= MIN_TOKEN_CHARACTERS
     assert state.data_dir == str(server.data_dir)
