@@ -108,7 +108,8 @@ WINGS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
         "policy": ("host_platform",),
         "inputs": (),
         "outputs": ("open_beneath",),
-        "process_environment": ("policy",),
+        "named_caches": (),
+        "process_environment": ("named_caches", "policy"),
         "resolver": ("inputs", "policy"),
         "runner": ("inputs", "outputs", "process_environment"),
         "local_executor": ("resolver", "runner"),
@@ -150,7 +151,7 @@ BELONGS_TO = {
     "blake3": {"protocol"},
     "zstandard": {"protocol"},
 }
-USES_PANTS = {"register.py", "goals.py", "subsystem.py", "remote_auth.py"}
+USES_PANTS = {"register.py", "goals.py", "subsystem.py", "remote_auth.py", "run_counters.py"}
 
 
 def modules(root: Path) -> list[Path]:

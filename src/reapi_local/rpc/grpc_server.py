@@ -21,13 +21,13 @@ from google.protobuf.message import DecodeError, Message
 from google.protobuf.message_factory import GetMessageClass
 from grpc_health.v1 import _async as health_aio
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
-from grpc_reflection.v1alpha import reflection
 
 from reapi_local.config.schema import Transport
 from reapi_local.errors import InvalidRequest
 from reapi_local.proto import bytestream_pb2, remote_execution_pb2
 from reapi_local.rpc.interceptor import Interceptor
 from reapi_local.rpc.methods import METHODS
+from reapi_local.rpc.reflection import SERVICE_NAMES, add_reflection
 
 _MAX_MESSAGE_BYTES: Final = 64 * 1024 * 1024
 """Pants puts all digests into one FindMissingBlobs; 200,000 digests take 14 MB."""
@@ -37,6 +37,9 @@ _OPTIONS: Final = (
     ("grpc.max_send_message_length", _MAX_MESSAGE_BYTES),
     ("grpc.max_concurrent_streams", 1024),
     ("grpc.so_reuseport", 0),
+    # Clients may ping as often as they like while an action runs silently. By default grpcio hangs
+    # up if they do so more than every five minutes; pygrpc-native never does.
+    ("grpc.http2.max_ping_strikes", 0),
 )
 
 
@@ -68,8 +71,8 @@ class GrpcServer:
             streams = {f"/{full_name}/{n}": h for n, h in handlers.items() if n not in unary}
             self._server.add_registered_method_handlers(full_name, unary)
             self._server.add_generic_rpc_handlers((_Generic(streams),))
-        self._names = (*_descriptors(), health.SERVICE_NAME, reflection.SERVICE_NAME)
-        reflection.enable_server_reflection(self._names, self._server)
+        self._names = (*_descriptors(), health.SERVICE_NAME, *SERVICE_NAMES)
+        add_reflection(self._names, self._server)
         self._health = health_aio.HealthServicer()
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
 
