@@ -283,7 +283,7 @@ async def test_a_server_that_works_proves_it_and_does_not_count_itself(
         assert proof["ok"] is True, proof
         assert proof["remedy"] == ""
         assert proof["detail"]
-        assert 0 < proof["milliseconds"] < 10_000
+        assert 0 < proof["milliseconds"] < 1000 * PATIENCE_S
     status = await server.status()
     assert status["calls"] == {}
     assert status["action_cache"] == {}
