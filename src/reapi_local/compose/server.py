@@ -8,6 +8,7 @@ import fcntl
 import logging
 import os
 import secrets
+import tempfile
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from typing import IO, Final
@@ -101,7 +102,9 @@ class App:
                 "choose another with --port, or leave it out to have a free one found",
             )
         interceptor = Interceptor(self._access, self._events, self._clock)
-        self._grpc = GrpcServer(interceptor, self._services(), self._transport())
+        self._grpc = GrpcServer(
+            interceptor, self._services(), self._transport(), tempfile.mkdtemp(prefix='rl')
+        )
         self.grpc_port = self._bind(port)
         await self._grpc.start()
         bound = bind_first("127.0.0.1", (known.admin_port,))
@@ -120,7 +123,7 @@ class App:
         host = _bracketed(self._config.listen.host)
         try:
             return self._grpc.bind(f"{host}:{port}")
-        except RuntimeError:
+        except (RuntimeError, OSError):
             if self._config.listen.port:
                 raise
             # Another server that is starting, too, has found the same port and bound it first.
