@@ -15,6 +15,7 @@ from reapi_local_launcher.server.running import Running, find_running
 from reapi_local_launcher.server.server_status import execution_of
 from reapi_local_launcher.server.timeouts import Timeouts
 from reapi_local_plugin import options as own_options
+from reapi_local_plugin.tls_conflicts import tls_conflicts
 
 logger = logging.getLogger(__name__)
 
@@ -84,6 +85,9 @@ def _own_server(options: Any, reapi: Any, env: Mapping[str, str]) -> Running:
         raise NoServerError(
             f"It isn't running, and [reapi].autostart is off. `{settings.labels.up}` starts it."
         )
+    untrusted = tls_conflicts(options.for_global_scope(), running.state)
+    if untrusted:
+        raise NoServerError(" ".join(untrusted))
     if executes:
         execution = execution_of(running, settings.labels)
         must_be_offered(execution, settings.labels)

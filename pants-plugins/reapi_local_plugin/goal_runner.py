@@ -33,6 +33,7 @@ from reapi_local_plugin.pants_config.switches import (
     switch_on,
 )
 from reapi_local_plugin.pants_proofs import configured, last_run
+from reapi_local_plugin.tls_conflicts import tls_conflicts
 
 Progress = Callable[[str], None]
 
@@ -72,7 +73,10 @@ class GoalRunner:
             running = launch(settings, self.env, progress)
             address = running.grpc_address
             notes += running.notes
+        untrusted = tls_conflicts(self.pants, running.state) if running is not None else []
         if execution and running is not None:
+            if untrusted:
+                raise _cannot_execute(untrusted, settings)
             offered = execution_of(running, settings.labels)
             must_be_offered(offered, settings.labels)
             must_be_as_asked(offered, settings)
@@ -86,7 +90,7 @@ class GoalRunner:
         found: list[str] = []
         if not execution:
             notes += self._executes_anyway(config)
-            found = self._conflicts(executes=False)
+            found = [*self._conflicts(executes=False), *untrusted]
         return Up(address, self.instance, running, offered, config, proofs, notes, found)
 
     def check(self, progress: Progress) -> Checked:
@@ -99,6 +103,8 @@ class GoalRunner:
         running = find_running(settings, self.env) if self._is_own else None
         proofs = self._server_proofs(running, settings, progress)
         found = self._conflicts(executes=self._executes)
+        if running is not None:
+            found += tls_conflicts(self.pants, running.state)
         proofs.append(configured(self.pants, self.environments, settings, running, found))
         if running is not None:
             proofs.append(last_run(running, self.instance, settings))
@@ -167,11 +173,7 @@ class GoalRunner:
                 "or [reapi].address to auto."
             )
         if found:
-            raise LauncherError(
-                "Pants can't run its processes on the server; nothing was changed.",
-                " ".join(found),
-                f"Then run `{settings.labels.up}`. Without `--execution` the server is a cache.",
-            )
+            raise _cannot_execute(found, settings)
 
     def _execution_notes(self, execution: ExecutionStatus) -> list[str]:
         found = []
@@ -196,3 +198,11 @@ class GoalRunner:
             f"`{own_options.EXECUTION_LABELS.up}` adds the settings that belong to it."
         )
         return [note]
+
+
+def _cannot_execute(conflicts: Sequence[str], settings: ServerSettings) -> LauncherError:
+    return LauncherError(
+        "Pants can't run its processes on the server; nothing was changed.",
+        " ".join(conflicts),
+        f"Then run `{settings.labels.up}`. Without `--execution` the server is a cache.",
+    )

@@ -21,7 +21,9 @@ class State:
 
     `pid` is None after the server has stopped gracefully. `boot_id` is new at each start, so it
     identifies a server even if another process gets the same pid. `grpc_port` and `token` stay the
-    same over restarts if possible.
+    same over restarts if possible. `ca_certs_path`: the certificates in PEM that clients on this
+    machine must trust, "" if the server doesn't use TLS. `needs_client_certificate`: clients need a
+    certificate of their own, and no token.
     """
 
     pid: int | None
@@ -34,6 +36,8 @@ class State:
     token: str
     data_dir: str
     max_size_bytes: int
+    ca_certs_path: str = ""
+    needs_client_certificate: bool = False
     format: int = FORMAT
 
 
@@ -60,6 +64,8 @@ def read_state(data_dir: Path) -> State | None:
             token=str(raw["token"]),
             data_dir=str(raw["data_dir"]),
             max_size_bytes=int(raw["max_size_bytes"]),
+            ca_certs_path=str(raw.get("ca_certs_path", "")),
+            needs_client_certificate=raw.get("needs_client_certificate") is True,
             format=int(raw.get("format", FORMAT)),
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError):

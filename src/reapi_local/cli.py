@@ -12,7 +12,7 @@ import sys
 from collections.abc import Coroutine, Mapping, Sequence
 from typing import Any, NoReturn
 
-from reapi_contract import ready_line
+from reapi_contract import command_line, ready_line
 from reapi_contract.ready_line import NotStarted, Ready, ReadyLine
 from reapi_contract.suggestions import no_such
 from reapi_local import __version__
@@ -20,6 +20,7 @@ from reapi_local.config.flags import add_flags, take_flags
 from reapi_local.config.schema import Config
 from reapi_local.config.settings import SETTINGS
 from reapi_local.config.sources import ConfigError, load, misspelt
+from reapi_local.tls import cli as tls
 
 _log = logging.getLogger(__name__)
 _USAGE_ERROR, _CANNOT_START = 2, 3
@@ -37,8 +38,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         flags = (setting.flag for setting in SETTINGS.values())
         parser.error(no_such("flag", unknown[0].partition("=")[0], flags))
     options = vars(known)
-    if options.pop("command") == "check":
-        return _check(options)
+    match options.pop("command"):
+        case command_line.CHECK:
+            return _check(options)
+        case command_line.TLS:
+            return tls.run(options)
     return _serve(options)
 
 
@@ -60,6 +64,7 @@ def make_parser() -> argparse.ArgumentParser:
     serve.add_argument(ready_line.VERSION_FLAG, default=__version__, help=argparse.SUPPRESS)
     serve.add_argument(ready_line.FLAG, type=int, metavar="N", help=argparse.SUPPRESS)
     _add_check(commands)
+    tls.add_tls(commands)
     return parser
 
 
@@ -148,6 +153,8 @@ async def _serve_until_stopped(config: Config, version: str, ready_fd: int | Non
                 loop.add_signal_handler(number, app.request_stop)
             _tell(ready_fd, Ready(os.getpid(), app.grpc_port, app.admin_port))
             _log.info("serving %s from %s", app.health().grpc_address, config.data_dir)
+            for sentence in app.warnings():
+                _log.warning(sentence)
             await app.until_stopped()
     except CannotStart as error:
         _tell(ready_fd, NotStarted(error.code, str(error)))

@@ -105,13 +105,21 @@ def pieces(name: str, data: bytes, size: int = MIB, start: int = 0) -> Iterator[
 class Client:
     """The methods of all services by their names: ``await client.FindMissingBlobs(request)``.
 
-    A request given as bytes goes out as it is.
+    A request given as bytes goes out as it is. ``tls``: None = no TLS.
     """
 
     def __init__(
-        self, address: str, headers: Headers, options: Sequence[tuple[str, int]] = ()
+        self,
+        address: str,
+        headers: Headers,
+        options: Sequence[tuple[str, int]] = (),
+        tls: grpc.ChannelCredentials | None = None,
     ) -> None:
-        self.channel = grpc.aio.insecure_channel(address, options=[*OPTIONS, *options])
+        every = [*OPTIONS, *options]
+        if tls is None:
+            self.channel = grpc.aio.insecure_channel(address, options=every)
+        else:
+            self.channel = grpc.aio.secure_channel(address, tls, options=every)
         self.headers = headers
 
     def __getattr__(self, name: str) -> Any:
@@ -211,10 +219,11 @@ class Server:
         *headers: tuple[str, str | bytes],
         token: bool = True,
         options: Sequence[tuple[str, int]] = (),
+        tls: grpc.ChannelCredentials | None = None,
     ) -> Client:
         """Another connection; with the token unless told otherwise."""
         authorization = [("authorization", f"Bearer {self.token}")] if token else []
-        client = Client(self.address, [*authorization, *headers], options)
+        client = Client(self.address, [*authorization, *headers], options, tls)
         self.clients.append(client)
         return client
 

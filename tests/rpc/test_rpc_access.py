@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from typing import Any
 
 import grpc
@@ -12,6 +13,7 @@ from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from reapi_local.proto.bytestream_pb2 import ReadRequest
 from reapi_local.proto.remote_execution_pb2 import (
     ActionResult,
+    Compressor,
     DigestFunction,
     GetActionResultRequest,
     GetCapabilitiesRequest,
@@ -37,7 +39,11 @@ async def test_every_method_wants_the_token(server: Server, method: str) -> None
         "beginning": [("authorization", f"Bearer {right[:-1]}")],
         "more": [("authorization", f"Bearer {right}x")],
         "bare": [("authorization", right)],
-        "other scheme": [("authorization", f"Basic {right}")],
+        "other scheme": [("authorization", f"Digest {right}")],
+        "not encoded": [("authorization", f"Basic {right}")],
+        "as the user": [("authorization", f"Basic {encoded(f'{right}:')}")],
+        "no user and no colon": [("authorization", f"Basic {encoded(right)}")],
+        "beginning of a password": [("authorization", f"Basic {encoded(f'me:{right[:-1]}')}")],
         "other header": [("x-authorization", f"Bearer {right}")],
         "wrong before right": [
             ("authorization", "Bearer wrong"),
@@ -55,6 +61,28 @@ async def test_every_method_wants_the_token(server: Server, method: str) -> None
         await consume(getattr(server.client, method)(request))
     except grpc.aio.AioRpcError as error:
         assert error.code() is not UNAUTHENTICATED, error.details()  # noqa: PT017 - may succeed
+
+
+@pytest.mark.parametrize("method", OFFERED)
+async def test_schemes_have_no_case_and_the_token_may_be_a_password(
+    server: Server, method: str
+) -> None:
+    token = server.token
+    as_password = [encoded(f"{user}:{token}") for user in ("me", "", "a user", "ünser")]
+    spelt = [f"{scheme} {token}" for scheme in ("bearer", "BEARER", "Bearer", "bEaReR ")]
+    spelt += [f"{scheme} {as_password[0]}" for scheme in ("Basic", "basic", "BASIC")]
+    spelt += [f"Basic {one}" for one in as_password]
+    for header in spelt:
+        request = iter([b""]) if METHODS[method].client_streaming else b""
+        call = getattr(server.client, method)(request, metadata=[("authorization", header)])
+        try:
+            await consume(call)
+        except grpc.aio.AioRpcError as error:
+            assert error.code() is not UNAUTHENTICATED, header  # noqa: PT017 - may succeed
+
+
+def encoded(credentials: str) -> str:
+    return base64.b64encode(credentials.encode()).decode()
 
 
 async def test_a_call_without_the_token_changes_nothing(server: Server) -> None:
@@ -92,8 +120,8 @@ async def test_capabilities_say_what_the_server_can_do_and_no_more(server: Serve
     }
     assert cache.action_cache_update_capabilities.update_enabled
     assert cache.max_batch_total_size_bytes == 2 * 1024 * 1024
-    assert not cache.supported_compressors
-    assert not cache.supported_batch_update_compressors
+    assert cache.supported_compressors == [Compressor.ZSTD]
+    assert cache.supported_batch_update_compressors == [Compressor.ZSTD]
     assert not cache.split_blob_support
     assert not cache.splice_blob_support
     assert not answer.HasField("execution_capabilities")

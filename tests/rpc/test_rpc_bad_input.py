@@ -201,15 +201,18 @@ async def test_the_name_of_an_upload_is_not_the_name_of_a_blob(client: Client) -
     assert await client.missing(A) == [A]
 
 
-async def test_compressed_data_is_refused_with_what_to_do(client: Client) -> None:
-    compressed = f"compressed-blobs/zstd/{A.hash}/1"
-    await refusal(client.Read(ReadRequest(resource_name=compressed)), INVALID, "uncompressed")
-    write = client.Write(pieces(f"uploads/{UUID}/{compressed}", b"a"))
-    await refusal(write, INVALID, "uncompressed")
-    item = {"digest": A, "data": b"a", "compressor": Compressor.ZSTD}
-    [answer] = (await client.BatchUpdateBlobs(BatchUpdateBlobsRequest(requests=[item]))).responses
-    assert answer.status.code == INVALID.value[0]
-    assert A.hash in answer.status.message
+async def test_another_compressor_is_refused_with_what_to_do(client: Client) -> None:
+    for name in ("deflate", "brotli", "identity", "ZSTD", A.hash):
+        other = f"compressed-blobs/{name}/{A.hash}/1"
+        await refusal(client.Read(ReadRequest(resource_name=other)), INVALID, "zstd")
+        await refusal(client.Write(pieces(f"uploads/{UUID}/{other}", b"a")), INVALID, "zstd")
+    for number in (Compressor.DEFLATE, Compressor.BROTLI, 99):
+        item = {"digest": A, "data": b"a", "compressor": number}
+        request = BatchUpdateBlobsRequest(requests=[item])
+        [answer] = (await client.BatchUpdateBlobs(request)).responses
+        assert answer.status.code == INVALID.value[0]
+        assert A.hash in answer.status.message
+        assert "ZSTD" in answer.status.message
     assert await client.missing(A) == [A]
 
 

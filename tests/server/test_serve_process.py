@@ -57,6 +57,8 @@ def test_a_server_says_when_it_serves_and_stops_when_asked(data: Path, transport
             "token": state["token"],
             "data_dir": str(data),
             "max_size_bytes": 50_000_000,
+            "ca_certs_path": "",
+            "needs_client_certificate": False,
         }
         assert len(state["token"]) == 43
         assert admin(data, "GET", "/v1/health")[1]["boot_id"] == state["boot_id"]

@@ -30,6 +30,11 @@ Flags that are not listed here are passed to the server as they are. Settings
 without a flag come from variables such as REAPI_LOCAL_MAX_SIZE, then from the
 file.
 """
+_TLS_INIT = """\
+Make an authority of your own and certificates that it signs, for a server that
+encrypts its connections, and print how the server and its clients use them.
+Files that exist are kept. Keys can be read by you alone.
+"""
 _COMPLETION = """\
 Print a script that completes commands and flags in a shell. To use it:
 
@@ -58,6 +63,7 @@ def make_parser() -> Parser:
     logs = parser.add_command("logs", "show the last lines of the server's log")
     purge = parser.add_command("purge", "delete all blobs and action results; token and port stay")
     init = parser.add_command("init", "put the plugin into a Pants repository, or upgrade it there")
+    tls = parser.add_command(command_line.TLS, "make certificates for a server with TLS")
     completion = parser.add_command(
         "completion", "print a script that completes commands in a shell", _COMPLETION
     )
@@ -70,8 +76,12 @@ def make_parser() -> Parser:
     _add_down(down)
     _add_check(check)
     _add_logs(logs)
+    tls_init = tls.add_command(
+        command_line.TLS_INIT, "make an authority and a pair for the server", _TLS_INIT
+    )
+    _add_tls_init(tls_init)
     purge.add_argument("--yes", action="store_true", help="do not ask")
-    for one in (serve, up, check, purge):
+    for one in (serve, up, check, purge, tls_init):
         _add_server_python(one)
     for one in (serve, up, down, check, status, logs, purge):
         _add_data_dir(one)
@@ -88,7 +98,7 @@ def make_parser() -> Parser:
 def settings_from(options: argparse.Namespace) -> ServerSettings:
     """The settings in the arguments. A setting that the command has no flag for has its default."""
     return ServerSettings(
-        data_dir=options.data_dir,
+        data_dir=getattr(options, "data_dir", None),
         port=getattr(options, "port", 0),
         max_size=getattr(options, "max_size", None),
         instances=tuple(getattr(options, "instances", None) or ()),
@@ -139,6 +149,36 @@ def _add_check(parser: Parser) -> None:
         command_line.CA_CERTS_PATH_FLAG,
         metavar="FILE",
         help="with --address: certificates of the authorities to trust, in PEM",
+    )
+    add(
+        command_line.CLIENT_CERTS_PATH_FLAG,
+        metavar="FILE",
+        help="with --address: the client's own certificate, in PEM",
+    )
+    add(
+        command_line.CLIENT_KEY_PATH_FLAG,
+        metavar="FILE",
+        help="with --address: the key of the client's certificate, in PEM",
+    )
+
+
+def _add_tls_init(parser: Parser) -> None:
+    parser.add_argument(
+        "directory",
+        nargs="?",
+        metavar="DIR",
+        help="where to put the files (default: reapi-local/tls in the user's configuration "
+        "directory)",
+    )
+    for flag_, text in (
+        (command_line.HOST_FLAG, "another name or address of the server; repeat it for more"),
+        (command_line.CLIENT_FLAG, "also make a pair for a client; repeat it for more"),
+    ):
+        parser.add_argument(flag_, action="append", default=[], metavar="NAME", help=text)
+    parser.add_argument(
+        command_line.RENEW_FLAG,
+        action="store_true",
+        help="replace the pairs of the server and of the clients named here; the authority stays",
     )
 
 

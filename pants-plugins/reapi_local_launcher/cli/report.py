@@ -74,11 +74,18 @@ def up_json(running: Running, execution: ExecutionStatus, instance: str) -> dict
 
 def bazel_flags(running: Running, instance: str = "default") -> list[str]:
     """Flags for a command line or a .bazelrc, in quotes if they hold a space."""
+    state = running.state
+    trusted = [_quoted(f"--tls_certificate={state.ca_certs_path}")] if state.ca_certs_path else []
     return [
         f"--remote_cache={running.grpc_address}",
         f"--remote_instance_name={instance}",
         f"'--remote_header=authorization=Bearer {running.token}'",
+        *trusted,
     ]
+
+
+def _quoted(flag: str) -> str:
+    return f"'{flag}'" if " " in flag else flag
 
 
 def _bazel_executor(running: Running) -> str:

@@ -28,8 +28,8 @@ def status_text(status: Status, write: Write, style: Style = PLAIN) -> None:
         ],
         write,
     )
-    if not execution.offered:
-        notes(execution.reasons, write, style)
+    reasons = () if execution.offered else execution.reasons
+    notes([*status.notes, *reasons], write, style)
     table(
         ("action cache", "hits", "misses", "writes", "hit rate"),
         [_cache_row(name, counts) for name, counts in sorted(status.action_cache.items())],

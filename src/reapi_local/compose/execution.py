@@ -12,8 +12,8 @@ from typing import Final
 from reapi_contract import sandbox_levels
 from reapi_contract.admin_api import ExecutionStatus
 from reapi_local.clock import Clock
-from reapi_local.compose.ports import is_loopback
 from reapi_local.compose.storage import Storage
+from reapi_local.config.loopback import is_loopback
 from reapi_local.config.schema import Config
 from reapi_local.events import EventStream
 from reapi_local.execute.deferred_executor import DeferredExecutor, StartOutcome, Unavailable
@@ -35,6 +35,7 @@ from reapi_local.execute.sandbox.slot.slot_sandbox import SlotSandbox
 from reapi_local.execute.sandbox.supervised.bubblewrap import BubblewrapSandbox
 from reapi_local.execute.sandbox.supervised.process_group import ProcessGroupSandbox
 from reapi_local.threads import in_thread
+from reapi_local.tls.names import AUTHORITY_KEY
 
 _log = logging.getLogger(__name__)
 # Names of directories below the data directory.
@@ -97,7 +98,7 @@ class _Start:
             work_dir=self._directory(_SANDBOX),
             layers_dir=self._directory(_INPUTS),
             caches_dir=self._directory(_CACHES),
-            hidden=(self._config.data_dir,),
+            hidden=(self._config.data_dir, *_private_paths(self._config.listen.tls_key)),
             action_uid=ACTION_UID,
         )
 
@@ -151,6 +152,15 @@ class _Start:
         # directory above it is closed to other users.
         os.chmod(path, 0o755)
         return path
+
+
+def _private_paths(tls_key: str) -> tuple[str, ...]:
+    """What holds the server's key; all of a directory that `tls init` made, with other keys."""
+    if not tls_key:
+        return ()
+    directory = os.path.dirname(tls_key)
+    is_made_by_us = os.path.exists(os.path.join(directory, AUTHORITY_KEY))
+    return (tls_key, directory) if is_made_by_us else (tls_key,)
 
 
 def _cores() -> int:

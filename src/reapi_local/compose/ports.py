@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import socket
 from collections.abc import Iterable
 
@@ -44,11 +43,3 @@ def free_port(host: str, candidates: Iterable[int]) -> int:
     with bind_first(host, candidates) as bound:
         port: int = bound.getsockname()[1]
         return port
-
-
-def is_loopback(host: str) -> bool:
-    """Whether only this machine can reach an address. The only name that counts is localhost."""
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

@@ -11,7 +11,7 @@ import secrets
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
-from typing import IO, Final
+from typing import IO, TYPE_CHECKING, Final
 
 from reapi_contract import admin_api, ready_line
 from reapi_contract.admin_api import Health, RunSummary
@@ -22,13 +22,16 @@ from reapi_contract.state import State
 from reapi_contract.status import Status
 from reapi_local.access.access_control import AccessControl
 from reapi_local.access.instances import Instances
-from reapi_local.access.principal import OWNER
+from reapi_local.access.principal import OWNER, READER, WRITER, Principal
 from reapi_local.admin.listener import AdminListener
 from reapi_local.clock import Clock, SystemClock, set_within
+from reapi_local.compose.addresses import bracketed, host_for_clients, reachable
 from reapi_local.compose.execution import make_executor
-from reapi_local.compose.ports import bind_first, free_port, is_loopback
+from reapi_local.compose.notes import notes_of, warnings_at_start
+from reapi_local.compose.ports import bind_first, free_port
 from reapi_local.compose.state_file import remembered, write_state
 from reapi_local.compose.storage import Storage
+from reapi_local.config.loopback import is_loopback
 from reapi_local.config.schema import Config, Transport
 from reapi_local.events import EventStream
 from reapi_local.observe.event_log import EventLog
@@ -44,6 +47,10 @@ from reapi_local.rpc.execution_service import ExecutionService
 from reapi_local.rpc.grpc_server import GrpcServer
 from reapi_local.rpc.interceptor import Interceptor
 from reapi_local.rpc.operations_service import OperationsService
+from reapi_local.tls.names import NO_LIBRARY
+
+if TYPE_CHECKING:
+    from reapi_local.rpc.encryption import Encryption
 
 _log = logging.getLogger(__name__)
 _GRACE_SECONDS: Final = 10.0
@@ -69,7 +76,7 @@ class App:
         self._started_at = clock.now()
         self._events = EventStream()
         self._instances = Instances(config.access.instances)
-        self._access = AccessControl({self._remembered.token: OWNER}, self._instances)
+        self._principals = {self._remembered.token: OWNER}
         self._storage = _opened(config, clock, self._events)
         self._observe()
         self._executor = make_executor(config, self._storage, clock, self._events)
@@ -101,14 +108,17 @@ class App:
                 f"port {config.listen.port} on {config.listen.host} is in use by another program; "
                 "choose another with --port, or leave it out to have a free one found",
             )
-        interceptor = Interceptor(self._access, self._events, self._clock)
+        self._encryption = _encryption(config, self._clock)
+        access = AccessControl(self._principals, self._instances, _without_token(config))
+        interceptor = Interceptor(access, self._events, self._clock)
         self._grpc = GrpcServer(
-            interceptor, self._services(), self._transport(), tempfile.mkdtemp(prefix='rl')
+            interceptor, self._services(), self._transport(), tempfile.mkdtemp(prefix="rl")
         )
         self.grpc_port = self._bind(port)
         await self._grpc.start()
         bound = bind_first("127.0.0.1", (known.admin_port,))
-        self._admin = AdminListener(self, bound, self._access)
+        # Without the token nobody administers, and no page in a browser reads anything.
+        self._admin = AdminListener(self, bound, AccessControl(self._principals, self._instances))
         await self._admin.start()
         self.admin_port = self._admin.port
         self._write_state(os.getpid())
@@ -120,20 +130,26 @@ class App:
             raise CannotStart(ready_line.NO_SANDBOX, f"actions can't be executed here: {why}")
 
     def _bind(self, port: int) -> int:
-        host = _bracketed(self._config.listen.host)
+        host = bracketed(self._config.listen.host)
+        credentials = self._encryption.server_credentials() if self._encryption else None
         try:
-            return self._grpc.bind(f"{host}:{port}")
+            return self._grpc.bind(f"{host}:{port}", credentials)
         except (RuntimeError, OSError):
             if self._config.listen.port:
                 raise
             # Another server that is starting, too, has found the same port and bound it first.
-            return self._grpc.bind(f"{host}:0")
+            return self._grpc.bind(f"{host}:0", credentials)
 
     def _transport(self) -> Transport:
-        """pygrpc-native buffers a whole message before authentication, so only on loopback."""
-        if self._config.listen.transport == "auto" and not is_loopback(self._config.listen.host):
+        """The transport to use.
+
+        pygrpc-native has no TLS. It buffers a whole message before authentication, so it is used
+        only on loopback, unless it is named.
+        """
+        listen = self._config.listen
+        if listen.transport == "auto" and (listen.tls_cert or not is_loopback(listen.host)):
             return "grpcio"
-        return self._config.listen.transport
+        return listen.transport
 
     def _services(self) -> dict[str, object]:
         storage, executor = self._storage, self._executor
@@ -180,16 +196,28 @@ class App:
 
     def health(self) -> Health:
         """What a launcher reads to find out whether this is the right server."""
-        host = _bracketed(_reachable(self._config.listen.host))
         return Health(
             status=admin_api.STOPPING if self._stop.is_set() else admin_api.SERVING,
             pid=os.getpid(),
             boot_id=self._boot_id,
             version=self._version,
             started_at=self._started_at,
-            grpc_address=f"grpc://{host}:{self.grpc_port}",
+            grpc_address=f"{'grpcs' if self._encryption else 'grpc'}://{self._called()}",
             data_dir=self._config.data_dir,
         )
+
+    def _called(self) -> str:
+        """Host and port as clients on this machine name them."""
+        names = self._encryption.names if self._encryption else ()
+        host = host_for_clients(self._config.listen.host, names)
+        return f"{bracketed(host)}:{self.grpc_port}"
+
+    def warnings(self) -> tuple[str, ...]:
+        """What somebody who starts the server should know, in sentences."""
+        return (*warnings_at_start(self._config), *self._tls_warnings())
+
+    def _tls_warnings(self) -> tuple[str, ...]:
+        return self._encryption.warnings() if self._encryption else ()
 
     async def status(self) -> Status:
         """Health, the size of the store, counters of calls, and how actions are executed."""
@@ -201,6 +229,7 @@ class App:
             calls=self._metrics.calls(),
             action_cache=self._metrics.caches(),
             executions=self._metrics.executions(),
+            notes=(*notes_of(self._config), *self._tls_warnings()),
         )
 
     def metrics(self) -> bytes:
@@ -213,10 +242,18 @@ class App:
 
     async def check(self, instance: str) -> list[Proof]:
         """Prove with calls over a separate connection that the server works."""
-        address = f"{_bracketed(_reachable(self._config.listen.host))}:{self.grpc_port}"
-        sandbox = (await self._executor.describe()).sandbox
+        listen, encryption = self._config.listen, self._encryption
+        address = f"{bracketed(reachable(listen.host))}:{self.grpc_port}"
         client = Client(address, self._remembered.token)
-        return await RoundTrips(client, instance, is_own=True, sandbox=sandbox).run()
+        if encryption is not None:
+            called = host_for_clients(listen.host, encryption.names)
+            tls = encryption.channel_credentials()
+            client = Client(address, self._remembered.token, tls, called)
+        sandbox = (await self._executor.describe()).sandbox
+        is_needed = _without_token(self._config) is None
+        return await RoundTrips(
+            client, instance, is_own=True, sandbox=sandbox, token_is_needed=is_needed
+        ).run()
 
     def _write_state(self, pid: int | None) -> None:
         write_state(
@@ -232,6 +269,8 @@ class App:
                 token=self._remembered.token,
                 data_dir=self._config.data_dir,
                 max_size_bytes=self._config.store.max_size,
+                ca_certs_path=self._config.listen.tls_cert,
+                needs_client_certificate=bool(self._config.listen.tls_client_ca),
             ),
         )
 
@@ -269,6 +308,31 @@ async def _started(config: Config, version: str, clock: Clock) -> App:
     return app
 
 
+def _encryption(config: Config, clock: Clock) -> Encryption | None:
+    """TLS as the settings ask for it; None if they don't."""
+    if not config.listen.tls_cert:
+        return None
+    try:
+        from reapi_local.rpc.encryption import Encryption  # most servers need no cryptography
+        from reapi_local.tls.pem_files import TlsPaths, UnusableTls
+    except ImportError as error:
+        raise CannotStart(ready_line.SETTINGS, NO_LIBRARY) from error
+    listen = config.listen
+    try:
+        return Encryption(TlsPaths(listen.tls_cert, listen.tls_key, listen.tls_client_ca), clock)
+    except UnusableTls as error:
+        raise CannotStart(ready_line.SETTINGS, str(error)) from error
+
+
+def _without_token(config: Config) -> Principal | None:
+    """Who makes a gRPC call without a token; None = nobody may."""
+    if config.listen.tls_client_ca:
+        return OWNER  # only clients with a certificate can connect at all
+    if config.access.auth == "none":
+        return WRITER if config.access.anonymous == "write" else READER
+    return None
+
+
 def _opened(config: Config, clock: Clock, events: EventStream) -> Storage:
     try:
         return Storage(config, clock, events)
@@ -302,12 +366,3 @@ def _owned(data_dir: str) -> Iterator[None]:
                 "`reapi-local down`, or choose another --data-dir",
             ) from None
         yield
-
-
-def _reachable(host: str) -> str:
-    """The address to call if the server listens on all addresses."""
-    return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
-
-
-def _bracketed(host: str) -> str:
-    return f"[{host}]" if ":" in host else host

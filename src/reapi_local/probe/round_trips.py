@@ -24,6 +24,9 @@ _OURSELVES: Final = re_pb2.RequestMetadata(tool_details=re_pb2.ToolDetails(tool_
 _TIMEOUT_SECONDS: Final = 10.0
 _WRONG_ANSWER: Final = "the server's answer is wrong; its log may say why"
 _RESTART: Final = "see the server's log; `reapi-local down`, then `up`, restarts the server"
+_CERTIFICATE: Final = (
+    "the certificate must be valid now, and name the host by which clients call the server"
+)
 _REMEDIES: Final[Mapping[int, str]] = {
     Code.INVALID_ARGUMENT: "use an instance that this server has; `reapi-local status` lists them",
     Code.RESOURCE_EXHAUSTED: "raise --max-size, or free space on the disk",
@@ -63,31 +66,45 @@ class _Failed(Exception):
 class Client:
     """How to reach a server at ``address`` (host:port).
 
-    ``token``: "" = none is sent. ``tls``: None = no TLS.
+    ``token``: "" = none is sent. ``tls``: None = no TLS. ``called``: the host that the certificate
+    must be for, "" = that of the address.
     """
 
     address: str
     token: str = ""
     tls: grpc.ChannelCredentials | None = None
+    called: str = ""
 
     def channel(self) -> grpc.aio.Channel:
         # Otherwise gRPC would go through the proxy that the environment names.
-        options = (("grpc.enable_http_proxy", 0),)
+        options: list[tuple[str, int | str]] = [("grpc.enable_http_proxy", 0)]
         if self.tls is None:
             return grpc.aio.insecure_channel(self.address, options)
+        if self.called:
+            options.append(("grpc.ssl_target_name_override", self.called))
         return grpc.aio.secure_channel(self.address, self.tls, options)
 
 
 class RoundTrips:
     """Tries a server as a client of ``instance``.
 
-    ``is_own``: the server checks itself, and its actions run in ``sandbox``. On somebody else's
-    server no action is executed, and calls without the token are not tried.
+    ``is_own``: the server checks itself, and its actions run in ``sandbox``; ``token_is_needed``: a
+    call without the token must fail. On somebody else's server no action is executed, and calls
+    without the token are not tried.
     """
 
-    def __init__(self, client: Client, instance: str, *, is_own: bool, sandbox: str = "") -> None:
+    def __init__(
+        self,
+        client: Client,
+        instance: str,
+        *,
+        is_own: bool,
+        sandbox: str = "",
+        token_is_needed: bool = True,
+    ) -> None:
         self._client, self._instance = client, instance
         self._is_own, self._sandbox = is_own, sandbox
+        self._token_is_needed = is_own and token_is_needed
         self._anonymous = ((METADATA_HEADERS[0], _OURSELVES.SerializeToString()),)
         bearer = (("authorization", f"Bearer {client.token}"),) if client.token else ()
         self._headers = (*self._anonymous, *bearer)
@@ -106,10 +123,10 @@ class RoundTrips:
                 proofs.append(await self._prove(proof.BLOB, self._blob))
                 proofs.append(await self._prove(proof.ACTION_RESULT, self._action_result))
             proofs.append(await self._prove(proof.INSTANCE, self._instance_is_served))
-            if self._is_own:
-                proofs.append(await self._prove(proof.TOKEN, self._token_is_needed))
-                if self._executes:
-                    proofs.append(await self._prove(proof.EXECUTION, self._execution))
+            if self._token_is_needed:
+                proofs.append(await self._prove(proof.TOKEN, self._refused_without_token))
+            if self._is_own and self._executes:
+                proofs.append(await self._prove(proof.EXECUTION, self._execution))
             return proofs
 
     async def _prove(self, name: str, attempt: Callable[[], Awaitable[str]]) -> Proof:
@@ -128,6 +145,8 @@ class RoundTrips:
             return _REMEDIES_ELSEWHERE.get(code, _ASK)
         if code == Code.INTERNAL:
             return _WRONG_ANSWER
+        if code == Code.UNAVAILABLE and self._client.called:
+            return f"{_CERTIFICATE}; the host here is {self._client.called}"
         return _REMEDIES.get(code, _RESTART)
 
     async def _call(self, method: str, request: Any, response: Any, **more: Any) -> Any:
@@ -254,7 +273,7 @@ class RoundTrips:
         _expect(response.result.stdout_raw, f"{word}\n".encode())
         return f"a program was run, sandbox: {self._sandbox}"
 
-    async def _token_is_needed(self) -> str:
+    async def _refused_without_token(self) -> str:
         request = re_pb2.GetCapabilitiesRequest(instance_name=self._instance)
         method = "Capabilities/GetCapabilities"
         try:

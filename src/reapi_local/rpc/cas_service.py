@@ -8,12 +8,13 @@ from typing import Final, TypeAlias
 from google.rpc import status_pb2
 
 from reapi_local.context import Context
-from reapi_local.errors import BlobNotFound, InvalidRequest, ReapiError
+from reapi_local.errors import BlobNotFound, DigestMismatch, InvalidRequest, ReapiError
 from reapi_local.proto import remote_execution_pb2 as re_pb2
 from reapi_local.protocol.digest import Digest, parse_digest, parse_digests
 from reapi_local.protocol.tree import child_digests, parse_directory
 from reapi_local.rpc import batch_limits
 from reapi_local.store.blob_store import Blob, BlobStore
+from reapi_local.store.compressed import compress_where_smaller, decompress_all
 from reapi_local.threads import in_slices
 
 _PAGE: Final = 1000
@@ -50,6 +51,7 @@ class CasService:
         answers: dict[Digest, _Updated] = {}
         blobs: list[Blob] = []
         repeated: list[tuple[_Updated, Blob]] = []
+        compressed: list[tuple[_Updated, Blob]] = []
         content_bytes = 0
         async for part in in_slices(request.requests):
             for item in part:
@@ -57,17 +59,28 @@ class CasService:
                 data = item.data  # each access makes a copy
                 content_bytes += len(data)
                 try:
-                    digest = _uncompressed(item, request.digest_function)
+                    digest = parse_digest(item.digest, request.digest_function)
+                    is_compressed = _is_compressed(item)
                 except InvalidRequest as error:
                     answer.status.CopyFrom(_status(error))
                     continue
-                if digest in answers:
+                if is_compressed:
+                    compressed.append((answer, (digest, data)))
+                    content_bytes += max(0, digest.size_bytes - len(data))
+                elif digest in answers:
                     repeated.append((answer, (digest, data)))
                 else:
                     answers[digest] = answer
                     blobs.append((digest, data))
             batch_limits.check_content(content_bytes)
-        batch_limits.check_answer([*answers, *(digest for _, (digest, _) in repeated)])
+        others = [digest for _, (digest, _) in (*repeated, *compressed)]
+        batch_limits.check_answer([*answers, *others])
+        for answer, (digest, data) in await _decompressed(compressed):
+            if digest in answers:
+                repeated.append((answer, (digest, data)))
+            else:
+                answers[digest] = answer
+                blobs.append((digest, data))
         failures = await self._blobs.write_many(context, blobs)
         for digest, failure in failures.items():
             answers[digest].status.CopyFrom(_status(failure))
@@ -95,12 +108,21 @@ class CasService:
         batch_limits.check_content(content_bytes)
         batch_limits.check_answer(digests, content_bytes)
         found = await self._blobs.read_many(context, digests)
+        accepts_zstd = re_pb2.Compressor.ZSTD in request.acceptable_compressors
+        compressed = await compress_where_smaller(found) if accepts_zstd else {}
         response = re_pb2.BatchReadBlobsResponse()
         async for part in in_slices(list(zip(request.digests, digests, strict=True))):
             for message, digest in part:
                 data = found.get(digest)
                 if data is None:
                     response.responses.add(digest=message, status=_status(BlobNotFound(digest)))
+                elif digest in compressed:
+                    response.responses.add(
+                        digest=message,
+                        data=compressed[digest],
+                        compressor=re_pb2.Compressor.ZSTD,
+                        status=_OK,
+                    )
                 else:
                     response.responses.add(digest=message, data=data, status=_OK)
         if len(found) < len(digests):
@@ -164,13 +186,27 @@ async def _parsed(messages: Sequence[re_pb2.Digest], function_number: int) -> li
     return digests
 
 
-def _uncompressed(item: re_pb2.BatchUpdateBlobsRequest.Request, function_number: int) -> Digest:
-    if item.compressor:
+def _is_compressed(item: re_pb2.BatchUpdateBlobsRequest.Request) -> bool:
+    if item.compressor not in (re_pb2.Compressor.IDENTITY, re_pb2.Compressor.ZSTD):
         raise InvalidRequest(
-            f"blob {item.digest.hash}/{item.digest.size_bytes} is compressed; this server takes "
-            "uncompressed data only, as its Capabilities say"
+            f"blob {item.digest.hash}/{item.digest.size_bytes} has compressor {item.compressor}; "
+            "this server takes IDENTITY and ZSTD, as its Capabilities say"
         )
-    return parse_digest(item.digest, function_number)
+    return item.compressor == re_pb2.Compressor.ZSTD
+
+
+async def _decompressed(compressed: Sequence[tuple[_Updated, Blob]]) -> list[tuple[_Updated, Blob]]:
+    """The blobs with their content; the others have an error in their answers now."""
+    if not compressed:
+        return []
+    whole: list[tuple[_Updated, Blob]] = []
+    contents = await decompress_all([blob for _, blob in compressed])
+    for (answer, (digest, _)), content in zip(compressed, contents, strict=True):
+        if isinstance(content, DigestMismatch):
+            answer.status.CopyFrom(_status(content))
+        else:
+            whole.append((answer, (digest, content)))
+    return whole
 
 
 def _page_start(token: str) -> int:

@@ -82,16 +82,20 @@ class GrpcServer:
         self._health = health_aio.HealthServicer()
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._grpcio)
 
-    def bind(self, address: str) -> int:
+    def bind(self, address: str, credentials: grpc.ServerCredentials | None = None) -> int:
         """Listen on ``address`` (host:port, port 0 = any); returns the port.
+
+        ``credentials``: None = no TLS. Only grpcio has TLS.
 
         Raises:
             RuntimeError, OSError: the address can't be used.
         """
-        if self._native is None:
-            return self._grpcio.add_insecure_port(address)
-        self._grpcio.add_insecure_port(self._socket)
-        return self._native.bind(address)
+        if self._native is not None:
+            self._grpcio.add_insecure_port(self._socket)
+            return self._native.bind(address)
+        if credentials is not None:
+            return self._grpcio.add_secure_port(address, credentials)
+        return self._grpcio.add_insecure_port(address)
 
     async def start(self) -> None:
         """Start to serve calls."""
@@ -105,10 +109,11 @@ class GrpcServer:
         """Refuse new calls, and give calls in flight ``grace_seconds`` to finish."""
         self._interceptor.drain()
         await self._health.enter_graceful_shutdown()
-        stopping = [self._grpcio.stop(grace_seconds)]
-        if self._native is not None:
-            stopping.append(self._native.stop(grace_seconds))
-        await asyncio.gather(*stopping)
+        if self._native is None:
+            await self._grpcio.stop(grace_seconds)
+            return
+        await asyncio.gather(self._grpcio.stop(grace_seconds), self._native.finish(grace_seconds))
+        await self._native.close()
 
 
 class _Generic(grpc.GenericRpcHandler):  # type: ignore[type-arg]  # generic in its stubs alone

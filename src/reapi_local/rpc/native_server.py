@@ -48,13 +48,22 @@ class NativeCall:
         raise grpc.aio.AbortError
 
 
+class _Method:
+    """A handler in the form in which it is called."""
+
+    def __init__(self, handler: Handler) -> None:
+        self.is_stream: bool = handler.response_streaming
+        self.call: Any = handler.unary_stream if self.is_stream else handler.unary_unary
+        self.serialize: Any = handler.response_serializer
+
+
 class NativeServer:
     """Methods with one request, by path; what it doesn't know goes to ``fallback_socket``."""
 
     def __init__(
         self, handlers: Mapping[str, Handler], max_message_bytes: int, max_streams: int
     ) -> None:
-        self._handlers = list(handlers.values())
+        self._handlers = [_Method(handler) for handler in handlers.values()]
         self._methods = [(path, handler.response_streaming) for path, handler in handlers.items()]
         self._max_message_bytes = max_message_bytes
         self._max_streams = max_streams
@@ -85,13 +94,16 @@ class NativeServer:
         self._front.start()
         threading.Thread(target=self._receive, name="native-grpc", daemon=True).start()
 
-    async def stop(self, grace_seconds: float) -> None:
-        """Give calls in flight ``grace_seconds`` to finish, then cancel them and close."""
+    async def finish(self, grace_seconds: float) -> None:
+        """Give calls in flight ``grace_seconds``, then cancel them."""
         if calls := list(self._calls.values()):
             await asyncio.wait(calls, timeout=grace_seconds)
         for call in (calls := list(self._calls.values())):
             call.cancel()
         await asyncio.gather(*calls, return_exceptions=True)
+
+    async def close(self) -> None:
+        """Close all connections, those of calls to the server behind it too."""
         await asyncio.to_thread(self._front.close)
 
     def _receive(self) -> None:
@@ -105,20 +117,15 @@ class NativeServer:
                 return
 
     def _on_events(self, events: Iterable[Event]) -> None:
+        assert self._loop is not None
         for kind, call_id, method, request, _, details in events:
-            if kind == EVENT_CANCEL:
-                if call := self._calls.get(call_id):
-                    call.cancel()
-                continue
-            assert self._loop is not None and request is not None
-            handler = self._handlers[method]
-            serve = self._stream if handler.response_streaming else self._answer
-            call = self._loop.create_task(self._run(serve, call_id, handler, request, details[0]))
-            self._calls[call_id] = call
+            if kind != EVENT_CANCEL:
+                serving = self._serve(call_id, self._handlers[method], request, details[0])
+                self._calls[call_id] = self._loop.create_task(serving)
+            elif call := self._calls.get(call_id):
+                call.cancel()
 
-    async def _run(
-        self, serve: Any, call_id: int, handler: Handler, request: bytes, headers: Any
-    ) -> None:
+    async def _serve(self, call_id: int, method: _Method, request: Any, headers: Any) -> None:
         call = NativeCall(headers)
         try:
             if len(request) > self._max_message_bytes:
@@ -127,7 +134,11 @@ class NativeServer:
                     f"a message of {len(request)} bytes is larger than the largest one that this "
                     f"server takes, {self._max_message_bytes} bytes; divide the request",
                 )
-            await serve(call_id, handler, request, call)
+            if method.is_stream:
+                await self._stream(call_id, method, request, call)
+            else:
+                response = method.serialize(await method.call(request, call))
+                self._front.respond(call_id, response)
         except grpc.aio.AbortError:
             self._fail(call_id, call.status, call.details)
         except asyncio.CancelledError:
@@ -142,21 +153,12 @@ class NativeServer:
         with suppress(ValueError):  # the call has ended already
             self._front.fail(call_id, code.value[0], details)
 
-    async def _answer(
-        self, call_id: int, handler: Handler, request: bytes, call: NativeCall
-    ) -> None:
-        assert handler.unary_unary is not None and handler.response_serializer is not None
-        response: Any = await handler.unary_unary(request, call)  # type: ignore[arg-type]
-        self._front.respond(call_id, handler.response_serializer(response))
-
     async def _stream(
-        self, call_id: int, handler: Handler, request: bytes, call: NativeCall
+        self, call_id: int, method: _Method, request: bytes, call: NativeCall
     ) -> None:
-        assert handler.unary_stream is not None and handler.response_serializer is not None
-        responses: Any = handler.unary_stream(request, call)  # type: ignore[arg-type]
-        async with aclosing(responses):
+        async with aclosing(method.call(request, call)) as responses:
             async for response in responses:
-                if not await self._send(call_id, handler.response_serializer(response)):
+                if not await self._send(call_id, method.serialize(response)):
                     return
         self._front.stream_end(call_id)
 

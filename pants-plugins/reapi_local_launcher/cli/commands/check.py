@@ -36,6 +36,8 @@ def _refuse_what_needs_an_address(options: argparse.Namespace) -> None:
     given = {
         command_line.TOKEN_PATH_FLAG: options.token_path,
         command_line.CA_CERTS_PATH_FLAG: options.ca_certs_path,
+        command_line.CLIENT_CERTS_PATH_FLAG: options.client_certs_path,
+        command_line.CLIENT_KEY_PATH_FLAG: options.client_key_path,
         "--server-python": options.server_python,
     }
     for flag, value in given.items():
@@ -48,6 +50,10 @@ def _refuse_what_needs_an_address(options: argparse.Namespace) -> None:
 def _of_other(options: argparse.Namespace, settings: ServerSettings) -> list[Proof]:
     """The proofs for a server that somebody else runs."""
     endpoint = remote_check.RemoteEndpoint(
-        options.address, options.token_path, options.ca_certs_path
+        options.address,
+        options.token_path,
+        options.ca_certs_path,
+        options.client_certs_path,
+        options.client_key_path,
     )
     return remote_check.check_remote(endpoint, options.instance, settings, os.environ, progress)
