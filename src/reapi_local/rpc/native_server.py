@@ -83,6 +83,7 @@ class NativeServer:
             call_details=True,
             delay_stream_headers=True,
             max_concurrent_streams=self._max_streams,
+            metrics=True,
         )
         port: int = self._front.bound_port
         return port
@@ -95,12 +96,23 @@ class NativeServer:
         threading.Thread(target=self._receive, name="native-grpc", daemon=True).start()
 
     async def finish(self, grace_seconds: float) -> None:
-        """Give calls in flight ``grace_seconds``, then cancel them."""
+        """Give calls in flight ``grace_seconds``, and their clients time to take the answers."""
+        assert self._loop is not None
+        deadline = self._loop.time() + grace_seconds
         if calls := list(self._calls.values()):
             await asyncio.wait(calls, timeout=grace_seconds)
         for call in (calls := list(self._calls.values())):
             call.cancel()
         await asyncio.gather(*calls, return_exceptions=True)
+        while self._answers_under_way() and self._loop.time() < deadline:
+            await asyncio.sleep(_LONGEST_WAIT)
+
+    def _answers_under_way(self) -> bool:
+        """Whether a client has not taken all of an answer yet; the library counts those it has."""
+        return any(
+            method["started"] > sum(status["count"] for status in method["status"].values())
+            for method in self._front.metrics()["methods"].values()
+        )
 
     async def close(self) -> None:
         """Close all connections, those of calls to the server behind it too."""
