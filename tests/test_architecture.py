@@ -150,7 +150,7 @@ BELONGS_TO = {
     "blake3": {"protocol"},
     "zstandard": {"protocol"},
 }
-USES_PANTS = {"register.py", "goals.py", "subsystem.py", "remote_auth.py"}
+USES_PANTS = {"register.py", "goals.py", "subsystem.py", "remote_auth.py", "run_counters.py"}
 
 
 def modules(root: Path) -> list[Path]:

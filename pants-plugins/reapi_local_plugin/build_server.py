@@ -63,6 +63,16 @@ def leaves_addresses_to_us(everything: Any) -> bool:
     return None in given
 
 
+def other_provider(everything: Any) -> Optional[str]:
+    """The name of the remote cache that `[GLOBAL].remote_provider` chooses; None if it is ours.
+
+    Pants has the option since 2.20, and from then on an answer of the hook has a provider too.
+    """
+    provider = getattr(everything, "remote_provider", None)
+    name = getattr(provider, "value", provider)
+    return None if name in (None, "reapi") else str(name)
+
+
 def server_of(options: Any, reapi: Any, env: Mapping[str, str]) -> tuple[str, Optional[str]]:
     """The address and the token of the server. Raises NoServerError or LauncherError."""
     if own_options.is_own_server(reapi):

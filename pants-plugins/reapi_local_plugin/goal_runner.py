@@ -23,9 +23,11 @@ from reapi_local_launcher.server.self_check import check
 from reapi_local_launcher.server.server_status import execution_of
 from reapi_local_launcher.server.stop import stop
 from reapi_local_launcher.server_settings import ServerSettings
+from reapi_local_plugin import counted_run
 from reapi_local_plugin import options as own_options
 from reapi_local_plugin.conflicts import conflicts, execution_conflicts
 from reapi_local_plugin.goal_results import Checked, Down, Up
+from reapi_local_plugin.interactive_goals import LOCALLY
 from reapi_local_plugin.pants_config.switches import (
     EXECUTION,
     ConfigChange,
@@ -107,7 +109,8 @@ class GoalRunner:
             found += tls_conflicts(self.pants, running.state)
         proofs.append(configured(self.pants, self.environments, settings, running, found))
         if running is not None:
-            proofs.append(last_run(running, self.instance, settings))
+            counted = counted_run.read(Path(self.pants.pants_workdir))
+            proofs.append(last_run(running, self.instance, settings, counted))
         return Checked(proofs)
 
     def down(self, *, kill: bool) -> Down:
@@ -181,6 +184,11 @@ class GoalRunner:
             found.append(
                 "[environments-preview].names is set, so only processes of remote_environment "
                 "targets run on the server; all others run where their environment says."
+            )
+        else:
+            found.append(
+                "Pants runs interactive processes on this machine only, so `run`, `repl` and "
+                f"`test --debug` need a flag: `pants {LOCALLY} run …`."
             )
         if not execution.caches:
             found.append(

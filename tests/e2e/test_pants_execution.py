@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 import signal
 import socket
 from collections.abc import Iterator
@@ -52,6 +54,7 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
 def repository(shop: Machine) -> Repository:
     made = shop.repository("repository", pants_toml(PYTHON, SHELL, PLUGIN, more=PYTHON_SETTINGS))
     made.write({**MODULES, **TESTS, "BUILD": BUILD, "pins.txt": pins()})
+    made.write({"app.py": "import sys\nprint(sys.argv[1])\n"})
     many = {f"commands/many/{number}": f"{number}\n" for number in range(2000)}
     made.write({**many, "commands/BUILD": COMMANDS.replace("{seconds}", FOR_EVER)})
     up = made.run("reapi-up", "--execution").must_succeed()
@@ -120,6 +123,21 @@ def test_it_works_without_the_daemon(
     repository.write({"lone0.py": MODULES["lone0.py"]})
     assert done.lookups == (first_run.lookups[1] - 1, 1)
     assert done.counters["local_execution_requests"] == 0
+
+
+def test_an_interactive_command_ends_with_the_one_to_use(
+    repository: Repository, first_run: Done
+) -> None:
+    for daemon in (False, True):
+        refused = repository.run("run", "app.py", "--", "it's me", daemon=daemon)
+        assert refused.status == 1
+        assert "Traceback" not in refused.err
+        (said,) = re.findall(r"\[ERROR\] (.+)", refused.err)
+        flags, _, goal = said.partition("Use: pants --no-remote-execution ")[2].partition(" run ")
+        assert "--stats-log" in flags
+        assert shlex.split(goal) == ["app.py", "--", "it's me"]
+    repeated = repository.run("--no-remote-execution", *shlex.split(f"run {goal}")).must_succeed()
+    assert repeated.out == "it's me\n"
 
 
 def test_commands_find_what_they_need(

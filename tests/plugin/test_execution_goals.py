@@ -76,6 +76,7 @@ def runner(
         "remote_cache_write": True,
         "remote_execution": False,
         "process_execution_remote_parallelism": 128,
+        "pants_workdir": str(root),
     }
     return GoalRunner(
         reapi=reapi,
@@ -200,7 +201,12 @@ def test_other_slots_than_asked_for_are_noted(site: Site, root: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "settings", [{"asked": {"mode": "off"}}, {"remote_store_address": "grpc://other:1"}]
+    "settings",
+    [
+        {"asked": {"mode": "off"}},
+        {"remote_store_address": "grpc://other:1"},
+        {"remote_provider": "experimental-file", "remote_store_address": "file:///cache"},
+    ],
 )
 def test_what_keeps_pants_from_using_it_takes_the_place_of_the_promise(
     site: Site, root: Path, settings: dict[str, Any]
@@ -230,6 +236,10 @@ def test_a_server_with_a_failing_proof_is_wired_as_a_cache_alone(site: Site, roo
         ({"plugins": ["some-plugin==1"]}, "[environments-preview].names"),
         ({"remote_execution_address": "grpc://other:1"}, "remove it to use this server"),
         ({"remote_store_address": "grpc://other:1"}, "remove it to use this server"),
+        (
+            {"remote_provider": "experimental-file", "remote_store_address": "file:///cache"},
+            "[GLOBAL].remote_provider is experimental-file, and [GLOBAL] wins; remove it",
+        ),
         ({"remote_oauth_bearer_token_path": "/token"}, "remove it"),
         ({"remote_oauth_bearer_token": "token"}, "remove it"),
         ({"asked": {"address": "grpc://other:1"}}, "[reapi].address"),
@@ -245,15 +255,39 @@ def test_what_would_make_builds_fail_is_refused_before_anything_is_started(
 
 
 def test_other_processors_need_an_environment_that_names_them() -> None:
-    pants = SimpleNamespace(plugins=[], remote_execution_address=None)
+    pants = SimpleNamespace(plugins=[], backend_packages=[], remote_execution_address=None)
     (conflict,) = execution_conflicts(pants, [], machine="aarch64", python=PYTHON)
     assert "aarch64" in conflict
     assert execution_conflicts(pants, ["arm"], machine="aarch64", python=PYTHON) == []
     assert execution_conflicts(pants, [], machine="x86_64", python=PYTHON) == []
 
 
+@pytest.mark.parametrize(
+    ("release", "content", "conflicts"),
+    [("2.18.0", "requests\n", 1), ("2.17.1", "requests\n", 0), ("2.31.0", "# none\n\n", 0)],
+)
+def test_a_backend_that_lists_packages_is_the_same_trap_as_a_plugin(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, release: str, content: str, conflicts: int
+) -> None:
+    backend = tmp_path / "backend_with_packages"
+    backend.mkdir()
+    (backend / "__init__.py").touch()
+    (backend / "requirements.txt").write_text(content)
+    monkeypatch.syspath_prepend(tmp_path)
+    pants = SimpleNamespace(
+        plugins=[],
+        pants_version=release,
+        backend_packages=["no.such.backend", backend.name],
+        remote_execution_address=None,
+    )
+    found = execution_conflicts(pants, [], machine="x86_64", python=PYTHON)
+    assert len(found) == conflicts
+    assert all(f"The backend {backend.name} has a requirements.txt" in each for each in found)
+    assert execution_conflicts(pants, ["remote"], machine="x86_64", python=PYTHON) == []
+
+
 def test_pants_must_not_live_where_its_processes_don_t_see_it() -> None:
-    pants = SimpleNamespace(plugins=[], remote_execution_address=None)
+    pants = SimpleNamespace(plugins=[], backend_packages=[], remote_execution_address=None)
     (conflict,) = execution_conflicts(pants, [], machine="x86_64", python="/tmp/pants/bin/python")
     assert "/tmp/pants/bin/python" in conflict
 

@@ -326,8 +326,10 @@ class TestOperations:
         assert re.fullmatch(r"a/b/operations/[0-9a-f-]{36}", name)
         got = await client.GetOperation(GetOperationRequest(name=name))
         assert got.done
-        listed = await client.ListOperations(ListOperationsRequest(name="a/b/operations"))
-        assert [operation.name for operation in listed.operations] == [name]
+        for collection in ("a/b/operations", "a/b"):  # BuildGrid's client names the instance alone
+            listed = await client.ListOperations(ListOperationsRequest(name=collection))
+            assert [operation.name for operation in listed.operations] == [name]
+        assert not (await client.ListOperations(ListOperationsRequest(name="a"))).operations
         await client.DeleteOperation(DeleteOperationRequest(name=name))
         request = GetOperationRequest(name=name)
         await refusal(client.GetOperation(request), grpc.StatusCode.NOT_FOUND)

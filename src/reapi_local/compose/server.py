@@ -8,7 +8,6 @@ import fcntl
 import logging
 import os
 import secrets
-import tempfile
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from typing import IO, TYPE_CHECKING, Final
@@ -29,6 +28,7 @@ from reapi_local.compose.addresses import bracketed, host_for_clients, reachable
 from reapi_local.compose.execution import make_executor
 from reapi_local.compose.notes import notes_of, warnings_at_start
 from reapi_local.compose.ports import bind_first, free_port
+from reapi_local.compose.socket_directory import SocketDirectory
 from reapi_local.compose.state_file import remembered, write_state
 from reapi_local.compose.storage import Storage
 from reapi_local.config.loopback import is_loopback
@@ -77,6 +77,7 @@ class App:
         self._events = EventStream()
         self._instances = Instances(config.access.instances)
         self._principals = {self._remembered.token: OWNER}
+        self._sockets = _socket_directory(config.data_dir)
         self._storage = _opened(config, clock, self._events)
         self._observe()
         self._executor = make_executor(config, self._storage, clock, self._events)
@@ -112,7 +113,7 @@ class App:
         access = AccessControl(self._principals, self._instances, _without_token(config))
         interceptor = Interceptor(access, self._events, self._clock)
         self._grpc = GrpcServer(
-            interceptor, self._services(), self._transport(), tempfile.mkdtemp(prefix="rl")
+            interceptor, self._services(), self._transport(), self._sockets.path
         )
         self.grpc_port = self._bind(port)
         await self._grpc.start()
@@ -144,12 +145,17 @@ class App:
         """The transport to use.
 
         pygrpc-native has no TLS. It buffers a whole message before authentication, so it is used
-        only on loopback, unless it is named.
+        only on loopback, unless it is named. It also needs a unix socket.
         """
         listen = self._config.listen
-        if listen.transport == "auto" and (listen.tls_cert or not is_loopback(listen.host)):
+        if listen.transport != "auto":
+            return listen.transport
+        if listen.tls_cert or not is_loopback(listen.host):
             return "grpcio"
-        return listen.transport
+        if why := self._sockets.why_unusable():
+            _log.warning("using the transport grpcio, because native needs a unix socket: %s", why)
+            return "grpcio"
+        return "auto"
 
     def _services(self) -> dict[str, object]:
         storage, executor = self._storage, self._executor
@@ -179,6 +185,7 @@ class App:
         self._stop.set()
         self._executor.drain()
         await self._grpc.stop(_GRACE_SECONDS)
+        self._sockets.close()
         await self._executor.close()
         await self._admin.stop()
         await self._byte_stream.close()
@@ -189,6 +196,7 @@ class App:
         """Close what a failed start has opened."""
         await self._executor.close()
         await self._storage.close()
+        self._sockets.close()
 
     def request_stop(self) -> None:
         """Let :meth:`until_stopped` return."""
@@ -295,17 +303,25 @@ async def _started(config: Config, version: str, clock: Clock) -> App:
     app = App(config, version, clock)
     try:
         await app.start()
-    except CannotStart:
-        await app.abandon()
-        raise
     except Exception as error:
         await app.abandon()
+        if isinstance(error, CannotStart):
+            raise
+        if isinstance(error, OSError):  # of files: those of sockets have another class
+            raise _unusable(config.data_dir, error) from error
         raise CannotStart(
             ready_line.FAILED,
             f"the server can't listen on {config.listen.host}: {error}; choose an address of this "
             "machine with --host, and try again",
         ) from error
     return app
+
+
+def _socket_directory(data_dir: str) -> SocketDirectory:
+    try:
+        return SocketDirectory(data_dir)
+    except OSError as error:
+        raise _unusable(data_dir, error) from error
 
 
 def _encryption(config: Config, clock: Clock) -> Encryption | None:
@@ -352,10 +368,7 @@ def _owned(data_dir: str) -> Iterator[None]:
         os.makedirs(data_dir, mode=0o700, exist_ok=True)
         lock = open(os.path.join(data_dir, SERVER_LOCK), "a")  # noqa: SIM115 - closed below
     except (OSError, ValueError) as error:
-        raise CannotStart(
-            ready_line.DATA_DIR_UNUSABLE,
-            f"the data directory {data_dir} can't be used: {error}; choose another with --data-dir",
-        ) from error
+        raise _unusable(data_dir, error) from error
     with lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -366,3 +379,10 @@ def _owned(data_dir: str) -> Iterator[None]:
                 "`reapi-local down`, or choose another --data-dir",
             ) from None
         yield
+
+
+def _unusable(data_dir: str, error: Exception) -> CannotStart:
+    return CannotStart(
+        ready_line.DATA_DIR_UNUSABLE,
+        f"the data directory {data_dir} can't be used: {error}; choose another with --data-dir",
+    )

@@ -21,13 +21,13 @@ from google.protobuf.message import DecodeError, Message
 from google.protobuf.message_factory import GetMessageClass
 from grpc_health.v1 import _async as health_aio
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
-from grpc_reflection.v1alpha import reflection
 
 from reapi_local.config.schema import Transport
 from reapi_local.errors import InvalidRequest
 from reapi_local.proto import bytestream_pb2, remote_execution_pb2
 from reapi_local.rpc.interceptor import Interceptor
 from reapi_local.rpc.methods import METHODS
+from reapi_local.rpc.reflection import SERVICE_NAMES, add_reflection
 
 if TYPE_CHECKING:
     from reapi_local.rpc.native_server import NativeServer
@@ -42,6 +42,9 @@ _OPTIONS: Final = (
     ("grpc.max_send_message_length", _MAX_MESSAGE_BYTES),
     ("grpc.max_concurrent_streams", _MAX_STREAMS),
     ("grpc.so_reuseport", 0),
+    # Clients may ping as often as they like while an action runs silently. By default grpcio hangs
+    # up if they do so more than every five minutes; pygrpc-native never does.
+    ("grpc.http2.max_ping_strikes", 0),
 )
 
 
@@ -77,8 +80,8 @@ class GrpcServer:
         self._native = _native(handlers) if _is_native(transport) else None
         self._grpcio = grpc.aio.server(options=list(_OPTIONS))
         self._grpcio.add_generic_rpc_handlers((_Generic(handlers),))
-        self._names = (*_descriptors(), health.SERVICE_NAME, reflection.SERVICE_NAME)
-        reflection.enable_server_reflection(self._names, self._grpcio)
+        self._names = (*_descriptors(), health.SERVICE_NAME, *SERVICE_NAMES)
+        add_reflection(self._names, self._grpcio)
         self._health = health_aio.HealthServicer()
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._grpcio)
 

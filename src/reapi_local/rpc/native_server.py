@@ -104,7 +104,8 @@ class NativeServer:
         for call in (calls := list(self._calls.values())):
             call.cancel()
         await asyncio.gather(*calls, return_exceptions=True)
-        while self._answers_under_way() and self._loop.time() < deadline:
+        # The library has no event for it.
+        while self._answers_under_way() and self._loop.time() < deadline:  # noqa: ASYNC110
             await asyncio.sleep(_LONGEST_WAIT)
 
     def _answers_under_way(self) -> bool:
