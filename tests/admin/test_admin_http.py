@@ -16,6 +16,7 @@ import grpc
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from patience import PATIENCE_S
 from reapi_local.proto.remote_execution_pb2 import (
     ActionResult,
     GetActionResultRequest,
@@ -60,7 +61,9 @@ async def ask(
     content = body if isinstance(body, (bytes, type(None))) else json.dumps(body).encode()
 
     def request() -> tuple[int, Any]:
-        connection = http.client.HTTPConnection("127.0.0.1", server.app.admin_port, timeout=30)
+        connection = http.client.HTTPConnection(
+            "127.0.0.1", server.app.admin_port, timeout=PATIENCE_S
+        )
         try:
             connection.request(method, path, content, headers or {})
             response = connection.getresponse()
@@ -322,7 +325,9 @@ class Samples:
 
 async def scraped(server: Server) -> Samples:
     def request() -> Samples:
-        connection = http.client.HTTPConnection("127.0.0.1", server.app.admin_port, timeout=30)
+        connection = http.client.HTTPConnection(
+            "127.0.0.1", server.app.admin_port, timeout=PATIENCE_S
+        )
         headers = {"Authorization": f"Bearer {server.token}"}
         try:
             connection.request("GET", "/metrics", headers=headers)

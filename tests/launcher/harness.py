@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from patience import PATIENCE_S
 from reapi_contract.command_line import NEEDS
 from reapi_contract.data_dir import STATE_FILE
 from reapi_contract.state import read_state
@@ -99,7 +100,7 @@ class Site:
         self, *arguments: str, python: str = sys.executable
     ) -> subprocess.CompletedProcess[str]:
         with self.start(*arguments, python=python) as process:
-            out, err = process.communicate(timeout=200)
+            out, err = process.communicate(timeout=PATIENCE_S)
         return subprocess.CompletedProcess(arguments, process.returncode, out, err)
 
     def json(self, *arguments: str, python: str = sys.executable) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from launcher.harness import REAL, Site
@@ -39,7 +39,6 @@ _ANY = st.one_of(
 _VALUES = st.dictionaries(st.sampled_from(NAMES), _ANY)
 
 
-@settings(deadline=None)
 @given(values=_VALUES, builds=st.booleans())
 def test_strange_values_of_options_never_raise(
     hook: Hook, values: dict[str, Any], builds: bool

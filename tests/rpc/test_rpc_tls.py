@@ -25,7 +25,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from reapi_contract.state import read_state
-from reapi_local.compose.server import CannotStart
+from reapi_local.compose.cannot_start import CannotStart
 from reapi_local.proto.remote_execution_pb2 import GetCapabilitiesRequest
 from rpc.certificates import Authority, authority
 from rpc.helpers import Server, consume, refusal, serving

@@ -130,6 +130,20 @@ async def test_finish_may_come_alone(client: Client) -> None:
     assert await client.download(digest_of(data)) == data
 
 
+@pytest.mark.parametrize("size", [SMALL, LARGE])
+async def test_an_upload_with_all_its_bytes_needs_no_finish(client: Client, size: int) -> None:
+    data = text(size)
+    form = zstd(data, write_checksum=True)
+    name = compressed(upload_name(digest_of(data)))
+    cut = WriteRequest(resource_name=name, data=form[:-1])
+    await refusal(client.Write(iter([cut])), INVALID, digest_of(data).hash, "within a frame")
+    half = WriteRequest(resource_name=name, data=form[: len(form) // 2])
+    await refusal(client.Write(iter([half])), INVALID, "without finish_write")
+    whole = WriteRequest(resource_name=name, data=form)
+    assert (await client.Write(iter([whole]))).committed_size == len(form)
+    assert await client.download(digest_of(data)) == data
+
+
 async def test_a_leading_slash_is_ignored(client: Client) -> None:
     data = text(SMALL)
     await client.Write(upload("/" + compressed(upload_name(digest_of(data))), zstd(data)))

@@ -11,7 +11,9 @@ from reapi_contract.json_records import to_json
 from reapi_contract.sizes import format_size
 from reapi_contract.status import Status
 from reapi_local_launcher.cli.terminal import PLAIN, Style, Write, fields, notes, table
+from reapi_local_launcher.labels import Labels
 from reapi_local_launcher.server.execution_status import summary
+from reapi_local_launcher.server.presence import Condition, NotServing, explain
 
 
 def status_text(status: Status, write: Write, style: Style = PLAIN) -> None:
@@ -66,9 +68,13 @@ def _places(status: Status) -> list[tuple[str, str]]:
     ]
 
 
-def no_server_text(data_dir: str, up: str, write: Write) -> None:
-    """No server runs; `up` is the command that starts one."""
-    write(f"No server is running for {data_dir}\n`{up}` starts one.\n")
+def no_server_text(without: NotServing, labels: Labels, write: Write) -> None:
+    """Why no server serves, and what to do."""
+    if without.condition is Condition.ABSENT:
+        write(f"No server is running for {without.data_dir}\n`{labels.up}` starts one.\n")
+        return
+    why = explain(without, labels)
+    write(f"{why.what} {why.why}\n{why.remedy}\n")
 
 
 def _cache_row(name: str, counts: CacheCount) -> tuple[str, ...]:

@@ -188,6 +188,14 @@ class ExecuteConfig(Struct, frozen=True):
             "`max_size`. Trees in use may exceed it."
         ),
     ] = 4 * _GIB
+    named_caches: Annotated[
+        StoreSize,
+        Meta(
+            description="The size on disk of the named caches of Pants, in addition to `max_size`. "
+            "When they exceed it, the caches of the instances that were used longest ago are "
+            "deleted, as soon as no action runs with them."
+        ),
+    ] = 10 * _GIB
 
 
 class LimitsConfig(Struct, frozen=True):
