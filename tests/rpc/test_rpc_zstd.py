@@ -302,23 +302,31 @@ async def test_compressed_and_plain_uploads_of_one_blob_do_not_disturb_each_othe
 
 
 async def test_uploads_wait_while_the_memory_for_windows_is_in_use(client: Client) -> None:
-    blobs = [text(MIB + 1) for _ in range(65)]
-    names = [compressed(upload_name(digest_of(blob))) for blob in blobs]
+    blobs = [os.urandom(16) + bytes(MIB) for _ in range(64)]
+    halves = [(zstd(blob[:MIB]), zstd(blob[MIB:])) for blob in blobs]
     calls = [client.Write() for _ in blobs]
-    half = len(blobs[0]) // 2
-    for name, blob, call in zip(names, blobs, calls, strict=True):
-        await call.write(WriteRequest(resource_name=name, data=zstd(blob[:half])))
-        if name is not names[-1]:
-            await received(client, name, half)
-    await received(client, names[-1], 0)
-    for name, blob, call in zip(names, blobs, calls, strict=True):
-        start = len(zstd(blob[:half]))
-        message = WriteRequest(write_offset=start, data=zstd(blob[half:]), finish_write=True)
-        await call.write(message)
+    for blob, (first, _), call in zip(blobs, halves, calls, strict=True):
+        name = compressed(upload_name(digest_of(blob)))
+        await call.write(WriteRequest(resource_name=name, data=first))
+        await received(client, name, MIB)
+    waiting = os.urandom(16) + bytes(MIB)
+    name = compressed(upload_name(digest_of(waiting)))
+    last = asyncio.ensure_future(client.Write(upload(name, zstd(waiting))))
+    while await status(client, name) is None:
+        pass
+    for _ in range(20):  # small ones don't wait
+        small = text(SMALL)
+        await client.Write(upload(compressed(upload_name(digest_of(small))), zstd(small)))
+    answer = await status(client, name)
+    assert answer is not None
+    assert answer.committed_size == 0
+    assert not last.done()
+    for (first, second), call in zip(halves, calls, strict=True):
+        await call.write(WriteRequest(write_offset=len(first), data=second, finish_write=True))
         await call.done_writing()
-        assert (await call).committed_size == start + len(message.data)
-        if name is names[0]:
-            await received(client, names[-1], half)
+        assert (await call).committed_size == len(first) + len(second)
+        if call is calls[0]:
+            assert (await last).committed_size == len(zstd(waiting))
 
 
 async def test_each_blob_of_a_batch_has_its_compressor_and_its_status(client: Client) -> None:
