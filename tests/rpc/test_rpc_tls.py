@@ -95,7 +95,7 @@ async def test_calls_are_encrypted_and_need_the_token(encrypted: Server, own: Au
     assert await client.download(digest) == bytes(3_000_000)
     await refusal(call_of(encrypted, own.trusting(), token=False), UNAUTHENTICATED, "token")
     await refusal(call_of(encrypted, None), UNAVAILABLE)
-    assert encrypted.app.health().grpc_address == f"grpcs://{encrypted.address}"
+    assert encrypted.app.health().grpc_address == f"grpcs://localhost:{encrypted.app.grpc_port}"
     state = read_state(Path(encrypted.config.data_dir))
     assert state is not None
     assert state.ca_certs_path == str(own.path("server.pem"))
@@ -290,8 +290,10 @@ async def test_a_certificate_for_another_host_is_what_clients_are_told(tmp_path:
     from reapi_local.compose.addresses import host_for_clients
 
     names = ("localhost", "cache.example", "127.0.0.1")
-    assert host_for_clients("0.0.0.0", names) == "127.0.0.1"
-    assert host_for_clients("::", names) == "localhost"
+    assert host_for_clients("0.0.0.0", names) == "localhost"
+    assert host_for_clients("::1", names) == "localhost"
+    assert host_for_clients("0.0.0.0", ("cache.example", "127.0.0.1")) == "127.0.0.1"
+    assert host_for_clients("10.0.0.5", ("cache.example", "10.0.0.5")) == "10.0.0.5"
     assert host_for_clients("10.0.0.5", names) == "cache.example"
     assert host_for_clients("127.0.0.2", ("*.example", "cache.example")) == "cache.example"
     assert host_for_clients("10.0.0.5", ("*.example",)) == "10.0.0.5"
