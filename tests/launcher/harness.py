@@ -117,3 +117,9 @@ class Site:
             state = read_state(file.parent)
             if state is not None and state.pid and is_server(state.pid, file.parent):
                 os.kill(state.pid, signal.SIGKILL)
+
+
+def with_tls(site: Site, **more: object) -> None:
+    """Let the running stand-in be a server with TLS, as far as its state file tells."""
+    state = {**site.state(), "ca_certs_path": "/tls/server.pem", **more}
+    (site.data_dir / STATE_FILE).write_text(json.dumps(state))
