@@ -25,6 +25,7 @@ class State:
     with; None in the file of a release that did not write them. `ca_certs_path`: the certificates
     in PEM that clients on this machine must trust, "" if the server doesn't use TLS.
     `needs_client_certificate`: clients need a certificate of their own, and no token.
+    `named_caches_bytes`: the limit of the named caches; 0 in the file of a release without one.
     """
 
     pid: int | None
@@ -42,6 +43,7 @@ class State:
     format: int = FORMAT
     idle_exit_s: float | None = None
     instances: tuple[str, ...] | None = None
+    named_caches_bytes: int = 0
 
 
 def state_text(state: State) -> str:
@@ -71,6 +73,7 @@ def read_state(data_dir: Path) -> State | None:
             needs_client_certificate=raw.get("needs_client_certificate") is True,
             format=int(raw.get("format", FORMAT)),
             idle_exit_s=None if raw.get("idle_exit_s") is None else float(raw["idle_exit_s"]),
+            named_caches_bytes=int(raw.get("named_caches_bytes", 0)),
             instances=None if raw.get("instances") is None else tuple(map(str, raw["instances"])),
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError):

@@ -13,6 +13,7 @@ import grpc
 import pytest
 
 from launcher.server_process import Server, Servers
+from patience import PATIENCE_S
 from reapi_contract import admin_api, proof, ready_line, setting_names
 from reapi_contract.data_dir import STATE_FILE
 from reapi_contract.ready_line import NotStarted, Ready
@@ -63,7 +64,7 @@ def look_up(server: Server) -> None:
     with grpc.insecure_channel(f"127.0.0.1:{server.state.grpc_port}") as channel:
         call = channel.unary_unary(_LOOK_UP, lambda message: message.SerializeToString(), bytes)
         with pytest.raises(grpc.RpcError, match="NOT_FOUND"):
-            call(request, metadata=headers, timeout=30)
+            call(request, metadata=headers, timeout=PATIENCE_S)
 
 
 @pytest.fixture(scope="module")
@@ -146,7 +147,7 @@ def test_a_second_server_on_a_data_directory_says_so(servers: Servers, server: S
     second = servers.start()
     assert isinstance(second.line, NotStarted)
     assert second.line.error == ready_line.DATA_DIR_IN_USE
-    assert second.process.wait(30) != 0
+    assert second.process.wait(PATIENCE_S) != 0
     assert server.process.poll() is None
 
 
@@ -172,7 +173,7 @@ def test_a_stop_leaves_what_the_next_start_takes_over(servers: Servers, tmp_path
     first = servers.start(flag(setting_names.PORT), str(port), data_dir=tmp_path / "data")
     before = first.state
     assert first.call("POST", admin_api.STOP) == {"status": admin_api.STOPPING}
-    assert first.process.wait(30) == 0
+    assert first.process.wait(PATIENCE_S) == 0
     assert first.state == replace(before, pid=None)
 
     began = time.time()

@@ -11,6 +11,7 @@ import pytest
 
 from launcher.harness import REAL, Site
 from launcher.interpreters import interpreter
+from patience import PATIENCE_S
 from reapi_contract.command_line import PACKAGES
 from reapi_local_launcher.launcher_error import LauncherError
 from reapi_local_launcher.server.launch import launch
@@ -23,11 +24,11 @@ from reapi_local_launcher.version import Verdict, judge
 _OTHER_PYTHONS = ("3.9", "3.10", "3.12", "3.13", "3.14")
 
 
-def quick(site: Site, total_s: float = 30.0) -> Running:
+def quick(site: Site, total_s: float = PATIENCE_S) -> Running:
     return launch(site.settings, site.env, print, site.source, Timeouts(total_s=total_s))
 
 
-def refusal(site: Site, total_s: float = 30.0) -> LauncherError:
+def refusal(site: Site, total_s: float = PATIENCE_S) -> LauncherError:
     with pytest.raises(LauncherError) as refused:
         quick(site, total_s)
     return refused.value
@@ -37,7 +38,7 @@ def test_a_server_is_started_at_once_where_everything_is_there(site: Site) -> No
     answer = quick(site)
 
     assert answer.outcome == "started"
-    assert find_running(site.settings, site.env) is not None
+    assert find_running(site.settings, site.env, PATIENCE_S) is not None
 
 
 @pytest.mark.skipif(REAL, reason="holds back the stand-in server")
@@ -91,14 +92,14 @@ def test_an_unusable_data_directory_is_named_with_the_setting_for_another(
     settings = ServerSettings(data_dir=str(tmp_path / "file" / "data"))
 
     with pytest.raises(LauncherError) as refused:
-        launch(settings, site.env, print, site.source, Timeouts(total_s=30.0))
+        launch(settings, site.env, print, site.source, Timeouts(total_s=PATIENCE_S))
 
     assert "--data-dir" in refused.value.remedy
 
 
 def test_a_server_that_does_not_answer_is_not_found(site: Site) -> None:
     pid = site.json("up")["pid"]
-    assert find_running(site.settings, site.env) is not None
+    assert find_running(site.settings, site.env, PATIENCE_S) is not None
     os.kill(pid, signal.SIGSTOP)
 
     assert find_running(site.settings, site.env, timeout_s=0.2) is None

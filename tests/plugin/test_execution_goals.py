@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from launcher.harness import REAL, Site
+from launcher.harness import REAL, Site, with_tls
 from reapi_contract import admin_api
 from reapi_contract.proof import Proof
 from reapi_local_launcher.cli.terminal import PLAIN
@@ -358,3 +358,28 @@ def test_check_names_the_trap_and_where_to_start_a_server(site: Site, root: Path
     assert reachable.remedy == "Start one with `pants reapi-up --execution`."
     assert not proof.ok
     assert "pantsbuild/pants#17262" in proof.remedy
+
+
+@pytest.mark.usefixtures("x86")
+def test_a_server_with_tls_is_not_wired_to_run_processes_until_pants_trusts_it(
+    site: Site, root: Path
+) -> None:
+    site.json("up")
+    with_tls(site)
+    said = refusal(runner(site, root))
+    assert "nothing was changed" in said.what
+    assert 'remote_ca_certs_path = "/tls/server.pem"' in said.why
+    assert not (root / ".pants.rc").exists()
+    trusted = {"remote_ca_certs_path": "/tls/ca.pem"}
+    assert up(runner(site, root, **trusted)).config.executes
+
+
+def test_up_and_check_say_which_option_of_pants_tls_needs(site: Site, root: Path) -> None:
+    site.json("up")
+    with_tls(site)
+    done = runner(site, root).up(print, execution=False)
+    assert "remote_ca_certs_path" in " ".join(done.conflicts)
+    proof = configured(runner(site, root))
+    assert not proof.ok
+    assert 'remote_ca_certs_path = "/tls/server.pem"' in proof.remedy
+    assert configured(runner(site, root, remote_ca_certs_path="/tls/ca.pem")).ok

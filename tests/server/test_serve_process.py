@@ -11,6 +11,7 @@ import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from patience import PATIENCE_S
 from server.process import Process, admin, listener, quiet_port, state_of, stop
 
 
@@ -27,7 +28,7 @@ def is_serving(port: int) -> bool:
     options = [("grpc.enable_http_proxy", 0)]
     with grpc.insecure_channel(f"127.0.0.1:{port}", options=options) as channel:
         answer = health_pb2_grpc.HealthStub(channel).Check(
-            health_pb2.HealthCheckRequest(), timeout=20
+            health_pb2.HealthCheckRequest(), timeout=PATIENCE_S
         )
         return bool(answer.status == health_pb2.HealthCheckResponse.SERVING)
 
@@ -57,6 +58,7 @@ def test_a_server_says_when_it_serves_and_stops_when_asked(data: Path, transport
             "token": state["token"],
             "data_dir": str(data),
             "max_size_bytes": 50_000_000,
+            "named_caches_bytes": 10 * 1024**3,
             "idle_exit_s": 0.0,
             "instances": [],
             "ca_certs_path": "",

@@ -106,10 +106,11 @@ class App:
         self._encryption = _encryption(config, self._clock)
         access = AccessControl(self._principals, self._instances, _without_token(config))
         interceptor = Interceptor(access, self._events, self._clock)
-        self._grpc = GrpcServer(interceptor, self._services(), self._transport())
+        self._grpc = GrpcServer(
+            interceptor, self._services(), self._transport(), self._sockets.path
+        )
         self.grpc_port = self._bind(port)
-        with self._sockets.for_temporary_files():
-            await self._grpc.start()
+        await self._grpc.start()
         bound = bind_first("127.0.0.1", (known.admin_port,))
         # Without the token nobody administers, and no page in a browser reads anything.
         self._admin = AdminListener(self, bound, AccessControl(self._principals, self._instances))
@@ -132,7 +133,7 @@ class App:
         credentials = self._encryption.server_credentials() if self._encryption else None
         try:
             return self._grpc.bind(f"{host}:{port}", credentials)
-        except RuntimeError:
+        except (RuntimeError, OSError):
             if self._config.listen.port:
                 raise
             # Another server that is starting, too, has found the same port and bound it first.
@@ -274,6 +275,7 @@ class App:
                 token=self._remembered.token,
                 data_dir=self._config.data_dir,
                 max_size_bytes=self._config.store.max_size,
+                named_caches_bytes=self._config.execute.named_caches,
                 idle_exit_s=self._config.listen.idle_exit,
                 instances=tuple(self._config.access.instances),
                 ca_certs_path=self._config.listen.tls_cert,
