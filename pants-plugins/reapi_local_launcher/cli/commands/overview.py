@@ -23,6 +23,7 @@ _WITH_SERVER = (
     ("reapi-local init", "put the plugin into a Pants repository"),
     ("reapi-local check", "prove that it works"),
     ("reapi-local status", "see hits, calls and disk usage"),
+    ("reapi-local gc", "free disk space that nobody needs"),
     ("reapi-local logs -f", "follow its log"),
     ("reapi-local down", "stop it; what is stored stays"),
     ("reapi-local help", "list all commands"),
