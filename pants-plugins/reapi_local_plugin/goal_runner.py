@@ -10,6 +10,7 @@ from typing import Any, Optional, Union
 
 from reapi_contract.admin_api import ExecutionStatus
 from reapi_contract.proof import Proof
+from reapi_contract.status import status_from
 from reapi_local_launcher.launcher_error import LauncherError
 from reapi_local_launcher.server.execution_status import (
     must_be_as_asked,
@@ -21,7 +22,7 @@ from reapi_local_launcher.server.presence import NotServing, look
 from reapi_local_launcher.server.remote_check import RemoteEndpoint, check_remote
 from reapi_local_launcher.server.running import Running, find_running
 from reapi_local_launcher.server.self_check import check
-from reapi_local_launcher.server.server_status import execution_of
+from reapi_local_launcher.server.server_status import execution_of, fetch_status
 from reapi_local_launcher.server.stop import stop
 from reapi_local_launcher.server_settings import ServerSettings
 from reapi_local_plugin import counted_run
@@ -76,7 +77,8 @@ class GoalRunner:
         if self._is_own:
             running = launch(settings, self.env, progress)
             address = running.grpc_address
-            notes += running.notes
+            status = status_from(fetch_status(running, settings.labels))
+            notes += [*running.notes, *status.notes]
         untrusted = tls_conflicts(self.pants, running.state) if running is not None else []
         if execution and running is not None:
             if untrusted:

@@ -24,7 +24,11 @@ from reapi_local_launcher.server.execution_status import summary
 from reapi_local_launcher.server.purge import Purged
 from reapi_local_launcher.server.running import FOUND, REPLACED, STARTED, Running
 
-OUTCOMES = {FOUND: "is running", STARTED: "was started", REPLACED: "was replaced"}
+OUTCOMES = {
+    FOUND: "is running",
+    STARTED: "was started",
+    REPLACED: "was started in place of the old server",
+}
 """How reports describe a server after each outcome of a launch."""
 
 
