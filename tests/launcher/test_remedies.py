@@ -89,7 +89,7 @@ def test_a_server_that_takes_the_place_of_another_is_not_said_to_be_replaced(sit
     site.json("up")
     site.set_version("0.2.0")
     said = site.run("up").stdout
-    assert said.startswith("reapi-local 0.2.0 was started in place of the old server, process ")
+    assert said.startswith("reapi-local 0.2.0 replaced the server that ran, process ")
 
 
 def test_the_plugin_names_options_that_were_given_as_flags() -> None:
