@@ -149,6 +149,16 @@ def test_an_older_release_is_replaced_in_good_order(site: Site) -> None:
     assert not is_server(old["pid"], site.data_dir)
 
 
+def test_the_server_that_replaced_another_is_not_called_replaced(site: Site) -> None:
+    site.set_version("0.1.9")
+    site.json("up")
+    site.set_version("0.2.0")
+
+    shown = site.run("up").stdout
+
+    assert shown.startswith("reapi-local 0.2.0 replaced the server that ran, process ")
+
+
 def test_a_newer_release_is_kept_with_a_note(site: Site) -> None:
     site.set_version("0.10.0")
     newer = site.json("up")

@@ -48,7 +48,7 @@ from reapi_local.rpc.grpc_server import GrpcServer
 from reapi_local.rpc.interceptor import Interceptor
 from reapi_local.rpc.operations_service import OperationsService
 from reapi_local.store.local.capacity import free_disk_bytes
-from reapi_local.tls.names import NO_LIBRARY
+from reapi_local.tls.names import INSTALL_IT, NO_LIBRARY
 
 if TYPE_CHECKING:
     from reapi_local.rpc.encryption import Encryption
@@ -333,12 +333,12 @@ def _encryption(config: Config, clock: Clock) -> Encryption | None:
         from reapi_local.rpc.encryption import Encryption  # most servers need no cryptography
         from reapi_local.tls.pem_files import TlsPaths, UnusableTls
     except ImportError as error:
-        raise CannotStart(ready_line.SETTINGS, NO_LIBRARY) from error
+        raise CannotStart(ready_line.SETTINGS, NO_LIBRARY, INSTALL_IT) from error
     listen = config.listen
     try:
         return Encryption(TlsPaths(listen.tls_cert, listen.tls_key, listen.tls_client_ca), clock)
     except UnusableTls as error:
-        raise CannotStart(ready_line.SETTINGS, str(error)) from error
+        raise CannotStart(ready_line.SETTINGS, error.why, error.remedy) from error
 
 
 def _without_token(config: Config) -> Principal | None:
