@@ -6,12 +6,14 @@ import asyncio
 import os
 from collections.abc import Callable, Iterator
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import grpc
 import pytest
 import zstandard
 
+from reapi_local.clock import ManualClock
 from reapi_local.proto.bytestream_pb2 import (
     QueryWriteStatusRequest,
     QueryWriteStatusResponse,
@@ -26,7 +28,17 @@ from reapi_local.proto.remote_execution_pb2 import (
     DigestFunction,
     GetCapabilitiesRequest,
 )
-from rpc.helpers import HASHERS, MIB, Client, blob_name, digest_of, pieces, refusal, upload_name
+from rpc.helpers import (
+    HASHERS,
+    MIB,
+    Client,
+    blob_name,
+    digest_of,
+    pieces,
+    refusal,
+    serving,
+    upload_name,
+)
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -329,6 +341,30 @@ async def test_uploads_wait_while_the_memory_for_windows_is_in_use(client: Clien
         assert (await call).committed_size == len(first) + len(second)
         if call is calls[0]:
             assert (await last).committed_size == len(zstd(waiting))
+
+
+async def test_only_so_many_compressed_reads_go_on_at_once(tmp_path: Path, transport: str) -> None:
+    clock = ManualClock()
+    async with serving(tmp_path / "data", transport, clock) as server:
+        # Without this a client takes some megabytes that nobody has asked for.
+        client = server.connect(options=[("grpc.http2.bdp_probe", 0)])
+        digest = await client.upload(os.urandom(4 * MIB))
+        request = ReadRequest(resource_name=compressed(blob_name(digest)))
+        calls = [client.Read(request) for _ in range(128)]
+        for call in calls:
+            assert (await call.read()).data
+        waiting = [client.Read(request) for _ in range(2)]
+        messages = [asyncio.ensure_future(call.read()) for call in waiting]
+        for _ in range(20):  # others don't wait
+            small = await client.upload(text(SMALL))
+            assert await client.download(small)
+        assert not any(message.done() for message in messages)
+        calls[0].cancel()
+        await asyncio.wait(messages, return_when=asyncio.FIRST_COMPLETED)
+        clock.advance(10)  # and the clients of the other reads have taken nothing meanwhile
+        assert all([(await message).data for message in messages])
+        for call in (*calls, *waiting):
+            call.cancel()
 
 
 async def test_each_blob_of_a_batch_has_its_compressor_and_its_status(client: Client) -> None:
