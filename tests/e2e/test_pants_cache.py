@@ -112,7 +112,7 @@ def test_an_empty_local_cache_is_served_by_the_server_alone(
     assert (run["hits"], run["misses"]) == (hits, misses)
     assert (after[0] - before[0], after[1] - before[1]) == (hits, misses)
     assert second.err.count("cached remotely") == len(TESTS)
-    check = repository.run("reapi-check").must_succeed()
+    check = repository.run(*nothing_local(tmp_path), "reapi-check").must_succeed()
     assert f"the last run used it: {hits} hits, {misses} misses" in check.out
 
 
