@@ -40,6 +40,11 @@ BLOBS = [small(number) for number in range(COUNT)]
 DIGESTS = [digest_of(blob) for blob in BLOBS]
 
 
+def absent(digest: Digest) -> Digest:
+    """A digest that no blob has."""
+    return Digest(hash=digest.hash, size_bytes=digest.size_bytes + 1)
+
+
 async def answer_of(call: Any, request: bytes) -> list[Any]:
     """What a call answers, whose request is ready to be sent; its steps must be short."""
     with counted() as steps:
@@ -92,7 +97,7 @@ async def test_a_batch_of_wrong_writes(client: Client, different: bool) -> None:
 async def test_a_batch_of_reads(client: Client, update: bytes, there: bool) -> None:
     if there:
         await consume(client.BatchUpdateBlobs(update))
-    digests = [Digest(hash=d.hash, size_bytes=d.size_bytes + (not there)) for d in DIGESTS]
+    digests = DIGESTS if there else map(absent, DIGESTS)
     request = BatchReadBlobsRequest(digests=digests).SerializeToString()
     [answer] = await answer_of(client.BatchReadBlobs, request)
     assert sum(item.status.code == 0 for item in answer.responses) == there * COUNT
@@ -114,10 +119,11 @@ async def test_a_tree_of_many_directories(client: Client) -> None:
     assert len(page.directories) == 1
 
 
-async def test_a_directory_of_many_files(client: Client) -> None:
-    root = await client.upload(Directory(files=FILES).SerializeToString())
+async def test_a_directory_of_many_directories(client: Client) -> None:
+    nodes = [{"name": file["name"], "digest": absent(file["digest"])} for file in FILES]
+    root = await client.upload(Directory(directories=nodes).SerializeToString())
     [page] = await answer_of(client.GetTree, GetTreeRequest(root_digest=root).SerializeToString())
-    assert len(page.directories[0].files) == COUNT
+    assert len(page.directories[0].directories) == COUNT
 
 
 async def results(client: Client) -> dict[str, ActionResult]:
