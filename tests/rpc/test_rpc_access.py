@@ -11,6 +11,7 @@ from google.protobuf.descriptor_pb2 import FileDescriptorProto
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2
 
+from patience import PATIENCE_S
 from reapi_local.proto.bytestream_pb2 import ReadRequest
 from reapi_local.proto.remote_execution_pb2 import (
     ActionResult,
@@ -135,9 +136,9 @@ async def test_health_is_told_without_a_token(server: Server) -> None:
     stub = health_pb2_grpc.HealthStub(server.connect(token=False).channel)
     names = ["", "build.bazel.remote.execution.v2.ActionCache", "google.bytestream.ByteStream"]
     for name in names:
-        answer = await stub.Check(health_pb2.HealthCheckRequest(service=name), timeout=10)
+        answer = await stub.Check(health_pb2.HealthCheckRequest(service=name), timeout=PATIENCE_S)
         assert answer.status == health_pb2.HealthCheckResponse.SERVING
-    unknown = stub.Check(health_pb2.HealthCheckRequest(service="x"), timeout=10)
+    unknown = stub.Check(health_pb2.HealthCheckRequest(service="x"), timeout=PATIENCE_S)
     await refusal(unknown, grpc.StatusCode.NOT_FOUND)
 
 

@@ -30,6 +30,19 @@ Flags that are not listed here are passed to the server as they are. Settings
 without a flag come from variables such as REAPI_LOCAL_MAX_SIZE, then from the
 file.
 """
+_GC = """\
+Remove what nobody needs any more: environments and copied packages of other
+releases, environments of the script `pants` that were not used for a month,
+and, if no server runs: input trees that are of no use, named caches above
+their limit, and what killed servers left. It lists each with its size. What a
+running server or Pants uses stays, and so does everything that is stored.
+"""
+_UNWIRE = """\
+Take what `pants reapi-up` wrote out of the .pants.rc of a repository, so that
+Pants works without the server. It needs neither Pants nor the plugin, so it
+helps where every command of Pants fails: in a checkout that does not load the
+plugin, such as another branch. Your own lines in .pants.rc stay as they are.
+"""
 _TLS_INIT = """\
 Make an authority of your own and certificates that it signs, for a server that
 encrypts its connections, and print how the server and its clients use them.
@@ -62,7 +75,11 @@ def make_parser() -> Parser:
     status = parser.add_command("status", "show sizes, action cache hits and calls since the start")
     logs = parser.add_command("logs", "show the last lines of the server's log")
     purge = parser.add_command("purge", "delete all blobs and action results; token and port stay")
+    gc = parser.add_command("gc", "free disk space that nobody needs any more", _GC)
     init = parser.add_command("init", "put the plugin into a Pants repository, or upgrade it there")
+    unwire = parser.add_command(
+        "unwire", "take what `pants reapi-up` wrote out of .pants.rc", _UNWIRE
+    )
     tls = parser.add_command(command_line.TLS, "make certificates for a server with TLS")
     completion = parser.add_command(
         "completion", "print a script that completes commands in a shell", _COMPLETION
@@ -80,13 +97,15 @@ def make_parser() -> Parser:
         command_line.TLS_INIT, "make an authority and a pair for the server", _TLS_INIT
     )
     _add_tls_init(tls_init)
+    gc.add_argument("--dry-run", action="store_true", help="only list it, and remove nothing")
     purge.add_argument("--yes", action="store_true", help="do not ask")
     for one in (serve, up, check, purge, tls_init):
         _add_server_python(one)
-    for one in (serve, up, down, check, status, logs, purge):
+    for one in (serve, up, down, check, status, logs, purge, gc):
         _add_data_dir(one)
-    _add_directory(init)
-    for one in (up, down, check, status, purge, init, version):
+    _add_directory(init, "the directory of pants.toml (default: the current one)")
+    _add_directory(unwire, "a directory in the repository (default: the current one)")
+    for one in (up, down, check, status, purge, gc, init, unwire, version):
         _add_format(one)
     completion.add_argument("shell", choices=("bash", "zsh", "fish"), help="the shell")
     shown.add_argument("words", nargs="*", metavar="COMMAND", help="the command")
@@ -200,13 +219,13 @@ def _add_data_dir(parser: Parser) -> None:
     )
 
 
-def _add_directory(parser: Parser) -> None:
+def _add_directory(parser: Parser, what: str) -> None:
     parser.add_argument(
         "directory",
         nargs="?",
         default=".",
         metavar="DIR",
-        help="the directory of pants.toml (default: the current one)",
+        help=what,
     )
 
 

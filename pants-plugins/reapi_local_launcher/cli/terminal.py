@@ -9,6 +9,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TextIO
 
+from reapi_local_launcher.progress import Say, Terminal
+
 Write = Callable[[str], object]
 
 WIDTH = 80
@@ -56,10 +58,17 @@ def showable(text: str) -> str:
     return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
-def progress(line: str) -> None:
-    """Say on standard error what is done at the moment."""
-    sys.stderr.write(f"{line}\n")
+def _write_progress(text: str) -> None:
+    sys.stderr.write(text)
     sys.stderr.flush()
+
+
+def _progress_line(line: str) -> None:
+    _write_progress(f"{line}\n")
+
+
+progress: Say = Terminal(_write_progress) if sys.stderr.isatty() else _progress_line
+"""Says on standard error what is done at the moment; a terminal's last line is rewritten."""
 
 
 def write_json(content: object, write: Write) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 import time
+import uuid
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -187,7 +188,10 @@ class RoundTrips:
                 raise _Failed(response.status.message, response.status.code)
 
     async def _blob(self) -> str:
-        """Reads as clients do: in a batch, like a new Pants, and as a stream, like an old one."""
+        """Writes and reads as clients do: small blobs in a batch, others as a stream.
+
+        New releases of Pants read in a batch, old ones as a stream.
+        """
         await self._write(self._content)
         batch = await self._call(
             "ContentAddressableStorage/BatchReadBlobs",
@@ -201,7 +205,24 @@ class RoundTrips:
                 raise _Failed(response.status.message, response.status.code)
         _expect([response.data for response in batch.responses], [self._content])
         _expect(await self._read_stream(), self._content)
+        await self._write_stream(secrets.token_bytes(len(self._content)))
         return f"{len(self._content)} bytes written and read back"
+
+    async def _write_stream(self, content: bytes) -> None:
+        write = self._channel.stream_unary(
+            "/google.bytestream.ByteStream/Write",
+            request_serializer=bytestream_pb2.WriteRequest.SerializeToString,
+            response_deserializer=bytestream_pb2.WriteResponse.FromString,
+        )
+        digest = _message(content)
+        name = f"uploads/{uuid.uuid4()}/blobs/{digest.hash}/{digest.size_bytes}"
+        message = bytestream_pb2.WriteRequest(
+            resource_name=f"{self._instance}/{name}" if self._instance else name,
+            data=content,
+            finish_write=True,
+        )
+        answer = await write(iter([message]), timeout=_TIMEOUT_SECONDS, metadata=self._headers)
+        _expect(answer.committed_size, len(content))
 
     async def _read_stream(self) -> bytes:
         read = self._channel.unary_stream(

@@ -20,6 +20,7 @@ from reapi_local.threads import DIRECTORIES_SLICE, WRITES_SLICE, in_slices, in_t
 _PAGE: Final = 1000
 _PAGE_BYTES: Final = 2 * 1024 * 1024
 _MAX_TOKEN_DIGITS: Final = 18
+_ZSTD: Final = re_pb2.Compressor.ZSTD
 _OK: Final = status_pb2.Status()
 """Every item has a status, also one that succeeded: some clients take its absence for an error."""
 
@@ -111,7 +112,7 @@ class CasService:
         batch_limits.check_content(content_bytes)
         batch_limits.check_answer(digests, content_bytes)
         found = await self._blobs.read_many(context, digests)
-        accepts_zstd = re_pb2.Compressor.ZSTD in request.acceptable_compressors
+        accepts_zstd = _ZSTD in request.acceptable_compressors
         compressed = await compress_where_smaller(found) if accepts_zstd else {}
         response = re_pb2.BatchReadBlobsResponse()
         async for part in in_slices(list(zip(request.digests, digests, strict=True))):
@@ -123,7 +124,7 @@ class CasService:
                     response.responses.add(
                         digest=message,
                         data=compressed[digest],
-                        compressor=re_pb2.Compressor.ZSTD,
+                        compressor=_ZSTD,
                         status=_OK,
                     )
                 else:
@@ -200,12 +201,13 @@ async def _parsed(messages: Sequence[re_pb2.Digest], function_number: int) -> li
 
 
 def _is_compressed(item: re_pb2.BatchUpdateBlobsRequest.Request) -> bool:
-    if item.compressor not in (re_pb2.Compressor.IDENTITY, re_pb2.Compressor.ZSTD):
+    compressor = item.compressor
+    if compressor and compressor != _ZSTD:
         raise InvalidRequest(
-            f"blob {item.digest.hash}/{item.digest.size_bytes} has compressor {item.compressor}; "
-            "this server takes IDENTITY and ZSTD, as its Capabilities say"
+            f"blob {item.digest.hash}/{item.digest.size_bytes} has compressor {compressor}; this "
+            "server takes IDENTITY and ZSTD, as its Capabilities say"
         )
-    return item.compressor == re_pb2.Compressor.ZSTD
+    return compressor == _ZSTD
 
 
 async def _decompressed(compressed: Sequence[tuple[_Updated, Blob]]) -> list[tuple[_Updated, Blob]]:
