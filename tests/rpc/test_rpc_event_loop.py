@@ -28,8 +28,8 @@ from rpc.steps import counted
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-COUNT = 30_000
-MOST_CALLS = 45_000
+COUNT = 15_000
+MOST_CALLS = 55_000
 
 
 def small(number: int) -> bytes:
@@ -104,7 +104,7 @@ async def test_a_batch_of_reads(client: Client, update: bytes, there: bool) -> N
 
 
 FILES = [{"name": small(n).decode(), "digest": DIGESTS[n]} for n in range(COUNT)]
-LEAVES = [Directory(files=[file]) for file in FILES[:12_000]]
+LEAVES = [Directory(files=[file]) for file in FILES[:5_000]]
 
 
 async def test_a_tree_of_many_directories(client: Client) -> None:

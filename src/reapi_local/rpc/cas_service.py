@@ -177,20 +177,19 @@ class CasService:
                         len(data), _directory, digest, data
                     )
                     yield directory
-                    for child in children:
-                        if child not in seen:
-                            seen.add(child)
-                            below.append(child)
+                    fresh = [child for child in children if child not in seen]
+                    seen.update(fresh)
+                    below += fresh
             level = below
 
 
 def _directory(digest: Digest, data: bytes) -> tuple[re_pb2.Directory, list[Digest]]:
-    """A Directory and the digests of its sub-directories."""
+    """A Directory and the digests of its sub-directories, each once."""
     try:
         directory = parse_directory(data)
     except InvalidRequest as error:
         raise InvalidRequest(f"{digest} isn't a directory: {error}") from error
-    return directory, list(child_digests(directory, digest.function))
+    return directory, list(dict.fromkeys(child_digests(directory, digest.function)))
 
 
 async def _parsed(messages: Sequence[re_pb2.Digest], function_number: int) -> list[Digest]:
