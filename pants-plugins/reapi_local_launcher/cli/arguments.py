@@ -6,9 +6,10 @@ import argparse
 
 from reapi_contract import command_line, sandbox_levels, setting_names
 from reapi_contract.bounds import parse_whole
-from reapi_contract.setting_names import flag
+from reapi_contract.setting_names import flag, repeated_flag
 from reapi_local_launcher.cli.parser import Parser
 from reapi_local_launcher.cli.server_flags import add_server_flags, checked
+from reapi_local_launcher.labels import COMMAND_LINE, Labels
 from reapi_local_launcher.server_settings import ServerSettings
 
 _ABOUT = """\
@@ -126,7 +127,31 @@ def settings_from(options: argparse.Namespace) -> ServerSettings:
         slots=getattr(options, "slots", 0),
         hermetic=getattr(options, "hermetic", False),
         sandbox=getattr(options, "sandbox", sandbox_levels.AUTO),
+        labels=_labels(options),
     )
+
+
+def _labels(options: argparse.Namespace) -> Labels:
+    """Commands for the same server: remedies name them with the flags that were given."""
+    data_dir = getattr(options, "data_dir", None)
+    every = [] if data_dir is None else [f"{flag(setting_names.DATA_DIR)}={data_dir}"]
+    if options.command != "up":
+        return COMMAND_LINE.with_flags(every)
+    names = (
+        *(setting_names.PORT, setting_names.MAX_SIZE, setting_names.IDLE_EXIT),
+        *(setting_names.SLOTS, setting_names.SANDBOX, "server_python"),
+    )
+    defaults = ServerSettings()
+    given = {name: getattr(options, name) for name in names}
+    of_up = [
+        f"{flag(name)}={value}"
+        for name, value in given.items()
+        if value not in (None, getattr(defaults, name, 0), 0)
+    ]
+    of_up += [f"{repeated_flag(setting_names.INSTANCES)}={one}" for one in options.instances or ()]
+    if options.hermetic:
+        of_up.append(flag(setting_names.HERMETIC))
+    return COMMAND_LINE.with_flags(every, of_up)
 
 
 def _add_serve(parser: Parser) -> None:
