@@ -6,10 +6,11 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any, Optional, Union
 
 from reapi_contract.admin_api import ExecutionStatus
 from reapi_contract.proof import Proof
+from reapi_contract.status import Status, status_from
 from reapi_local_launcher.launcher_error import LauncherError
 from reapi_local_launcher.server.execution_status import (
     must_be_as_asked,
@@ -17,10 +18,11 @@ from reapi_local_launcher.server.execution_status import (
     user_notes,
 )
 from reapi_local_launcher.server.launch import launch
+from reapi_local_launcher.server.presence import NotServing, look
 from reapi_local_launcher.server.remote_check import RemoteEndpoint, check_remote
 from reapi_local_launcher.server.running import Running, find_running
 from reapi_local_launcher.server.self_check import check
-from reapi_local_launcher.server.server_status import execution_of
+from reapi_local_launcher.server.server_status import execution_in, execution_of, fetch_status
 from reapi_local_launcher.server.stop import stop
 from reapi_local_launcher.server_settings import ServerSettings
 from reapi_local_plugin import counted_run
@@ -69,17 +71,20 @@ class GoalRunner:
         settings = self._settings(executes=execution)
         if execution:
             self._must_be_able_to_execute(settings)
-        running, offered, address = None, None, self.reapi.address
+        running: Optional[Running] = None
+        status: Optional[Status] = None
+        offered, address = None, self.reapi.address
         notes: list[str] = []
         if self._is_own:
             running = launch(settings, self.env, progress)
             address = running.grpc_address
-            notes += running.notes
+            status = status_from(fetch_status(running, settings.labels))
+            notes += [*running.notes, *status.notes]
         untrusted = tls_conflicts(self.pants, running.state) if running is not None else []
-        if execution and running is not None:
+        if execution and status is not None:
             if untrusted:
                 raise _cannot_execute(untrusted, settings)
-            offered = execution_of(running, settings.labels)
+            offered = execution_in(status)
             must_be_offered(offered, settings.labels)
             must_be_as_asked(offered, settings)
             notes += [*user_notes(offered, settings), *self._execution_notes(offered)]
@@ -102,8 +107,9 @@ class GoalRunner:
             LauncherError: no Python can try the server that somebody else runs.
         """
         settings = self._settings(executes=self._executes)
-        running = find_running(settings, self.env) if self._is_own else None
-        proofs = self._server_proofs(running, settings, progress)
+        found_server = look(settings, self.env) if self._is_own else None
+        proofs = self._server_proofs(found_server, settings, progress)
+        running = found_server if isinstance(found_server, Running) else None
         found = self._conflicts(executes=self._executes)
         if running is not None:
             found += tls_conflicts(self.pants, running.state)
@@ -147,9 +153,12 @@ class GoalRunner:
         return own_options.launcher_settings(self.reapi, executes=executes)
 
     def _server_proofs(
-        self, running: Optional[Running], settings: ServerSettings, progress: Progress
+        self,
+        running: Union[Running, NotServing, None],
+        settings: ServerSettings,
+        progress: Progress,
     ) -> list[Proof]:
-        if self._is_own:
+        if running is not None:
             return check(running, settings.labels, self.instance)
         endpoint = RemoteEndpoint(
             address=self.reapi.address,

@@ -144,7 +144,8 @@ async def _serve_until_stopped(config: Config, version: str, ready_fd: int | Non
     # Imported late, so that --help and wrong options are answered at once.
     import asyncio
 
-    from reapi_local.compose.server import CannotStart, running
+    from reapi_local.compose.cannot_start import CannotStart
+    from reapi_local.compose.server import running
 
     try:
         async with running(config, version) as app:
@@ -157,8 +158,9 @@ async def _serve_until_stopped(config: Config, version: str, ready_fd: int | Non
                 _log.warning(sentence)
             await app.until_stopped()
     except CannotStart as error:
-        _tell(ready_fd, NotStarted(error.code, str(error)))
-        print(f"reapi-local: {error}", file=sys.stderr)
+        _tell(ready_fd, NotStarted(error.code, str(error), error.remedy))
+        what = "; ".join(filter(None, (str(error), error.remedy)))
+        print(f"reapi-local: {what}", file=sys.stderr)
         return _CANNOT_START
     return 0
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
+import shutil
 import signal
 import socket
 from collections.abc import Iterator
@@ -11,8 +13,19 @@ from pathlib import Path
 
 import pytest
 
-from e2e.pants_repo import PLUGIN, PYTHON, SHELL, Done, Machine, Repository, machine, pants_toml
+from e2e.pants_repo import (
+    PLUGIN,
+    PYTHON,
+    SHELL,
+    SHELL_TESTS,
+    Done,
+    Machine,
+    Repository,
+    machine,
+    pants_toml,
+)
 from e2e.test_pants_cache import BUILD, MODULES, PYTHON_SETTINGS, TESTS, nothing_local, pins
+from patience import PATIENCE_S
 from reapi_local_plugin.instance_name import instance_name
 
 pytestmark = pytest.mark.slow
@@ -40,7 +53,7 @@ shell_command(
 )
 files(name="many", sources=["many/*"])
 """
-FOR_EVER = "98765"
+FOR_EVER = str(10**8 + os.getpid())
 """Seconds to sleep: the word by which a process is known among the machine's."""
 
 
@@ -70,6 +83,12 @@ def first_run(shop: Machine, repository: Repository) -> Done:
     return repository.run("test", "::").must_succeed()
 
 
+@pytest.fixture(scope="module")
+def commands(repository: Repository, first_run: Done) -> Done:
+    """All commands, from a server that has run none of them."""
+    return repository.run("export-codegen", "commands::").must_succeed()
+
+
 def executed(shop: Machine, repository: Repository) -> int:
     """How many actions the server says it ran to their end."""
     counts = shop.server.call("GET", "/v1/status")["executions"]
@@ -95,11 +114,87 @@ def test_every_process_runs_on_the_server(
     shop: Machine, repository: Repository, first_run: Done
 ) -> None:
     counters = first_run.counters
-    assert counters["remote_execution_success"] >= 12
+    assert counters["remote_execution_success"] >= len(TESTS) + 4
     assert counters["remote_execution_success"] == executed(shop, repository)
     assert counters["remote_execution_errors"] == 0
     assert counters["local_execution_requests"] == 0
     assert first_run.warnings == []
+
+
+def test_commands_find_what_they_need(repository: Repository, commands: Done) -> None:
+    made = repository.root / "dist" / "codegen" / "commands"
+    where, last = (made / "where").read_text().split()
+    assert where.startswith("/")
+    assert last == "1999"
+    assert (made / "zeros").stat().st_size == 200_000_000
+    assert (made.parent / "some/where/here").read_text() == "here\n"
+    assert (made.parent / "some/where/deep/er/file").read_text() == "nested\n"
+
+
+def test_daemons_of_an_action_are_gone_with_it(commands: Done) -> None:
+    assert processes(FOR_EVER) == []
+
+
+def test_a_test_that_takes_too_long_is_ended_and_said_to_be(
+    repository: Repository, first_run: Done
+) -> None:
+    repository.write(
+        {
+            "slow/test_slow.py": "import time\ndef test(): time.sleep(3600)\n",
+            "slow/BUILD": "python_tests(timeout=3)",
+        }
+    )
+    done = repository.run("test", "slow::")
+    shutil.rmtree(repository.root / "slow")
+    assert done.status != 0
+    assert done.counters["remote_execution_timeouts"] == 1
+
+
+def test_processes_are_gone_after_ctrl_c(repository: Repository, first_run: Done) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        repository.write(
+            {
+                "hangs/test_hangs.py": (
+                    "import socket\ndef test():\n"
+                    f"    socket.create_connection(('127.0.0.1', {port})).recv(1)\n"
+                ),
+                "hangs/BUILD": "python_tests()",
+            }
+        )
+        run = repository.start("test", "hangs::")
+        with run:
+            listener.settimeout(PATIENCE_S)
+            visitor, _ = listener.accept()
+            with visitor:
+                run.send_signal(signal.SIGINT)
+                run.communicate(timeout=PATIENCE_S)
+                visitor.settimeout(PATIENCE_S)
+                assert visitor.recv(1) == b"", "the process lives on"
+    shutil.rmtree(repository.root / "hangs")
+
+
+def test_the_server_starts_again_for_a_build_that_needs_it(
+    shop: Machine, repository: Repository, first_run: Done, tmp_path: Path
+) -> None:
+    shop.kill_server()
+    repository.write({"lone1.py": MODULES["lone1.py"] + "# changed\n"})
+    done = repository.run("test", "test_lone1.py").must_succeed()
+    repository.write({"lone1.py": MODULES["lone1.py"]})
+    assert done.counters["remote_execution_success"] >= 1
+
+
+def test_a_build_that_can_t_have_the_server_ends_with_the_remedy(
+    shop: Machine, repository: Repository, first_run: Done
+) -> None:
+    shop.kill_server()
+    done = repository.run("--no-reapi-autostart", "test", "test_lone2.py")
+    assert done.status != 0
+    assert "reapi-up" in done.err + done.out
+    assert "Traceback" not in done.err
+    for command in (["--version"], ["help"], ["reapi-check"]):
+        assert "Traceback" not in repository.run("--no-reapi-autostart", *command).err
+    repository.run("reapi-up", "--execution").must_succeed()
 
 
 def test_an_empty_local_cache_is_served_without_running_anything(
@@ -140,93 +235,11 @@ def test_an_interactive_command_ends_with_the_one_to_use(
     assert repeated.out == "it's me\n"
 
 
-def test_commands_find_what_they_need(
-    repository: Repository, first_run: Done, tmp_path: Path
-) -> None:
-    done = repository.run(*nothing_local(tmp_path), "export-codegen", "commands::")
-    done.must_succeed()
-    made = repository.root / "dist" / "codegen" / "commands"
-    where, last = (made / "where").read_text().split()
-    assert where.startswith("/")
-    assert last == "1999"
-    assert (made / "zeros").stat().st_size == 200_000_000
-    assert (made.parent / "some/where/here").read_text() == "here\n"
-    assert (made.parent / "some/where/deep/er/file").read_text() == "nested\n"
-
-
-def test_daemons_of_an_action_are_gone_with_it(
-    repository: Repository, first_run: Done, tmp_path: Path
-) -> None:
-    repository.run(*nothing_local(tmp_path), "export-codegen", "commands:daemons").must_succeed()
-    assert processes(FOR_EVER) == []
-
-
-def test_a_test_that_takes_too_long_is_ended_and_said_to_be(
-    repository: Repository, first_run: Done
-) -> None:
-    repository.write(
-        {
-            "slow/test_slow.py": "import time\ndef test(): time.sleep(3600)\n",
-            "slow/BUILD": "python_tests(timeout=3)",
-        }
-    )
-    done = repository.run("test", "slow::")
-    assert done.status != 0
-    assert done.counters["remote_execution_timeouts"] == 1
-
-
-def test_processes_are_gone_after_ctrl_c(repository: Repository, first_run: Done) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
-        repository.write(
-            {
-                "hangs/test_hangs.py": (
-                    "import socket\ndef test():\n"
-                    f"    socket.create_connection(('127.0.0.1', {port})).recv(1)\n"
-                ),
-                "hangs/BUILD": "python_tests()",
-            }
-        )
-        run = repository.start("test", "hangs::")
-        with run:
-            listener.settimeout(120)
-            visitor, _ = listener.accept()
-            with visitor:
-                run.send_signal(signal.SIGINT)
-                run.communicate(timeout=60)
-                visitor.settimeout(60)
-                assert visitor.recv(1) == b"", "the process lives on"
-
-
-def test_the_server_starts_again_for_a_build_that_needs_it(
-    shop: Machine, repository: Repository, first_run: Done, tmp_path: Path
-) -> None:
-    shop.kill_server()
-    repository.write({"lone1.py": MODULES["lone1.py"] + "# changed\n"})
-    done = repository.run("test", "test_lone1.py").must_succeed()
-    repository.write({"lone1.py": MODULES["lone1.py"]})
-    assert done.counters["remote_execution_success"] >= 1
-
-
-def test_a_build_that_can_t_have_the_server_ends_with_the_remedy(
-    shop: Machine, repository: Repository, first_run: Done
-) -> None:
-    shop.kill_server()
-    done = repository.run("--no-reapi-autostart", "test", "test_lone2.py")
-    assert done.status != 0
-    assert "reapi-up" in done.err + done.out
-    assert "Traceback" not in done.err
-    for command in (["--version"], ["help"], ["reapi-check"]):
-        assert "Traceback" not in repository.run("--no-reapi-autostart", *command).err
-    repository.run("reapi-up", "--execution").must_succeed()
-
-
 def test_up_without_execution_goes_back_to_caching(repository: Repository, first_run: Done) -> None:
     repository.run("reapi-up").must_succeed()
     text = (repository.root / ".pants.rc").read_text()
     assert not any(line in text for line in EXECUTION)
-    repository.write({"lone3.py": MODULES["lone3.py"] + "# changed\n"})
-    done = repository.run("test", "test_lone3.py").must_succeed()
+    repository.write({"local/BUILD": SHELL_TESTS})
+    done = repository.run("test", "local::").must_succeed()
     assert done.counters["remote_execution_requests"] == 0
     assert done.counters["local_execution_requests"] >= 1
-    repository.run("reapi-up", "--execution").must_succeed()

@@ -61,7 +61,9 @@ def test_two_repositories_at_once_share_one_server_and_no_results(shop: Machine)
     )
     for repository in (first, second):
         repository.write({"BUILD": SLOW_TEST})
+        repository.run("--version").must_succeed()  # so that its daemon runs
     # No server runs: both want to start one.
+    assert shop.find_server() is None
     started = [repository.start("test", "::") for repository in (first, second)]
     builds = [finish(build).must_succeed() for build in started]
     instances = [instance_name(None, repository.root) for repository in (first, second)]
@@ -119,3 +121,7 @@ def test_where_the_plugin_is_not_loaded_the_switches_fail_until_pantsrc_is_left_
     assert failed.status != 0
     assert "`[GLOBAL].remote_store_address`" in failed.err
     assert "//:test0" in other_branch.run("--no-pantsrc", "list", "::").must_succeed().out
+    unwire = [sys.executable, "-m", "reapi_local_launcher", "unwire", str(other_branch.root)]
+    env = {**shop.env, "PYTHONPATH": os.pathsep.join(PLUGINS)}
+    subprocess.run(unwire, env=env, check=True, capture_output=True)
+    assert "//:test0" in other_branch.run("list", "::").must_succeed().out

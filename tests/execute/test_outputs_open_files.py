@@ -22,6 +22,7 @@ from reapi_local.context import Context
 from reapi_local.execute.clients.profile import DEFAULT
 from reapi_local.execute.job import Job
 from reapi_local.execute.local.inputs.input_roots import InputRoots
+from reapi_local.execute.local.named_caches import NamedCaches
 from reapi_local.execute.local.outputs import IN_MEMORY_BYTES, LargeFile, Outputs
 from reapi_local.execute.local.policy import Policy
 from reapi_local.execute.local.process_environment import ProcessEnvironment
@@ -128,7 +129,8 @@ def begin_run(directory: Path, store: MemoryStore) -> asyncio.Task[re_pb2.Execut
     )
     inputs = cast("InputRoots", NoInputs())
     policy = Policy(default_timeout=1.0, max_timeout=1.0, hermetic=False, shares_host=False)
-    environment = ProcessEnvironment(policy, str(directory / "caches"), owner=None)
+    caches = NamedCaches(str(directory / "caches"), 1, None, SystemClock())
+    environment = ProcessEnvironment(policy, caches)
     runner = Runner(
         FinishedSandbox(directory), environment, inputs, store, MemoryActionCache(), SystemClock()
     )

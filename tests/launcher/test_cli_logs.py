@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from launcher.harness import Site
+from patience import PATIENCE_S
 
 
 @pytest.fixture
@@ -55,7 +56,7 @@ def test_it_follows_the_log_also_into_that_of_the_next_server(site: Site, log: P
         assert following.stdout.readline() == "last\n"
         assert following.stdout.readline() == "first of the next\n"
         following.send_signal(signal.SIGINT)
-        assert following.wait(timeout=60) == 130
+        assert following.wait(timeout=PATIENCE_S) == 130
 
 
 def test_without_a_log_it_says_who_writes_one(site: Site) -> None:
@@ -74,4 +75,4 @@ def test_a_reader_that_goes_away_is_no_error(site: Site, log: Path) -> None:
         reading.stdout.close()
         assert reading.stderr is not None
         assert reading.stderr.read() == ""
-        assert reading.wait(timeout=60) == 0
+        assert reading.wait(timeout=PATIENCE_S) == 0

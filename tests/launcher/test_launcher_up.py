@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import os
-import random
 import signal
 import socket
 import subprocess
 import sys
+import time
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from threading import Thread
@@ -16,6 +16,7 @@ from threading import Thread
 import pytest
 
 from launcher.harness import REAL, Site
+from patience import PATIENCE_S
 from reapi_local_launcher.launcher_error import LauncherError
 from reapi_local_launcher.server.launch import launch
 from reapi_local_launcher.server.process import is_server
@@ -26,7 +27,7 @@ needs_fake = pytest.mark.skipif(REAL, reason="needs a trick of the stand-in serv
 
 def test_ten_concurrent_ups_make_exactly_one_server(site: Site) -> None:
     processes = [site.start("up", "--format=json") for _ in range(10)]
-    answers = [json.loads(process.communicate(timeout=120)[0]) for process in processes]
+    answers = [json.loads(process.communicate(timeout=PATIENCE_S)[0]) for process in processes]
 
     assert [process.returncode for process in processes] == [0] * 10
     assert len({(answer["pid"], answer["boot_id"]) for answer in answers}) == 1
@@ -148,6 +149,16 @@ def test_an_older_release_is_replaced_in_good_order(site: Site) -> None:
     assert not is_server(old["pid"], site.data_dir)
 
 
+def test_the_server_that_replaced_another_is_not_called_replaced(site: Site) -> None:
+    site.set_version("0.1.9")
+    site.json("up")
+    site.set_version("0.2.0")
+
+    shown = site.run("up").stdout
+
+    assert shown.startswith("reapi-local 0.2.0 replaced the server that ran, process ")
+
+
 def test_a_newer_release_is_kept_with_a_note(site: Site) -> None:
     site.set_version("0.10.0")
     newer = site.json("up")
@@ -185,11 +196,14 @@ def test_a_file_in_place_of_the_cache_directory_names_the_way_out(site: Site) ->
 
 @pytest.mark.slow
 def test_ups_killed_at_any_point_leave_nothing_that_blocks_the_next(site: Site) -> None:
-    chance = random.Random(20240229)
-    for _ in range(8):
+    began = time.monotonic()
+    site.json("up")
+    whole_s = time.monotonic() - began
+    site.json("down")
+    for part in (0.1, 0.3, 0.5, 0.7, 0.9):
         with site.start("up") as doomed:
             try:
-                doomed.wait(timeout=chance.uniform(0.02, 0.6))
+                doomed.wait(timeout=part * whole_s)
             except subprocess.TimeoutExpired:
                 doomed.kill()
         found = site.json("up")
@@ -204,7 +218,7 @@ def test_a_server_survives_the_interrupt_of_the_terminal_that_started_it(site: S
         stdout=subprocess.DEVNULL,
         start_new_session=True,
     )
-    assert process.wait(timeout=60) == 0
+    assert process.wait(timeout=PATIENCE_S) == 0
 
     assert os.getsid(site.state()["pid"]) == site.state()["pid"] != process.pid
 
@@ -258,7 +272,7 @@ def test_serve_becomes_the_server_and_stops_in_good_order_when_told_to(site: Sit
         assert site.state()["max_size_bytes"] == 1024**3
         assert site.state()["version"] == "9.9"
         process.send_signal(signal.SIGTERM)
-        assert process.wait(timeout=30) == 0
+        assert process.wait(timeout=PATIENCE_S) == 0
 
 
 class _Stranger(BaseHTTPRequestHandler):

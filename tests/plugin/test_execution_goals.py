@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from launcher.harness import REAL, Site
+from launcher.harness import REAL, Site, with_tls
 from reapi_contract import admin_api
 from reapi_contract.proof import Proof
 from reapi_local_launcher.cli.terminal import PLAIN
@@ -124,6 +124,17 @@ def test_up_wires_execution_and_says_how_processes_run(site: Site, root: Path) -
     assert "Pants runs processes on it from the next command on; try `pants test ::`." in shown
     assert [line for line in shown if len(line) > 80 and str(site.data_dir) not in line] == []
     assert up_json(done)["execution"]["slots"] == 2
+
+
+@pytest.mark.usefixtures("x86")
+def test_what_was_there_already_is_not_said_to_be_written(site: Site, root: Path) -> None:
+    site.json("up")
+    first, second = (up(runner(site, root)) for _ in range(2))
+
+    assert f"  wrote      {EXECUTE} in .pants.rc\n" in text(first)
+    assert "wrote" not in text(second)
+    assert up_json(second)["pants_config"]["written"] == up_json(first)["pants_config"]["written"]
+    assert up_json(second)["pants_config"]["added"] == ()
 
 
 @pytest.mark.usefixtures("x86")
@@ -358,3 +369,28 @@ def test_check_names_the_trap_and_where_to_start_a_server(site: Site, root: Path
     assert reachable.remedy == "Start one with `pants reapi-up --execution`."
     assert not proof.ok
     assert "pantsbuild/pants#17262" in proof.remedy
+
+
+@pytest.mark.usefixtures("x86")
+def test_a_server_with_tls_is_not_wired_to_run_processes_until_pants_trusts_it(
+    site: Site, root: Path
+) -> None:
+    site.json("up")
+    with_tls(site)
+    said = refusal(runner(site, root))
+    assert "nothing was changed" in said.what
+    assert 'remote_ca_certs_path = "/tls/server.pem"' in said.why
+    assert not (root / ".pants.rc").exists()
+    trusted = {"remote_ca_certs_path": "/tls/ca.pem"}
+    assert up(runner(site, root, **trusted)).config.executes
+
+
+def test_up_and_check_say_which_option_of_pants_tls_needs(site: Site, root: Path) -> None:
+    site.json("up")
+    with_tls(site)
+    done = runner(site, root).up(print, execution=False)
+    assert "remote_ca_certs_path" in " ".join(done.conflicts)
+    proof = configured(runner(site, root))
+    assert not proof.ok
+    assert 'remote_ca_certs_path = "/tls/server.pem"' in proof.remedy
+    assert configured(runner(site, root, remote_ca_certs_path="/tls/ca.pem")).ok

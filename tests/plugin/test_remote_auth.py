@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
-from launcher.harness import REAL, Site
+from launcher.harness import REAL, Site, with_tls
 from plugin.hook_of_pants import NAMES, AuthPluginState, Hook, Options, RemoteProvider
 
 
@@ -39,7 +39,6 @@ _ANY = st.one_of(
 _VALUES = st.dictionaries(st.sampled_from(NAMES), _ANY)
 
 
-@settings(deadline=None)
 @given(values=_VALUES, builds=st.booleans())
 def test_strange_values_of_options_never_raise(
     hook: Hook, values: dict[str, Any], builds: bool
@@ -275,3 +274,35 @@ def test_a_build_is_ended_where_processes_would_have_the_network_they_must_not(
     said = ended(hook, caplog, wanted)
     assert "network" in said
     assert "reapi-down" in said
+
+
+@pytest.mark.skipif(REAL, reason="the stand-in says what it is told to")
+def test_a_server_with_tls_is_used_only_if_pants_trusts_it(
+    hook: Hook, caplog: pytest.LogCaptureFixture, site: Site
+) -> None:
+    site.json("up")
+    with_tls(site)
+    where = {"data_dir": str(site.data_dir)}
+    assert hook(Options("test", **where)).state is AuthPluginState.UNAVAILABLE
+    assert [record.levelno for record in caplog.records] == [logging.WARNING]
+    assert '[GLOBAL]: remote_ca_certs_path = "/tls/server.pem"' in caplog.messages[0]
+    caplog.clear()
+    said = ended(hook, caplog, Options("test", remote_execution=True, **where))
+    assert 'remote_ca_certs_path = "/tls/server.pem"' in said
+    trusting = Options("test", **where)
+    trusting.everything.remote_ca_certs_path = "/tls/ca.pem"
+    assert hook(trusting).state is AuthPluginState.OK
+
+
+@pytest.mark.skipif(REAL, reason="the stand-in says what it is told to")
+def test_a_server_that_wants_certificates_is_used_only_if_pants_has_one(
+    hook: Hook, caplog: pytest.LogCaptureFixture, site: Site
+) -> None:
+    site.json("up")
+    with_tls(site, needs_client_certificate=True)
+    options = Options("test", data_dir=str(site.data_dir))
+    options.everything.remote_ca_certs_path = "/tls/ca.pem"
+    assert hook(options).state is AuthPluginState.UNAVAILABLE
+    assert "remote_client_certs_path and remote_client_key_path" in caplog.messages[0]
+    options.everything.remote_client_certs_path = "/tls/client-me.pem"
+    assert hook(options).state is AuthPluginState.OK

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 import zstandard
 from hypothesis import given
@@ -10,8 +12,8 @@ from hypothesis import strategies as st
 from reapi_local.errors import DigestMismatch
 from reapi_local.protocol.digest import Digest, digest_of
 from reapi_local.protocol.zstd import (
+    MAX_PIECE_BYTES,
     MAX_WINDOW_BYTES,
-    PIECE_BYTES,
     Decoder,
     decompress,
     new_compressor,
@@ -41,9 +43,9 @@ def compressed(draw: st.DrawFn) -> tuple[bytes, bytes]:
             write_content_size=draw(st.booleans()),
         )
         stream = compressor.compressobj()
-        form += stream.compress(blob[start:end]) + stream.flush()
         form += draw(st.sampled_from([b"", SKIPPABLE]))
-    return blob, form
+        form += stream.compress(blob[start:end]) + stream.flush()
+    return blob, form + draw(st.sampled_from([b"", SKIPPABLE]))
 
 
 def decoded(digest: Digest, pieces: list[bytes], start: int = 0) -> bytes:
@@ -52,7 +54,7 @@ def decoded(digest: Digest, pieces: list[bytes], start: int = 0) -> bytes:
         decoder.feed(piece)
         while not decoder.needs_data:
             part = decoder.read()
-            assert len(part) < 2 * PIECE_BYTES
+            assert len(part) <= MAX_PIECE_BYTES
             blob += part
     decoder.finish()
     return blob
@@ -135,18 +137,18 @@ def test_a_form_of_more_bytes_than_the_digest_says_is_refused_at_the_first_of_th
         decompress(digest_of(bytes(size)), form)
 
 
-def test_a_piece_that_fills_the_output_leaves_nothing_behind() -> None:
-    """Whole messages, each of which decompresses to a multiple of what one read returns."""
-    blob = bytes(4 * PIECE_BYTES)
+@pytest.mark.parametrize("size", [128 * 1024, 192 * 1024, 256 * 1024, MIB, 3 * MIB - 1])
+def test_a_message_that_fills_the_output_leaves_nothing_behind(size: int) -> None:
+    blob = os.urandom(100) + bytes(4 * size - 100)
     stream = zstandard.ZstdCompressor(level=1).compressobj()
     decoder = Decoder(digest_of(blob))
     received = 0
-    for start in range(0, len(blob), PIECE_BYTES):
-        form = stream.compress(blob[start : start + PIECE_BYTES])
+    for start in range(0, len(blob), size):
+        form = stream.compress(blob[start : start + size])
         decoder.feed(form + stream.flush(zstandard.COMPRESSOBJ_FLUSH_BLOCK))
         while not decoder.needs_data:
             received += len(decoder.read())
-        assert received == start + PIECE_BYTES
+        assert received == start + size
 
 
 def test_a_decompressor_serves_one_blob_after_another() -> None:

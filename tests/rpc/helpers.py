@@ -19,6 +19,7 @@ from google.protobuf.descriptor import MethodDescriptor
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 
+from patience import PATIENCE_S
 from reapi_contract.status import status_json
 from reapi_local.clock import Clock
 from reapi_local.compose.server import App, running
@@ -137,7 +138,7 @@ class Client:
         )
 
         def start(request: Any = None, *, metadata: Headers | None = None, **more: Any) -> Any:
-            more.setdefault("timeout", 60)
+            more.setdefault("timeout", PATIENCE_S)
             return call(request, metadata=self.headers if metadata is None else metadata, **more)
 
         return start

@@ -7,9 +7,11 @@ from typing import Any
 
 import grpc
 import pytest
+from google.protobuf.descriptor_pb2 import FileDescriptorProto
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
+from grpc_reflection.v1alpha import reflection_pb2
 
+from patience import PATIENCE_S
 from reapi_local.proto.bytestream_pb2 import ReadRequest
 from reapi_local.proto.remote_execution_pb2 import (
     ActionResult,
@@ -134,21 +136,22 @@ async def test_health_is_told_without_a_token(server: Server) -> None:
     stub = health_pb2_grpc.HealthStub(server.connect(token=False).channel)
     names = ["", "build.bazel.remote.execution.v2.ActionCache", "google.bytestream.ByteStream"]
     for name in names:
-        answer = await stub.Check(health_pb2.HealthCheckRequest(service=name), timeout=10)
+        answer = await stub.Check(health_pb2.HealthCheckRequest(service=name), timeout=PATIENCE_S)
         assert answer.status == health_pb2.HealthCheckResponse.SERVING
-    unknown = stub.Check(health_pb2.HealthCheckRequest(service="x"), timeout=10)
+    unknown = stub.Check(health_pb2.HealthCheckRequest(service="x"), timeout=PATIENCE_S)
     await refusal(unknown, grpc.StatusCode.NOT_FOUND)
 
 
-async def test_reflection_names_what_is_offered_without_a_token(server: Server) -> None:
-    stub = reflection_pb2_grpc.ServerReflectionStub(server.connect(token=False).channel)
-    requests = [
-        reflection_pb2.ServerReflectionRequest(list_services=""),
-        reflection_pb2.ServerReflectionRequest(
-            file_containing_symbol="build.bazel.remote.execution.v2.ActionCache"
-        ),
-    ]
-    listed, described = await consume(stub.ServerReflectionInfo(iter(requests), timeout=10))
+@pytest.mark.parametrize("version", ["v1", "v1alpha"])
+async def test_reflection_names_what_is_offered_without_a_token(
+    server: Server, version: str
+) -> None:
+    ask = server.connect(token=False).channel.stream_stream(
+        f"/grpc.reflection.{version}.ServerReflection/ServerReflectionInfo",
+        request_serializer=reflection_pb2.ServerReflectionRequest.SerializeToString,
+        response_deserializer=reflection_pb2.ServerReflectionResponse.FromString,
+    )
+    [listed] = await consume(ask(iter([reflection_pb2.ServerReflectionRequest(list_services="")])))
     names = {service.name for service in listed.list_services_response.service}
     package = "build.bazel.remote.execution.v2"
     assert names >= {
@@ -159,7 +162,14 @@ async def test_reflection_names_what_is_offered_without_a_token(server: Server) 
         "grpc.health.v1.Health",
     }
     assert f"{package}.Execution" in names
-    assert described.file_descriptor_response.file_descriptor_proto
+    versions = {"grpc.reflection.v1.ServerReflection", "grpc.reflection.v1alpha.ServerReflection"}
+    assert versions <= names
+    symbols = sorted(names)
+    requests = [reflection_pb2.ServerReflectionRequest(file_containing_symbol=s) for s in symbols]
+    for symbol, described in zip(symbols, await consume(ask(iter(requests))), strict=True):
+        files = described.file_descriptor_response.file_descriptor_proto
+        parsed = [FileDescriptorProto.FromString(file) for file in files]
+        assert symbol in {f"{f.package}.{service.name}" for f in parsed for service in f.service}
 
 
 @pytest.mark.parametrize("header", HEADERS)

@@ -241,3 +241,22 @@ async def test_one_hash_under_two_functions_is_two_actions(client: Client, actio
     await put(client, action, ActionResult(exit_code=1))
     request = GetActionResultRequest(action_digest=action, digest_function=9)
     await refusal(client.GetActionResult(request), NOT_FOUND)
+
+
+async def test_an_action_is_known_by_its_hash_whatever_size_comes_with_it(
+    client: Client, action: Digest
+) -> None:
+    """bazel-remote's proxy asks with size -1, and writes with the size of the result."""
+    unknown, other = (Digest(hash=action.hash, size_bytes=size) for size in (-1, 1234))
+    await refusal(get(client, unknown), NOT_FOUND, action.hash)
+    for code, written in enumerate((action, other, unknown)):
+        await put(client, written, ActionResult(exit_code=code))
+        for asked in (unknown, action, other):
+            assert (await get(client, asked)).exit_code == code
+    assert not await is_hit(client, unknown, "another instance")
+
+
+async def test_an_incomplete_result_is_gone_for_every_size(client: Client, action: Digest) -> None:
+    await put(client, action, ActionResult(stdout_digest=absent()))
+    for size in (-1, action.size_bytes):
+        assert not await is_hit(client, Digest(hash=action.hash, size_bytes=size))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import grpc
@@ -150,6 +151,7 @@ async def authorizing(
     events.subscribe(CallEnded, ended.append)
     access = AccessControl(principals, Instances(("main",)), without_token)
     blobs, executor = MemoryStore(), NoOperations()
+    sockets = TemporaryDirectory()
     server = GrpcServer(
         Interceptor(access, events, SystemClock()),
         {
@@ -161,6 +163,7 @@ async def authorizing(
             "Operations": OperationsService(executor),
         },
         transport,
+        sockets.name,
     )
     port = server.bind("127.0.0.1:0")
     await server.start()
@@ -168,6 +171,7 @@ async def authorizing(
         yield f"127.0.0.1:{port}", ended
     finally:
         await server.stop(0)
+        sockets.cleanup()
 
 
 @asynccontextmanager

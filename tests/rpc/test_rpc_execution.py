@@ -26,6 +26,7 @@ from google.protobuf.struct_pb2 import Struct
 from google.rpc import code_pb2
 from google.rpc.error_details_pb2 import PreconditionFailure
 
+from reapi_local.clock import ManualClock
 from reapi_local.execute.sandbox.interface import ActionLimits, SandboxConfig, SandboxError
 from reapi_local.execute.sandbox.slot.slot_sandbox import SlotSandbox
 from reapi_local.proto.remote_execution_pb2 import (
@@ -177,15 +178,26 @@ class TestOneAction:
         assert (await execute(client, blind)).result.exit_code != 0
         assert gate.waiting == 0
 
-    async def test_a_timeout_ends_it_and_keeps_what_it_said(self, client: Client) -> None:
-        action = await shell(
-            client, "echo said; sleep 3600", action={"timeout": Duration(nanos=200_000_000)}
-        )
-        response = (await execute(client, action)).response
-        assert response.status.code == code_pb2.DEADLINE_EXCEEDED
-        assert "0.2 seconds" in response.status.message
-        assert await client.download(response.result.stdout_digest) == b"said\n"
-        assert not await cached(client, action)
+    async def test_a_timeout_ends_it_and_keeps_what_it_said(
+        self, tmp_path: Path, gate: Gate
+    ) -> None:
+        clock = ManualClock()
+        async with serving(tmp_path, "grpcio", clock, execution="on") as worker:
+            client = worker.client
+            script = f"echo said; {gate.come}; read -r word <&3"
+            timeout = Duration(seconds=7, nanos=200_000_000)
+            action = await make(
+                client, "/bin/bash", "-c", script, action={"timeout": timeout}, **NETWORK
+            )
+            stream = start(client, action)
+            await until(stream, EXECUTING)
+            await gate.visitor()
+            clock.advance(7.2)
+            response = response_of(await until(stream, COMPLETED))
+            assert response.status.code == code_pb2.DEADLINE_EXCEEDED
+            assert "7.2 seconds" in response.status.message
+            assert await client.download(response.result.stdout_digest) == b"said\n"
+            assert not await cached(client, action)
 
     async def test_a_missing_program_is_127_with_a_reason(self, client: Client) -> None:
         result = (await execute(client, await make(client, "no-such-program"))).result
@@ -326,8 +338,10 @@ class TestOperations:
         assert re.fullmatch(r"a/b/operations/[0-9a-f-]{36}", name)
         got = await client.GetOperation(GetOperationRequest(name=name))
         assert got.done
-        listed = await client.ListOperations(ListOperationsRequest(name="a/b/operations"))
-        assert [operation.name for operation in listed.operations] == [name]
+        for collection in ("a/b/operations", "a/b"):  # BuildGrid's client names the instance alone
+            listed = await client.ListOperations(ListOperationsRequest(name=collection))
+            assert [operation.name for operation in listed.operations] == [name]
+        assert not (await client.ListOperations(ListOperationsRequest(name="a"))).operations
         await client.DeleteOperation(DeleteOperationRequest(name=name))
         request = GetOperationRequest(name=name)
         await refusal(client.GetOperation(request), grpc.StatusCode.NOT_FOUND)

@@ -12,7 +12,7 @@ import pytest
 from contexts import context
 from reapi_local.events import EventStream
 from reapi_local.proto import remote_execution_pb2 as re_pb2
-from reapi_local.protocol.digest import Digest, DigestFunction, digest_of
+from reapi_local.protocol.digest import Digest, DigestFunction, digest_of, make_digest
 from reapi_local.protocol.lookup import Hit, Miss, MissReason, StoredResult
 from reapi_local.store.action_cache import ActionCache
 from reapi_local.store.blob_store import BlobStore
@@ -209,3 +209,14 @@ async def test_a_tree_that_is_no_tree_is_a_miss(caches: Caches) -> None:
     )
     assert await caches.complete.get(context(), ACTION) == Miss(MissReason.CORRUPT)
     assert await caches.plain.get(context(), ACTION) == ABSENT
+
+
+async def test_the_size_of_an_action_has_no_effect(caches: Caches) -> None:
+    other = make_digest(ACTION.function, bytes.fromhex(ACTION.hash_hex), 0)
+    assert other != ACTION
+    for put, get in ((ACTION, other), (other, ACTION)):
+        kept = stored(re_pb2.ActionResult(exit_code=put.size_bytes))
+        await caches.plain.put(context(), put, kept)
+        assert await caches.plain.get(context(), get) == Hit(kept)
+    assert await caches.plain.remove(context(), ACTION, kept)
+    assert await caches.plain.get(context(), other) == ABSENT

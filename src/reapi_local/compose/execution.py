@@ -9,7 +9,7 @@ from contextlib import AsyncExitStack, suppress
 from functools import partial
 from typing import Final
 
-from reapi_contract import sandbox_levels
+from reapi_contract import data_dir, sandbox_levels
 from reapi_contract.admin_api import ExecutionStatus
 from reapi_local.clock import Clock
 from reapi_local.compose.storage import Storage
@@ -21,6 +21,7 @@ from reapi_local.execute.executor import Executor
 from reapi_local.execute.local.host_platform import HostPlatform
 from reapi_local.execute.local.inputs.input_roots import InputRoots
 from reapi_local.execute.local.local_executor import LocalExecutor
+from reapi_local.execute.local.named_caches import NamedCaches
 from reapi_local.execute.local.policy import Policy
 from reapi_local.execute.local.process_environment import ProcessEnvironment
 from reapi_local.execute.local.resolver import ActionResolver
@@ -38,8 +39,6 @@ from reapi_local.threads import in_thread
 from reapi_local.tls.names import AUTHORITY_KEY
 
 _log = logging.getLogger(__name__)
-# Names of directories below the data directory.
-_SANDBOX, _INPUTS, _CACHES = "sandbox", "inputs", "caches"
 _MAX_SCRATCH_BYTES: Final = 16 * 1024**3
 _MAX_STORING: Final = 2
 """How many actions may store outputs while all slots are occupied."""
@@ -89,15 +88,15 @@ class _Start:
         )
 
     async def _sandbox_config(self) -> SandboxConfig:
-        work_dir = self._directory(_SANDBOX)
+        work_dir = self._directory(data_dir.SANDBOX)
         with suppress(OSError):  # a killed server may have left mounts; the sandbox removes them
             await in_thread(remove_tree, work_dir)
         return SandboxConfig(
             count=self._slots + _MAX_STORING,
             limits=_action_limits(self._config, self._slots + _MAX_STORING),
-            work_dir=self._directory(_SANDBOX),
-            layers_dir=self._directory(_INPUTS),
-            caches_dir=self._directory(_CACHES),
+            work_dir=self._directory(data_dir.SANDBOX),
+            layers_dir=self._directory(data_dir.INPUTS),
+            caches_dir=self._directory(data_dir.CACHES),
             hidden=(self._config.data_dir, *_private_paths(self._config.listen.tls_key)),
             action_uid=ACTION_UID,
         )
@@ -115,8 +114,11 @@ class _Start:
             ),
         )
         input_roots = InputRoots(storage.blobs, config.layers_dir, settings.input_cache, owner)
-        environment = ProcessEnvironment(policy, config.caches_dir, owner)
+        caches = NamedCaches(config.caches_dir, settings.named_caches, owner, clock)
+        caches.begin_to_keep_limit()
+        environment = ProcessEnvironment(policy, caches)
         resources = AsyncExitStack()
+        resources.push_async_callback(caches.close)
         resources.push_async_callback(sandbox.close)
         resources.push_async_callback(input_roots.close)
         return LocalExecutor(

@@ -23,7 +23,8 @@ def bind(host: str, port: int) -> socket.socket:
         bound.bind((host, port))
     except (OSError, OverflowError) as error:
         bound.close()
-        raise PortTaken(f"port {port} on {host} can't be bound: {error}") from error
+        what = f"port {port} on {host}" if port else f"the address {host}"
+        raise PortTaken(f"{what} can't be bound: {error}") from error
     return bound
 
 

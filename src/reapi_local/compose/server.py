@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import fcntl
 import logging
 import os
 import secrets
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import IO, TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final
 
 from reapi_contract import admin_api, ready_line
 from reapi_contract.admin_api import Health, RunSummary
 from reapi_contract.bounds import DEFAULT_PORT
-from reapi_contract.data_dir import SERVER_LOCK, STATE_FILE, STORE
+from reapi_contract.data_dir import STATE_FILE, STORE
 from reapi_contract.proof import Proof
 from reapi_contract.state import State
 from reapi_contract.status import Status
@@ -25,6 +23,9 @@ from reapi_local.access.principal import OWNER, READER, WRITER, Principal
 from reapi_local.admin.listener import AdminListener
 from reapi_local.clock import Clock, SystemClock, set_within
 from reapi_local.compose.addresses import bracketed, host_for_clients, reachable
+from reapi_local.compose.cannot_start import CannotStart
+from reapi_local.compose.data_dir import owned, unusable
+from reapi_local.compose.disk_space import disk_note, with_disk
 from reapi_local.compose.execution import make_executor
 from reapi_local.compose.notes import notes_of, warnings_at_start
 from reapi_local.compose.ports import bind_first, free_port
@@ -47,21 +48,15 @@ from reapi_local.rpc.execution_service import ExecutionService
 from reapi_local.rpc.grpc_server import GrpcServer
 from reapi_local.rpc.interceptor import Interceptor
 from reapi_local.rpc.operations_service import OperationsService
-from reapi_local.tls.names import NO_LIBRARY
+from reapi_local.store.local.capacity import free_disk_bytes
+from reapi_local.tls.names import INSTALL_IT, NO_LIBRARY
 
 if TYPE_CHECKING:
     from reapi_local.rpc.encryption import Encryption
 
 _log = logging.getLogger(__name__)
 _GRACE_SECONDS: Final = 10.0
-
-
-class CannotStart(Exception):
-    """The server can't start; ``code`` is for programs, the message for people."""
-
-    def __init__(self, code: str, message: str) -> None:
-        super().__init__(message)
-        self.code = code
+_MIN_STORE_BYTES: Final = 1024**2
 
 
 class App:
@@ -106,16 +101,17 @@ class App:
         if config.listen.port and port != config.listen.port:
             raise CannotStart(
                 ready_line.PORT_IN_USE,
-                f"port {config.listen.port} on {config.listen.host} is in use by another program; "
+                f"port {config.listen.port} on {config.listen.host} is in use by another program",
                 "choose another with --port, or leave it out to have a free one found",
             )
         self._encryption = _encryption(config, self._clock)
         access = AccessControl(self._principals, self._instances, _without_token(config))
         interceptor = Interceptor(access, self._events, self._clock)
-        self._grpc = GrpcServer(interceptor, self._services(), self._transport())
+        self._grpc = GrpcServer(
+            interceptor, self._services(), self._transport(), self._sockets.path
+        )
         self.grpc_port = self._bind(port)
-        with self._sockets.for_temporary_files():
-            await self._grpc.start()
+        await self._grpc.start()
         bound = bind_first("127.0.0.1", (known.admin_port,))
         # Without the token nobody administers, and no page in a browser reads anything.
         self._admin = AdminListener(self, bound, AccessControl(self._principals, self._instances))
@@ -127,14 +123,18 @@ class App:
         status = await self._executor.describe()
         if not status.offered:
             why = " ".join(status.reasons)
-            raise CannotStart(ready_line.NO_SANDBOX, f"actions can't be executed here: {why}")
+            raise CannotStart(
+                ready_line.NO_SANDBOX,
+                f"actions can't be executed here: {why}",
+                "remove the cause, or leave the setting `execution` out",
+            )
 
     def _bind(self, port: int) -> int:
         host = bracketed(self._config.listen.host)
         credentials = self._encryption.server_credentials() if self._encryption else None
         try:
             return self._grpc.bind(f"{host}:{port}", credentials)
-        except RuntimeError:
+        except (RuntimeError, OSError):
             if self._config.listen.port:
                 raise
             # Another server that is starting, too, has found the same port and bound it first.
@@ -236,8 +236,12 @@ class App:
             calls=self._metrics.calls(),
             action_cache=self._metrics.caches(),
             executions=self._metrics.executions(),
-            notes=(*notes_of(self._config), *self._tls_warnings()),
+            notes=(*notes_of(self._config), *self._tls_warnings(), *self._disk_notes()),
         )
+
+    def _disk_notes(self) -> list[str]:
+        note = disk_note(self._storage.blobs.describe(), self._config.data_dir)
+        return [note] if note else []
 
     def metrics(self) -> bytes:
         """All counters in Prometheus' text format."""
@@ -258,9 +262,10 @@ class App:
             client = Client(address, self._remembered.token, tls, called)
         sandbox = (await self._executor.describe()).sandbox
         is_needed = _without_token(self._config) is None
-        return await RoundTrips(
+        proofs = await RoundTrips(
             client, instance, is_own=True, sandbox=sandbox, token_is_needed=is_needed
         ).run()
+        return with_disk(proofs, self._storage.blobs.describe(), self._config.data_dir)
 
     def _write_state(self, pid: int | None) -> None:
         write_state(
@@ -276,6 +281,9 @@ class App:
                 token=self._remembered.token,
                 data_dir=self._config.data_dir,
                 max_size_bytes=self._config.store.max_size,
+                named_caches_bytes=self._config.execute.named_caches,
+                idle_exit_s=self._config.listen.idle_exit,
+                instances=tuple(self._config.access.instances),
                 ca_certs_path=self._config.listen.tls_cert,
                 needs_client_certificate=bool(self._config.listen.tls_client_ca),
             ),
@@ -289,7 +297,7 @@ async def running(config: Config, version: str, clock: Clock | None = None) -> A
     Raises:
         CannotStart: the data directory or the port can't be used.
     """
-    with _owned(config.data_dir):
+    with owned(config.data_dir):
         app = await _started(config, version, clock or SystemClock())
         try:
             yield app
@@ -307,11 +315,11 @@ async def _started(config: Config, version: str, clock: Clock) -> App:
         if isinstance(error, CannotStart):
             raise
         if isinstance(error, OSError):  # of files: those of sockets have another class
-            raise _unusable(config.data_dir, error) from error
+            raise unusable(config.data_dir, error) from error
         raise CannotStart(
             ready_line.FAILED,
-            f"the server can't listen on {config.listen.host}: {error}; choose an address of this "
-            "machine with --host, and try again",
+            f"the server can't listen on {config.listen.host}: {error}",
+            "choose an address of this machine with --host, and try again",
         ) from error
     return app
 
@@ -320,7 +328,7 @@ def _socket_directory(data_dir: str) -> SocketDirectory:
     try:
         return SocketDirectory(data_dir)
     except OSError as error:
-        raise _unusable(data_dir, error) from error
+        raise unusable(data_dir, error) from error
 
 
 def _encryption(config: Config, clock: Clock) -> Encryption | None:
@@ -331,12 +339,12 @@ def _encryption(config: Config, clock: Clock) -> Encryption | None:
         from reapi_local.rpc.encryption import Encryption  # most servers need no cryptography
         from reapi_local.tls.pem_files import TlsPaths, UnusableTls
     except ImportError as error:
-        raise CannotStart(ready_line.SETTINGS, NO_LIBRARY) from error
+        raise CannotStart(ready_line.SETTINGS, NO_LIBRARY, INSTALL_IT) from error
     listen = config.listen
     try:
         return Encryption(TlsPaths(listen.tls_cert, listen.tls_key, listen.tls_client_ca), clock)
     except UnusableTls as error:
-        raise CannotStart(ready_line.SETTINGS, str(error)) from error
+        raise CannotStart(ready_line.SETTINGS, error.why, error.remedy) from error
 
 
 def _without_token(config: Config) -> Principal | None:
@@ -352,36 +360,14 @@ def _opened(config: Config, clock: Clock, events: EventStream) -> Storage:
     try:
         return Storage(config, clock, events)
     except Exception as error:
+        why = f"the store in {config.data_dir} can't be opened: {error}"
+        if free_disk_bytes(config.data_dir) < _MIN_STORE_BYTES:
+            raise CannotStart(
+                ready_line.DISK_FULL, why, f"free some space on the disk of {config.data_dir}"
+            ) from error
         raise CannotStart(
             ready_line.DATA_DIR_UNUSABLE,
-            f"the store in {config.data_dir} can't be opened: {error}; choose another place with "
-            f"--data-dir, or delete the folder `{STORE}` in it, which discards the cache",
+            why,
+            "choose another place with --data-dir, or delete the folder "
+            f"{os.path.join(config.data_dir, STORE)}, which discards the cache",
         ) from error
-
-
-@contextlib.contextmanager
-def _owned(data_dir: str) -> Iterator[None]:
-    """Lock the data directory, so that only one server at a time uses it."""
-    lock: IO[str]
-    try:
-        os.makedirs(data_dir, mode=0o700, exist_ok=True)
-        lock = open(os.path.join(data_dir, SERVER_LOCK), "a")  # noqa: SIM115 - closed below
-    except (OSError, ValueError) as error:
-        raise _unusable(data_dir, error) from error
-    with lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise CannotStart(
-                ready_line.DATA_DIR_IN_USE,
-                f"another server runs on {data_dir}; use that one, stop it with "
-                "`reapi-local down`, or choose another --data-dir",
-            ) from None
-        yield
-
-
-def _unusable(data_dir: str, error: Exception) -> CannotStart:
-    return CannotStart(
-        ready_line.DATA_DIR_UNUSABLE,
-        f"the data directory {data_dir} can't be used: {error}; choose another with --data-dir",
-    )

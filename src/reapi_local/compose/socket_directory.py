@@ -1,8 +1,8 @@
 """The directory for the unix sockets of a server: below its data directory, not in $TMPDIR.
 
-pygrpc-native listens on a unix socket for calls that it passes on to grpcio. It makes the socket
-where temporary files go. There, cleaners delete it while the server runs, and the paths of some
-directories are too long for a socket's address (unix(7): 107 bytes).
+The native transport passes some calls on to grpcio, over a unix socket. Where temporary files are,
+cleaners would delete it while the server runs, and the paths of some directories are too long for
+a socket's address (unix(7): 107 bytes).
 """
 
 from __future__ import annotations
@@ -10,9 +10,6 @@ from __future__ import annotations
 import os
 import shutil
 import socket
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Final
 
 _NAME: Final = "sockets"
@@ -52,12 +49,3 @@ class SocketDirectory:
         except OSError as error:
             return str(error)
         return None
-
-    @contextmanager
-    def for_temporary_files(self) -> Iterator[None]:
-        """Within the block, the module ``tempfile`` makes files in this directory."""
-        before, tempfile.tempdir = tempfile.tempdir, self.path
-        try:
-            yield
-        finally:
-            tempfile.tempdir = before

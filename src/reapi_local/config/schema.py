@@ -71,7 +71,8 @@ class ListenConfig(Struct, frozen=True):
         one_of(*get_args(Transport)),
         Meta(
             description="The gRPC implementation: `native` (pygrpc-native), `grpcio`, or `auto`: "
-            "native if it is installed, `host` is loopback and there is no `tls_cert`."
+            "native if it is installed, `host` is loopback, there is no `tls_cert`, and unix "
+            "sockets can be made in the data directory."
         ),
     ] = "auto"
     tls_cert: Annotated[
@@ -188,6 +189,14 @@ class ExecuteConfig(Struct, frozen=True):
             "`max_size`. Trees in use may exceed it."
         ),
     ] = 4 * _GIB
+    named_caches: Annotated[
+        StoreSize,
+        Meta(
+            description="The size on disk of the named caches of Pants, in addition to `max_size`. "
+            "When they exceed it, the caches of the instances that were used longest ago are "
+            "deleted, as soon as no action runs with them."
+        ),
+    ] = 10 * _GIB
 
 
 class LimitsConfig(Struct, frozen=True):

@@ -57,29 +57,27 @@ class WriteSequence:
                     f"upload of {self._digest}: received at least {self.received} bytes, "
                     f"but the digest says {self._digest.size_bytes}"
                 )
-            if finish_write:
-                self._check_whole()
+            if finish_write and self.received < self._digest.size_bytes:
+                raise DigestMismatch(
+                    f"upload of {self._digest}: finish_write came after {self.received} bytes, "
+                    f"but the digest says {self._digest.size_bytes}"
+                )
         self.finished = finish_write
 
     def end(self) -> None:
         """The client has sent its last message.
 
+        Some clients never set ``finish_write``: for them, an upload with all its bytes is finished.
+
         Raises:
-            InvalidRequest: there was no ``finish_write``.
-            DigestMismatch: compressed data is too short, or ends within a frame.
+            InvalidRequest: there are fewer bytes, and no ``finish_write``.
+            DigestMismatch: compressed data ends within a frame.
         """
-        if not self.finished:
+        if not self.finished and self.received < self._digest.size_bytes:
             raise InvalidRequest(
                 f"upload of {self._digest} ended after {self.received} bytes without finish_write; "
                 f"resume at write_offset {self.received}, or begin again at 0"
             )
         if self.decoder is not None:
             self.decoder.finish()
-            self._check_whole()
-
-    def _check_whole(self) -> None:
-        if self.received < self._digest.size_bytes:
-            raise DigestMismatch(
-                f"upload of {self._digest}: finish_write came after {self.received} bytes, "
-                f"but the digest says {self._digest.size_bytes}"
-            )
+        self.finished = True

@@ -12,14 +12,18 @@ import zstandard
 from reapi_local.errors import DigestMismatch
 from reapi_local.protocol.digest import Digest
 
-PIECE_BYTES: Final = 1024 * 1024
-"""A decoder returns a blob in pieces of about this size."""
-
 MAX_WINDOW_BYTES: Final = 8 * 1024 * 1024
 """How far back a frame may refer, which a decoder has to keep in memory (RFC 8878, 3.1.1.1.2)."""
 
-SHORT_BYTES: Final = 128 * 1024
-"""So much is compressed or decompressed in half a millisecond."""
+SHORT_BYTES: Final = 64 * 1024
+"""So much is compressed, or decompressed, in a quarter of a millisecond."""
+
+_PIECE_BYTES: Final = 1024 * 1024
+_OUTPUT_BYTES: Final = 256 * 1024
+"""Room for two blocks of 128 KiB (RFC 8878, 3.1.1.2.4)."""
+
+MAX_PIECE_BYTES: Final = _PIECE_BYTES + _OUTPUT_BYTES
+"""The most that a decoder returns at once."""
 
 _LEVEL: Final = 1
 """The network is fast where this server is used, so the fastest level is the best one."""
@@ -29,41 +33,43 @@ class Decoder:
     """Decompresses a blob that arrives in pieces: any number of frames, cut anywhere.
 
     ``start``: where in the blob the first frame begins. ``decompressor``: one that no other decoder
-    is using now; it is cheaper than a new one. :meth:`read` blocks for some milliseconds.
+    is using now; it is cheaper than a new one.
     """
 
     def __init__(
         self, digest: Digest, start: int = 0, decompressor: zstandard.ZstdDecompressor | None = None
     ) -> None:
         self._digest, self._offset = digest, start
-        self._fed_bytes = 0
         self._source = _Source()
         self._frames = (decompressor or new_decompressor()).stream_reader(
             cast("IO[bytes]", self._source), read_across_frames=True
         )
         self.needs_data = True
+        """All data was used; :meth:`read` has nothing to return before there is more."""
+        self.is_quick = False
+        """Whether the next :meth:`read` takes less than half a millisecond. Else, some more."""
 
     def feed(self, data: bytes) -> None:
-        """Add compressed bytes, when ``needs_data`` says that the earlier ones are used up."""
+        """Add compressed bytes, when ``needs_data`` is set."""
         self._source.data = data
-        self._fed_bytes = len(data)
         self.needs_data = False
-
-    @property
-    def is_quick(self) -> bool:
-        """Whether :meth:`read` takes less than half a millisecond."""
-        return self._fed_bytes + self._digest.size_bytes - self._offset <= SHORT_BYTES
+        self.is_quick = len(data) <= SHORT_BYTES
 
     def read(self) -> bytes:
-        """The next bytes of the blob, less than ``2 * PIECE_BYTES``; maybe sets ``needs_data``.
+        """The next bytes of the blob, at most ``MAX_PIECE_BYTES``.
 
         Raises:
             DigestMismatch: the data isn't zstd, or is more than the digest says.
         """
         pieces: list[bytes] = []
-        end = self._offset + PIECE_BYTES
+        end = self._offset + (SHORT_BYTES if self.is_quick else _PIECE_BYTES)
+        self.is_quick = False
         while self._offset < end and not self.needs_data:
-            piece = self._read(min(PIECE_BYTES, self._digest.size_bytes - self._offset + 1))
+            room = min(_OUTPUT_BYTES, self._digest.size_bytes - self._offset + 1)
+            try:
+                piece = self._read(room)
+            except zstandard.ZstdError as error:
+                raise self._invalid(str(error)) from error
             self._offset += len(piece)
             if self._offset > self._digest.size_bytes:
                 raise DigestMismatch(
@@ -83,10 +89,13 @@ class Decoder:
         # another frame for what it is.
         self.feed(_MARK_FRAME)
         rest = b""
-        while not self.needs_data:
-            rest += self._read(PIECE_BYTES)
+        try:
+            while not self.needs_data:
+                rest += self._read(_OUTPUT_BYTES)
+        except zstandard.ZstdError:
+            rest = b""
         if rest != _MARK:
-            raise self._invalid("the data ends within a frame")
+            raise self._invalid("it ends within a frame")
 
     def _read(self, max_bytes: int) -> bytes:
         try:
@@ -94,12 +103,10 @@ class Decoder:
         except _NoMoreData:
             self.needs_data = True
             return b""
-        except zstandard.ZstdError as error:
-            raise self._invalid(str(error)) from error
 
     def _invalid(self, why: str) -> DigestMismatch:
         return DigestMismatch(
-            f"blob {self._digest}: the data can't be decompressed as zstd ({why}); send whole "
+            f"blob {self._digest}: the data can't be decompressed as zstd: {why}; send whole "
             f"frames, with windows of up to {MAX_WINDOW_BYTES} bytes, or send it uncompressed"
         )
 
@@ -111,8 +118,8 @@ class _NoMoreData(Exception):
 class _Source:
     """What the library reads compressed data from, in place of a file.
 
-    The last byte comes by itself: it ends one block at most, so the library, which may have filled
-    its output with what came before, returns all the rest and keeps nothing back.
+    The last byte comes by itself. The library may have kept back a part of a block, because its
+    output was full. The last byte ends one more block at most, and then there is room for both.
     """
 
     def __init__(self) -> None:

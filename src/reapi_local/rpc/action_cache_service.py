@@ -11,7 +11,7 @@ from reapi_local.errors import DigestMismatch, InvalidRequest, ResultNotFound
 from reapi_local.execute.inline_request import InlineRequest
 from reapi_local.proto import remote_execution_pb2 as re_pb2
 from reapi_local.protocol.command import parse_action, working_directory_of
-from reapi_local.protocol.digest import Digest, DigestFunction, digest_of, parse_digest
+from reapi_local.protocol.digest import Digest, DigestFunction, digest_of, parse_action_digest
 from reapi_local.protocol.inline_contents import InlineBlob, take_inline
 from reapi_local.protocol.lookup import Miss, StoredResult
 from reapi_local.protocol.tree import check_places, check_result, leaves_working_directory
@@ -37,10 +37,10 @@ class ActionCacheService:
         Raises:
             ResultNotFound: a cache miss.
         """
-        action = parse_digest(request.action_digest, request.digest_function)
+        action = parse_action_digest(request.action_digest, request.digest_function)
         found = await self._results.get(context, action)
         if isinstance(found, Miss):
-            raise ResultNotFound(f"no result is cached for action {action}")
+            raise ResultNotFound(f"no result is cached for action {action.hash_hex}")
         if not (request.inline_stdout or request.inline_stderr or request.inline_output_files):
             return found.stored.result
         inline = InlineRequest(
@@ -60,7 +60,7 @@ class ActionCacheService:
             InvalidRequest: the result is malformed, or a content doesn't have its digest.
             StorageFull: no space.
         """
-        action = parse_digest(request.action_digest, request.digest_function)
+        action = parse_action_digest(request.action_digest, request.digest_function)
         if not request.HasField("action_result"):
             raise InvalidRequest(f"the update for action {action} has no action_result")
         result, length = request.action_result, request.ByteSize()

@@ -17,12 +17,17 @@ from reapi_local.proto import bytestream_pb2
 from reapi_local.protocol.resource_name import UploadName, parse_read_name, parse_write_name
 from reapi_local.protocol.upload import WriteSequence
 from reapi_local.rpc.partial_uploads import PartialUploads
+from reapi_local.rpc.read_budget import ReadBudget
 from reapi_local.store.blob_store import BlobStore, BlobWriter
 from reapi_local.store.compressed import CompressingReader, next_piece
 
 _CHUNK_BYTES: Final = 1024 * 1024
 """Pants decodes messages of at most 4 MiB; less than 2 MiB is safe for all clients."""
+_DATA_TAG: Final = bytes([bytestream_pb2.ReadResponse.DATA_FIELD_NUMBER << 3 | 2])
+"""Field ``data``, with its length before it."""
 
+_MAX_COMPRESSED_READS: Final = 128
+"""Each has a compressor, which takes up to 1.5 MiB, so 192 MiB together."""
 _MAX_LARGE_DECODERS: Final = 64
 """Each takes up to ``MAX_WINDOW_BYTES`` of memory, so 512 MiB together; more uploads wait."""
 
@@ -34,6 +39,8 @@ class ByteStreamService:
         self._blobs = blobs
         self._active: dict[UploadName, WriteSequence] = {}
         self._partial = PartialUploads(clock)
+        self._read_budget = ReadBudget(clock)
+        self._compressed_read_budget = ReadBudget(clock, _MAX_COMPRESSED_READS)
         self._decoders = asyncio.Semaphore(_MAX_LARGE_DECODERS)
 
     async def close(self) -> None:
@@ -42,8 +49,8 @@ class ByteStreamService:
 
     async def Read(
         self, request: bytestream_pb2.ReadRequest, context: Context
-    ) -> AsyncGenerator[bytestream_pb2.ReadResponse, None]:
-        """Send a blob, or ``read_limit`` bytes of it from ``read_offset``.
+    ) -> AsyncGenerator[bytes, None]:
+        """Send a blob, or ``read_limit`` bytes of it from ``read_offset``, in encoded messages.
 
         The offset is always one in the uncompressed blob.
         """
@@ -53,13 +60,19 @@ class ByteStreamService:
                 f"blob {name.digest}: read_limit can't be {request.read_limit} with "
                 "compressed-blobs/; leave it at 0, and stop when you have enough"
             )
-        async with self._blobs.open_read(
-            context, name.digest, request.read_offset, request.read_limit
-        ) as reader:
-            if name.is_compressed:
-                reader = CompressingReader(reader, name.digest.size_bytes - request.read_offset)
-            while chunk := await reader.read(_CHUNK_BYTES):
-                yield bytestream_pb2.ReadResponse(data=chunk)
+        budget = self._compressed_read_budget if name.is_compressed else self._read_budget
+        read = await budget.begin()
+        try:
+            async with self._blobs.open_read(
+                context, name.digest, request.read_offset, request.read_limit
+            ) as reader:
+                if name.is_compressed:
+                    reader = CompressingReader(reader, name.digest.size_bytes - request.read_offset)
+                while chunk := await reader.read(budget.next_message(read, _CHUNK_BYTES)):
+                    message, chunk = _read_response(chunk), b""
+                    yield message
+        finally:
+            budget.end(read)
 
     async def Write(
         self, requests: AsyncIterator[bytestream_pb2.WriteRequest], context: Context
@@ -145,6 +158,16 @@ class ByteStreamService:
                 f"no upload {name.upload} of {name.digest} is in progress here; begin at 0"
             )
         return bytestream_pb2.QueryWriteStatusResponse(committed_size=committed)
+
+
+def _read_response(data: bytes) -> bytes:
+    """A ReadResponse, encoded with one copy of its data: it may wait in memory for its client."""
+    length, varint = len(data), bytearray()
+    while length > 0x7F:
+        varint.append(length & 0x7F | 0x80)
+        length >>= 7
+    varint.append(length)
+    return b"".join((_DATA_TAG, varint, data))
 
 
 def _needs_window(name: UploadName) -> bool:

@@ -9,8 +9,9 @@ import ipaddress
 import os
 import re
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -78,32 +79,30 @@ def init(
 
 
 def _make(done: Initialised, hosts: Sequence[str], *, renew: bool) -> None:
+    pairs = [SERVER, *map(client, done.clients)]
+    there = {name for name in (AUTHORITY, *pairs) if _exists(done, name)}
+    if AUTHORITY not in there and not renew:
+        _must_be_absent(done, there)
     machine = [name for name in (socket.gethostname(),) if _is_host(name)]
-    wanted = tuple(dict.fromkeys(["localhost", "127.0.0.1", "::1", *machine, *hosts]))
-    before = _exists(done, AUTHORITY)
+    wanted = ["localhost", "127.0.0.1", "::1", *machine, *hosts]
+    if SERVER in there:
+        known = _hosts_of(done)
+        wanted = [*known, *wanted] if renew else known
+        _must_cover(done, hosts, wanted)
+    done.hosts = tuple(dict.fromkeys(wanted))
+
     authority = _pair(
         done, AUTHORITY, lambda: issuing.make_authority(f"reapi-local on {socket.gethostname()}")
     )
-    if not before and not renew:
-        _must_be_absent(done)
-    if _exists(done, SERVER):
-        known = _hosts_of(done)
-        wanted = tuple(dict.fromkeys([*known, *wanted])) if renew else known
-        _must_cover(done, hosts, wanted)
 
     def make_server() -> Pair:
-        made = issuing.make_server_pair(authority, wanted)
+        made = issuing.make_server_pair(authority, done.hosts)
         return Pair(made.certificate + authority.certificate, made.key)
 
     _pair(done, SERVER, make_server, renew=renew)
-    done.hosts = wanted
     for name in done.clients:
-        _pair(
-            done,
-            client(name),
-            lambda name=name: issuing.make_client_pair(authority, name),  # type: ignore[misc]
-            renew=renew,
-        )
+        make = partial(issuing.make_client_pair, authority, name)
+        _pair(done, client(name), make, renew=renew)
 
 
 def _is_host(name: str) -> bool:
@@ -114,14 +113,13 @@ def _is_host(name: str) -> bool:
     return True
 
 
-def _must_be_absent(done: Initialised) -> None:
+def _must_be_absent(done: Initialised, there: Collection[str]) -> None:
     """Pairs of an authority that is gone would not be trusted with the new one."""
-    for name in (SERVER, *map(client, done.clients)):
-        if _exists(done, name):
-            raise NotMade(
-                f"{done.certificate(name)} was signed by an authority that isn't there any more; "
-                "--renew makes a new one"
-            )
+    if there:
+        raise NotMade(
+            f"{done.certificate(min(there))} was signed by an authority that isn't there any more; "
+            "--renew makes a new one"
+        )
 
 
 def _must_cover(done: Initialised, asked: Sequence[str], known: Sequence[str]) -> None:
@@ -133,10 +131,10 @@ def _must_cover(done: Initialised, asked: Sequence[str], known: Sequence[str]) -
         )
 
 
-def _hosts_of(done: Initialised) -> tuple[str, ...]:
+def _hosts_of(done: Initialised) -> list[str]:
     paths = TlsPaths(str(done.certificate(SERVER)), str(done.key(SERVER)))
     try:
-        return read_tls(paths).names
+        return list(read_tls(paths).names)
     except UnusableTls as error:
         raise NotMade(f"{error}; or delete both files, and run this again") from error
 

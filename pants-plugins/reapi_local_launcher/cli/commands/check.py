@@ -12,7 +12,7 @@ from reapi_local_launcher.cli import report
 from reapi_local_launcher.cli.arguments import settings_from
 from reapi_local_launcher.cli.terminal import progress, style_of, write_json
 from reapi_local_launcher.server import remote_check, self_check
-from reapi_local_launcher.server.running import find_running
+from reapi_local_launcher.server.presence import look
 from reapi_local_launcher.server_settings import ServerSettings
 
 
@@ -20,8 +20,8 @@ def run(options: argparse.Namespace) -> int:
     settings = settings_from(options)
     if options.address is None:
         _refuse_what_needs_an_address(options)
-        running = find_running(settings, os.environ)
-        proofs = self_check.check(running, settings.labels, options.instance)
+        found = look(settings, os.environ)
+        proofs = self_check.check(found, settings.labels, options.instance)
     else:
         proofs = _of_other(options, settings)
     if options.format == "json":

@@ -11,20 +11,27 @@ from reapi_local_launcher import paths
 from reapi_local_launcher.cli import status_report
 from reapi_local_launcher.cli.arguments import settings_from
 from reapi_local_launcher.cli.terminal import style_of, write_json
-from reapi_local_launcher.server.running import find_running
+from reapi_local_launcher.disk.usage import measure
+from reapi_local_launcher.server.presence import NotServing, look, not_serving_json
 from reapi_local_launcher.server.server_status import fetch_status
 
 
 def run(options: argparse.Namespace) -> int:
     settings = settings_from(options)
-    running = find_running(settings, os.environ)
-    data_dir = str(paths.data_dir(settings, os.environ))
-    status = None if running is None else fetch_status(running, settings.labels)
+    found = look(settings, os.environ)
+    usage = measure(paths.data_dir(settings, os.environ), paths.cache_home(os.environ))
+    usage_json = {"disk_usage": {"total_bytes": usage.total_bytes, "parts": usage.parts}}
+    if isinstance(found, NotServing):
+        if options.format == "json":
+            write_json({**not_serving_json(found), **usage_json}, sys.stdout.write)
+        else:
+            status_report.no_server_text(found, settings.labels, sys.stdout.write)
+            status_report.usage_table(usage, sys.stdout.write, style_of(sys.stdout))
+        return 0
+    status = fetch_status(found, settings.labels)
     if options.format == "json":
-        content = {"running": False, "data_dir": data_dir} if status is None else status
-        write_json({"running": True, **content}, sys.stdout.write)
-    elif status is None:
-        status_report.no_server_text(data_dir, settings.labels.up, sys.stdout.write)
+        write_json({"running": True, **status, **usage_json}, sys.stdout.write)
     else:
-        status_report.status_text(status_from(status), sys.stdout.write, style_of(sys.stdout))
+        report, style = status_report.status_text, style_of(sys.stdout)
+        report(status_from(status), usage, sys.stdout.write, style)
     return 0
