@@ -27,17 +27,18 @@ SERVER_PARTS = {
     "context": ("access", "proto"),
     "events": ("context", "protocol"),
     "config": ("errors", "protocol"),
+    "tls": (),
     "store": _PURE,
     "observe": _PURE,
     "execute": (*_PURE, "store"),
-    "rpc": (*_PURE, "config", "store", "execute"),
+    "rpc": (*_PURE, "config", "store", "execute", "tls"),
     "admin": ("errors", "protocol", "access"),
     "probe": _PURE,
     "compose": (
         *(*_PURE, "config", "store", "observe", "execute"),
-        *("rpc", "admin", "probe"),
+        *("rpc", "admin", "probe", "tls"),
     ),
-    "cli": ("config", "observe", "compose", "probe"),
+    "cli": ("config", "observe", "compose", "probe", "tls"),
     "__main__": ("cli",),
 }
 _BLOB_STORE = ("blob_store", "action_cache")
@@ -54,6 +55,7 @@ WINGS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
         "writing": ("disk_errors", "verification"),
         "memory": (*_BLOB_STORE, *_READ_AND_WRITE),
         "completeness": _BLOB_STORE,
+        "compressed": ("blob_store",),
         "observed": _BLOB_STORE,
         "local": (*_BLOB_STORE, *_READ_AND_WRITE),
     },
@@ -102,10 +104,12 @@ WINGS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     },
     "execute/local": {
         "open_beneath": (),
-        "policy": (),
+        "host_platform": (),
+        "policy": ("host_platform",),
         "inputs": (),
         "outputs": ("open_beneath",),
-        "process_environment": ("policy",),
+        "named_caches": (),
+        "process_environment": ("named_caches", "policy"),
         "resolver": ("inputs", "policy"),
         "runner": ("inputs", "outputs", "process_environment"),
         "local_executor": ("resolver", "runner"),
@@ -134,6 +138,7 @@ CONCRETE = ("store.local", "store.memory", "execute.local", "execute.sandbox.slo
 BELONGS_TO = {
     "lmdb": {"store"},
     "cachetools": {"store", "execute", "observe"},
+    "cryptography": {"tls"},
     "grpc": {"rpc", "probe"},
     "grpc_health": {"rpc"},
     "grpc_reflection": {"rpc"},
@@ -144,8 +149,9 @@ BELONGS_TO = {
     "uvicorn": {"admin"},
     "uvloop": {"cli"},
     "blake3": {"protocol"},
+    "zstandard": {"protocol"},
 }
-USES_PANTS = {"register.py", "goals.py", "subsystem.py", "remote_auth.py"}
+USES_PANTS = {"register.py", "goals.py", "subsystem.py", "remote_auth.py", "run_counters.py"}
 
 
 def modules(root: Path) -> list[Path]:

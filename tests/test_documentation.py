@@ -10,7 +10,7 @@ import pytest
 from reapi_local.config.reference import with_tables
 from reapi_local.config.sources import load
 from reapi_local.execute.sandbox.host import hidden_paths
-from reapi_local_launcher.cli import main as launcher_cli
+from reapi_local_launcher.cli.arguments import make_parser
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
@@ -49,7 +49,7 @@ def test_every_option_of_the_plugin_is_documented_and_no_other() -> None:
 
 def test_every_command_and_goal_is_documented_and_no_other() -> None:
     goals = {"reapi-up", "reapi-check", "reapi-down"}
-    assert listed_first("commands.md") == goals | set(launcher_cli._COMMANDS)
+    assert listed_first("commands.md") == goals | set(make_parser().commands)
 
 
 def test_what_is_hidden_from_actions_is_documented_and_nothing_else() -> None:

@@ -6,7 +6,7 @@ import errno
 import fcntl
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -16,16 +16,24 @@ class LockTimeoutError(Exception):
 
 
 @contextmanager
-def locked(path: Path, timeout_s: float) -> Iterator[None]:
+def locked(
+    path: Path, timeout_s: float, while_waiting: Callable[[], object] | None = None
+) -> Iterator[None]:
     """Hold the exclusive lock on `path` inside the block. Raises LockTimeoutError and OSError.
+
+    `while_waiting` is called again and again. When its value changes, the holder has made progress,
+    and the timeout begins anew.
 
     It tries every 20 ms instead of waiting in the kernel: a blocking flock ends at a deadline only
     with the help of signals, and a plugin must not change the signals of Pants.
     """
-    deadline = time.monotonic() + timeout_s
+    deadline, progress = time.monotonic() + timeout_s, None
     fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         while not _try_lock(fd, fcntl.LOCK_EX):
+            before, progress = progress, while_waiting() if while_waiting else None
+            if progress != before:
+                deadline = time.monotonic() + timeout_s
             if time.monotonic() > deadline:
                 raise LockTimeoutError(str(path))
             time.sleep(0.02)

@@ -7,19 +7,23 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from typing import Any, Optional
+from typing import Any, Optional, Union
 
 from reapi_local_launcher.server.execution_status import must_be_as_asked, must_be_offered
 from reapi_local_launcher.server.launch import launch
-from reapi_local_launcher.server.running import Running, find_running
+from reapi_local_launcher.server.presence import Condition, NotServing, explain, look
+from reapi_local_launcher.server.running import Running
 from reapi_local_launcher.server.server_status import execution_of
 from reapi_local_launcher.server.timeouts import Timeouts
+from reapi_local_launcher.server_settings import ServerSettings
 from reapi_local_plugin import options as own_options
+from reapi_local_plugin.tls_conflicts import tls_conflicts
 
 logger = logging.getLogger(__name__)
 
-_MAX_WAIT_S = 2.0
-_MAX_WAIT_TO_EXECUTE_S = 15.0
+# A build without the server repeats all of its work, so one that really starts is worth a wait.
+# One that has ended is known at once, and one that hangs after `start_s` or `other_s`.
+TIMEOUTS = Timeouts(start_s=10.0, other_s=2.0, total_s=30.0)
 
 
 class NoServerError(Exception):
@@ -62,6 +66,16 @@ def leaves_addresses_to_us(everything: Any) -> bool:
     return None in given
 
 
+def other_provider(everything: Any) -> Optional[str]:
+    """The name of the remote cache that `[GLOBAL].remote_provider` chooses; None if it is ours.
+
+    Pants has the option since 2.20, and from then on an answer of the hook has a provider too.
+    """
+    provider = getattr(everything, "remote_provider", None)
+    name = getattr(provider, "value", provider)
+    return None if name in (None, "reapi") else str(name)
+
+
 def server_of(options: Any, reapi: Any, env: Mapping[str, str]) -> tuple[str, Optional[str]]:
     """The address and the token of the server. Raises NoServerError or LauncherError."""
     if own_options.is_own_server(reapi):
@@ -74,18 +88,26 @@ def _own_server(options: Any, reapi: Any, env: Mapping[str, str]) -> Running:
     """The user's own server, started if it may be. Raises NoServerError or LauncherError."""
     executes = needs_server(options)
     settings = own_options.launcher_settings(reapi, executes=executes)
-    running: Optional[Running]
     if reapi.autostart and may_run_processes(options):
-        total_s = _MAX_WAIT_TO_EXECUTE_S if executes else _MAX_WAIT_S
-        running = launch(settings, env, logger.debug, timeouts=Timeouts(total_s=total_s))
+        running = launch(settings, env, logger.info, timeouts=TIMEOUTS)
     else:
-        running = find_running(settings, env)
-    if running is None:
-        raise NoServerError(
-            f"It isn't running, and [reapi].autostart is off. `{settings.labels.up}` starts it."
-        )
+        running = _found(look(settings, env), settings)
+    untrusted = tls_conflicts(options.for_global_scope(), running.state)
+    if untrusted:
+        raise NoServerError(" ".join(untrusted))
     if executes:
         execution = execution_of(running, settings.labels)
         must_be_offered(execution, settings.labels)
         must_be_as_asked(execution, settings)
     return running
+
+
+def _found(found: Union[Running, NotServing], settings: ServerSettings) -> Running:
+    """The server that runs. Raises NoServerError or LauncherError if none does."""
+    if isinstance(found, Running):
+        return found
+    if found.condition is Condition.ABSENT:
+        raise NoServerError(
+            f"It isn't running, and [reapi].autostart is off. `{settings.labels.up}` starts it."
+        )
+    raise explain(found, settings.labels)

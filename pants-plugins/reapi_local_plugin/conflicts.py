@@ -6,11 +6,15 @@ Each conflict is one or two sentences with the remedy. Imports nothing of Pants.
 from __future__ import annotations
 
 import platform
+import re
 import sys
 from collections.abc import Sequence
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 from reapi_local_plugin import options as own_options
+from reapi_local_plugin.build_server import other_provider
 from reapi_local_plugin.other_auth_plugins import name_of, other_hook
 
 # A sandbox has directories of its own at these paths.
@@ -33,7 +37,13 @@ def conflicts(reapi: Any, pants: Any) -> list[str]:
             f"{name_of(other)} provides remote caching too, and reapi-local doesn't replace "
             "it; remove one of the two backends."
         )
-    if pants.remote_store_address is not None:
+    provider = other_provider(pants)
+    if provider is not None:
+        found.append(
+            f"[GLOBAL].remote_provider is {provider}, and [GLOBAL] wins; remove it, and "
+            "remote_store_address with it, to use this server."
+        )
+    elif pants.remote_store_address is not None:
         found.append(_wins("remote_store_address", pants.remote_store_address))
     found += [
         f"[GLOBAL].{option} is set, which Pants doesn't allow together with a plugin that brings a "
@@ -63,12 +73,12 @@ def execution_conflicts(
         found.append(_wins("remote_execution_address", pants.remote_execution_address))
     if environments:
         return found
-    if pants.plugins:
+    installed, instead = _installed_by_pants(pants)
+    if installed:
         found.append(
-            "[GLOBAL].plugins is set, and Pants itself fails if it has to install plugins while "
+            f"{installed}, and Pants itself fails if it has to install anything for plugins while "
             "remote_execution is on (pantsbuild/pants#17262): every command would, `reapi-down` "
-            "included. Load them from a directory instead, with pythonpath and backend_packages as "
-            "`reapi-local init` does, or name environments in [environments-preview].names."
+            f"included. {instead}, or name environments in [environments-preview].names."
         )
     machine = machine or platform.machine()
     if machine.lower() not in ("x86_64", "amd64"):
@@ -78,6 +88,40 @@ def execution_conflicts(
             "[environments-preview].names."
         )
     return found
+
+
+def _installed_by_pants(pants: Any) -> tuple[str, str]:
+    """What Pants installs before any command, and what to do instead; "" if it installs nothing."""
+    if pants.plugins:
+        return "[GLOBAL].plugins is set", (
+            "Load them from a directory instead, with pythonpath and backend_packages as "
+            "`reapi-local init` does"
+        )
+    if _release(pants) >= (2, 18):
+        for backend in pants.backend_packages:
+            if _has_requirements(backend):
+                return f"The backend {backend} has a requirements.txt", (
+                    "Put what it needs into a directory of pythonpath instead"
+                )
+    return "", ""
+
+
+def _has_requirements(backend: str) -> bool:
+    """Whether packages are listed beside a backend, as Pants finds them since 2.18."""
+    try:
+        spec = find_spec(backend)
+        if spec is None or spec.origin is None:
+            return False
+        lines = Path(spec.origin).with_name("requirements.txt").read_text().splitlines()
+    except (ImportError, OSError, ValueError):
+        return False
+    return any(line.strip() and not line.lstrip().startswith("#") for line in lines)
+
+
+def _release(pants: Any) -> tuple[int, ...]:
+    """The release of Pants, as (2, 31)."""
+    numbers = re.match(r"(\d+)\.(\d+)", str(getattr(pants, "pants_version", "")))
+    return tuple(map(int, numbers.groups())) if numbers else (0, 0)
 
 
 def _wins(option: str, value: object) -> str:

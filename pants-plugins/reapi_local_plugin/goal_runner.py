@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any, Optional, Union
 
 from reapi_contract.admin_api import ExecutionStatus
 from reapi_contract.proof import Proof
@@ -17,15 +17,18 @@ from reapi_local_launcher.server.execution_status import (
     user_notes,
 )
 from reapi_local_launcher.server.launch import launch
+from reapi_local_launcher.server.presence import NotServing, look
 from reapi_local_launcher.server.remote_check import RemoteEndpoint, check_remote
 from reapi_local_launcher.server.running import Running, find_running
 from reapi_local_launcher.server.self_check import check
 from reapi_local_launcher.server.server_status import execution_of
 from reapi_local_launcher.server.stop import stop
 from reapi_local_launcher.server_settings import ServerSettings
+from reapi_local_plugin import counted_run
 from reapi_local_plugin import options as own_options
 from reapi_local_plugin.conflicts import conflicts, execution_conflicts
 from reapi_local_plugin.goal_results import Checked, Down, Up
+from reapi_local_plugin.interactive_goals import LOCALLY
 from reapi_local_plugin.pants_config.switches import (
     EXECUTION,
     ConfigChange,
@@ -33,6 +36,7 @@ from reapi_local_plugin.pants_config.switches import (
     switch_on,
 )
 from reapi_local_plugin.pants_proofs import configured, last_run
+from reapi_local_plugin.tls_conflicts import tls_conflicts
 
 Progress = Callable[[str], None]
 
@@ -66,13 +70,17 @@ class GoalRunner:
         settings = self._settings(executes=execution)
         if execution:
             self._must_be_able_to_execute(settings)
-        running, offered, address = None, None, self.reapi.address
+        running: Optional[Running] = None
+        offered, address = None, self.reapi.address
         notes: list[str] = []
         if self._is_own:
             running = launch(settings, self.env, progress)
             address = running.grpc_address
             notes += running.notes
+        untrusted = tls_conflicts(self.pants, running.state) if running is not None else []
         if execution and running is not None:
+            if untrusted:
+                raise _cannot_execute(untrusted, settings)
             offered = execution_of(running, settings.labels)
             must_be_offered(offered, settings.labels)
             must_be_as_asked(offered, settings)
@@ -86,7 +94,7 @@ class GoalRunner:
         found: list[str] = []
         if not execution:
             notes += self._executes_anyway(config)
-            found = self._conflicts(executes=False)
+            found = [*self._conflicts(executes=False), *untrusted]
         return Up(address, self.instance, running, offered, config, proofs, notes, found)
 
     def check(self, progress: Progress) -> Checked:
@@ -96,12 +104,16 @@ class GoalRunner:
             LauncherError: no Python can try the server that somebody else runs.
         """
         settings = self._settings(executes=self._executes)
-        running = find_running(settings, self.env) if self._is_own else None
-        proofs = self._server_proofs(running, settings, progress)
+        found_server = look(settings, self.env) if self._is_own else None
+        proofs = self._server_proofs(found_server, settings, progress)
+        running = found_server if isinstance(found_server, Running) else None
         found = self._conflicts(executes=self._executes)
+        if running is not None:
+            found += tls_conflicts(self.pants, running.state)
         proofs.append(configured(self.pants, self.environments, settings, running, found))
         if running is not None:
-            proofs.append(last_run(running, self.instance, settings))
+            counted = counted_run.read(Path(self.pants.pants_workdir))
+            proofs.append(last_run(running, self.instance, settings, counted))
         return Checked(proofs)
 
     def down(self, *, kill: bool) -> Down:
@@ -138,9 +150,12 @@ class GoalRunner:
         return own_options.launcher_settings(self.reapi, executes=executes)
 
     def _server_proofs(
-        self, running: Optional[Running], settings: ServerSettings, progress: Progress
+        self,
+        running: Union[Running, NotServing, None],
+        settings: ServerSettings,
+        progress: Progress,
     ) -> list[Proof]:
-        if self._is_own:
+        if running is not None:
             return check(running, settings.labels, self.instance)
         endpoint = RemoteEndpoint(
             address=self.reapi.address,
@@ -167,11 +182,7 @@ class GoalRunner:
                 "or [reapi].address to auto."
             )
         if found:
-            raise LauncherError(
-                "Pants can't run its processes on the server; nothing was changed.",
-                " ".join(found),
-                f"Then run `{settings.labels.up}`. Without `--execution` the server is a cache.",
-            )
+            raise _cannot_execute(found, settings)
 
     def _execution_notes(self, execution: ExecutionStatus) -> list[str]:
         found = []
@@ -179,6 +190,11 @@ class GoalRunner:
             found.append(
                 "[environments-preview].names is set, so only processes of remote_environment "
                 "targets run on the server; all others run where their environment says."
+            )
+        else:
+            found.append(
+                "Pants runs interactive processes on this machine only, so `run`, `repl` and "
+                f"`test --debug` need a flag: `pants {LOCALLY} run …`."
             )
         if not execution.caches:
             found.append(
@@ -196,3 +212,11 @@ class GoalRunner:
             f"`{own_options.EXECUTION_LABELS.up}` adds the settings that belong to it."
         )
         return [note]
+
+
+def _cannot_execute(conflicts: Sequence[str], settings: ServerSettings) -> LauncherError:
+    return LauncherError(
+        "Pants can't run its processes on the server; nothing was changed.",
+        " ".join(conflicts),
+        f"Then run `{settings.labels.up}`. Without `--execution` the server is a cache.",
+    )

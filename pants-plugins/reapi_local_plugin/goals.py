@@ -58,7 +58,8 @@ class ReapiUpSubsystem(GoalSubsystem):
         help=(
             "Run every process in the server's sandbox, and keep the results as without it. This "
             "lasts until `reapi-up` without `--execution`, which makes the server a cache again, "
-            "or `reapi-down`."
+            "or `reapi-down`. Interactive commands, such as `run`, `repl` and `test --debug`, then "
+            "need the flag `--no-remote-execution`."
         ),
     )
 

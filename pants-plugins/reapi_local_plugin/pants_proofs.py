@@ -18,7 +18,13 @@ from reapi_local_launcher.server.execution_status import must_be_as_asked, must_
 from reapi_local_launcher.server.running import Running
 from reapi_local_launcher.server.server_status import execution_of
 from reapi_local_launcher.server_settings import ServerSettings
+from reapi_local_plugin.counted_run import CountedRun
 from reapi_local_plugin.pants_config.switches import PARALLELISM, SWITCHES
+
+_UNUSABLE = (
+    "Outputs were missing for Pants. If remote_store_batch_load_enabled is on in [GLOBAL], turn it "
+    "off and build again; -ldebug shows what Pants asked for."
+)
 
 
 def configured(
@@ -72,8 +78,13 @@ def _execution_detail(
     return f"for {what}, {at_once} at once"
 
 
-def last_run(running: Running, instance: str, settings: ServerSettings) -> Proof:
-    """What the server counted for the last run that looked up results in the instance."""
+def last_run(
+    running: Running, instance: str, settings: ServerSettings, counted: CountedRun
+) -> Proof:
+    """Whether Pants could use what the server answered to the last run that asked for results.
+
+    `counted`: what Pants counted in its last run.
+    """
     began = time.monotonic()
     try:
         query = urlencode({"limit": 1, "instance": instance})
@@ -84,5 +95,9 @@ def last_run(running: Running, instance: str, settings: ServerSettings) -> Proof
     milliseconds = 1000 * (time.monotonic() - began)
     detail = "no run has asked for anything since the server started"
     if runs:
+        unusable = counted.unusable_hits(runs[0])
+        if unusable:
+            detail = f"the server answered {runs[0].hits} hits, but Pants could not use {unusable}"
+            return Proof(proof.LAST_RUN, False, milliseconds, detail, _UNUSABLE)
         detail = f"the last run used it: {runs[0].hits} hits, {runs[0].misses} misses"
     return Proof(proof.LAST_RUN, True, milliseconds, detail)

@@ -2,7 +2,8 @@
 
 It must be quick. It must not raise, because then even `reapi-down` would fail. But if the processes
 of a build run on the server and there is none, Pants would fail at the first process without a
-reason. So this hook ends such a build, with the reason and the remedy.
+reason. So this hook ends such a build, with the reason and the remedy. It does the same with
+commands that Pants can't run while its processes are remote.
 """
 
 from __future__ import annotations
@@ -21,9 +22,11 @@ from reapi_local_plugin.build_server import (
     leaves_addresses_to_us,
     may_run_processes,
     needs_server,
+    other_provider,
     server_of,
 )
 from reapi_local_plugin.instance_name import instance_name
+from reapi_local_plugin.interactive_goals import interactive_goal, locally
 from reapi_local_plugin.other_auth_plugins import name_of, other_hook
 
 try:
@@ -48,7 +51,8 @@ def remote_auth(
     gives the answer.
 
     Raises:
-        SystemExit: to end a build that needs the server; the reason was logged before.
+        SystemExit: to end a build that needs the server and has none, or a command that cannot run
+            while processes are remote; the reason was logged before.
     """
     try:
         everything = options.for_global_scope()
@@ -71,6 +75,9 @@ def remote_auth(
             prior_result=prior_result,
             **kwargs,
         )
+    goal = interactive_goal(options)
+    if goal is not None:
+        _end_interactive(goal)
     store_headers, execution_headers = dict(initial_store_headers), dict(initial_execution_headers)
     found = None
     try:
@@ -120,29 +127,55 @@ def _find(
     """
     reapi, everything = options.for_scope("reapi"), options.for_global_scope()
     executes = bool(everything.remote_execution)
-    if own_options.is_off(reapi):
+    if own_options.is_off(reapi) and everything.remote_store_address is None:
         if executes:
             raise NoServerError("[reapi].mode is off; with `cache` Pants uses the server.")
         return None
     # What the user set in [GLOBAL] wins, and Pants warns about a second value for it.
-    store_address = execution_address = instance = None
-    if everything.remote_instance_name is None:
-        instance = instance_name(reapi.instance, Path(BuildRoot().path))
-    if leaves_addresses_to_us(everything):
-        store_address, token = server_of(options, reapi, env)
-        execution_address = store_address if executes else None
+    answer: dict[str, Any] = {}
+    if other_provider(everything) is not None:
+        _leave_to_other_provider(options, everything)
+        answer["provider"] = everything.remote_provider
+    elif leaves_addresses_to_us(everything):
+        answer["store_address"], token = server_of(options, reapi, env)
+        if executes:
+            answer["execution_address"] = answer["store_address"]
+        if everything.remote_instance_name is None:
+            answer["instance_name"] = instance_name(reapi.instance, Path(BuildRoot().path))
         if token is not None:
             for headers in (store_headers, execution_headers):
                 headers["authorization"] = f"Bearer {token}"
     return AuthPluginResult(
-        AuthPluginState.OK,
-        store_headers,
-        execution_headers,
-        store_address=store_address,
-        execution_address=execution_address,
-        instance_name=instance,
-        plugin_name="reapi-local",
+        AuthPluginState.OK, store_headers, execution_headers, plugin_name="reapi-local", **answer
     )
+
+
+def _leave_to_other_provider(options: Any, everything: Any) -> None:
+    """Warn that Pants uses the cache of [GLOBAL]. Raises NoServerError if it can't."""
+    chosen = f"[GLOBAL].remote_provider is {other_provider(everything)}"
+    if everything.remote_execution:
+        raise NoServerError(f"{chosen}, which runs no processes. Remove it to use your own server.")
+    if everything.remote_store_address is None:
+        raise NoServerError(
+            f"{chosen}, and remote_store_address isn't set. Remove the one to use your own server, "
+            "or set the other."
+        )
+    if may_run_processes(options) and not own_options.is_off(options.for_scope("reapi")):
+        logger.warning(
+            "%s, and [GLOBAL] wins, so Pants doesn't use the reapi-local server. Remove it to use "
+            "the server, or set [reapi].mode to off.",
+            chosen,
+        )
+
+
+def _end_interactive(goal: str) -> NoReturn:
+    """End a command that Pants itself would end later, without a way out."""
+    logger.error(
+        "Pants can't run `%s` while its processes run on a server, so nothing was done. Use: %s",
+        goal,
+        locally(goal),
+    )
+    raise SystemExit(1)
 
 
 def _end_build(why: str) -> NoReturn:

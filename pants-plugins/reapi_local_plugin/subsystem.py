@@ -67,9 +67,9 @@ class ReapiSubsystem(Subsystem):
     autostart = BoolOption(
         default=True,
         help=(
-            "Start the server before a build when it isn't running, as after a reboot. It waits 2 "
-            "seconds at most, 15 if the server runs the processes, and never installs "
-            "anything; `reapi-up` does that."
+            "Start the server before a build when it isn't running, as after a reboot. It waits "
+            "up to 30 seconds for a server that really starts, and never installs anything; "
+            "`reapi-up` does that."
         ),
     )
     data_dir = StrOption(

@@ -63,12 +63,16 @@ class Health:
 
 @dataclass(frozen=True)
 class StoreStatus:
-    """The part `store` of the status: bytes on disk, and the number of generations."""
+    """The part `store` of the status: bytes on disk, and the number of generations.
+
+    The store writes nothing that would leave less than `min_free_bytes` of `free_disk_bytes`.
+    """
 
     max_bytes: int = 0
     disk_bytes: int = 0
     free_disk_bytes: int = 0
     generations: int = 0
+    min_free_bytes: int = 0
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,14 @@ SERVE = "serve"
 CHECK = "check"
 """Try a server that somebody else runs: `check ADDRESS` writes proofs to stdout as JSON."""
 
+TLS = "tls"
+TLS_INIT = "init"
+"""Make certificates: `tls init [DIR]` with the flags below. The output is for people."""
+
+HOST_FLAG = "--host"
+CLIENT_FLAG = "--client"
+RENEW_FLAG = "--renew"
+
 SCHEME_PORTS = {"grpc": 80, "grpcs": 443}
 """The schemes that such an address may have, each with its default port."""
 

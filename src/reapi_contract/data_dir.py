@@ -4,7 +4,7 @@ from __future__ import annotations
 
 STATE_FILE = "server.json"
 SERVER_LOCK = "server.lock"
-"""The server holds this lock (flock) for as long as it runs."""
+"""The server holds this lock (flock) for as long as it runs; `server_lock` says which process."""
 
 LAUNCH_LOCK = "launch.lock"
 """A launcher holds this lock (flock) while it starts or stops a server."""
@@ -12,3 +12,16 @@ LAUNCH_LOCK = "launch.lock"
 LOG_FILE = "server.log"
 STORE = "store"
 """The directory of blobs and action results. A purge deletes it, and nothing else."""
+
+INPUTS = "inputs"
+"""The directory of input trees. What earlier boots of the machine left in it is of no use."""
+
+CACHES = "caches"
+"""The directory of named caches, a directory for each instance, whose mtime says when it was used
+last."""
+
+REMOVED_CACHES = ".removed-"
+"""How the names of directories in `CACHES` begin that are being deleted."""
+
+SANDBOX = "sandbox"
+"""The directory of working files of the sandboxes. Each start of a server empties it."""

@@ -20,6 +20,7 @@ SETTINGS = "settings"
 PORT_IN_USE = "port-in-use"
 DATA_DIR_IN_USE = "data-dir-in-use"
 DATA_DIR_UNUSABLE = "data-dir-unusable"
+DISK_FULL = "disk-full"
 NO_SANDBOX = "no-sandbox"
 FAILED = "failed"
 
@@ -35,10 +36,14 @@ class Ready:
 
 @dataclass(frozen=True)
 class NotStarted:
-    """The server could not start. `error` is one of the codes above, `message` is for people."""
+    """The server could not start. `error` is one of the codes above, `message` says why to people.
+
+    `remedy` says what to do; it is "" where the launcher knows that from the code.
+    """
 
     error: str
     message: str
+    remedy: str = ""
 
 
 ReadyLine = Union[Ready, NotStarted]
@@ -55,6 +60,6 @@ def decode(data: bytes) -> ReadyLine | None:
         raw = json.loads(data)
         if raw["ready"] is True:
             return Ready(int(raw["pid"]), int(raw["grpc_port"]), int(raw["admin_port"]))
-        return NotStarted(str(raw["error"]), str(raw["message"]))
+        return NotStarted(str(raw["error"]), str(raw["message"]), str(raw.get("remedy", "")))
     except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
         return None

@@ -21,7 +21,11 @@ class State:
 
     `pid` is None after the server has stopped gracefully. `boot_id` is new at each start, so it
     identifies a server even if another process gets the same pid. `grpc_port` and `token` stay the
-    same over restarts if possible.
+    same over restarts if possible. `idle_exit_s` and `instances` are those that it was started
+    with; None in the file of a release that did not write them. `ca_certs_path`: the certificates
+    in PEM that clients on this machine must trust, "" if the server doesn't use TLS.
+    `needs_client_certificate`: clients need a certificate of their own, and no token.
+    `named_caches_bytes`: the limit of the named caches; 0 in the file of a release without one.
     """
 
     pid: int | None
@@ -34,7 +38,12 @@ class State:
     token: str
     data_dir: str
     max_size_bytes: int
+    ca_certs_path: str = ""
+    needs_client_certificate: bool = False
     format: int = FORMAT
+    idle_exit_s: float | None = None
+    instances: tuple[str, ...] | None = None
+    named_caches_bytes: int = 0
 
 
 def state_text(state: State) -> str:
@@ -60,7 +69,12 @@ def read_state(data_dir: Path) -> State | None:
             token=str(raw["token"]),
             data_dir=str(raw["data_dir"]),
             max_size_bytes=int(raw["max_size_bytes"]),
+            ca_certs_path=str(raw.get("ca_certs_path", "")),
+            needs_client_certificate=raw.get("needs_client_certificate") is True,
             format=int(raw.get("format", FORMAT)),
+            idle_exit_s=None if raw.get("idle_exit_s") is None else float(raw["idle_exit_s"]),
+            named_caches_bytes=int(raw.get("named_caches_bytes", 0)),
+            instances=None if raw.get("instances") is None else tuple(map(str, raw["instances"])),
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None

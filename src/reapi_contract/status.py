@@ -25,7 +25,8 @@ class Status:
 
     `execution` is None for a server of a release that runs no actions at all. `instances`: the
     names used so far. `calls` are counted by gRPC method, `action_cache` and `executions` by
-    instance; all counts are since the start of the server.
+    instance; all counts are since the start of the server. `notes`: sentences for the user of the
+    server, such as who may read and whether connections are encrypted.
     """
 
     health: Health
@@ -35,6 +36,7 @@ class Status:
     calls: Mapping[str, CallCount] = field(default_factory=dict)
     action_cache: Mapping[str, CacheCount] = field(default_factory=dict)
     executions: Mapping[str, ExecutionCount] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
 
 def status_json(status: Status) -> dict[str, Any]:
@@ -45,7 +47,7 @@ def status_json(status: Status) -> dict[str, Any]:
 
 def status_from(raw: Mapping[str, object]) -> Status:
     """The status in a JSON object; a missing part has the defaults."""
-    execution, instances = raw.get("execution"), raw.get("instances")
+    execution, instances, notes = raw.get("execution"), raw.get("instances"), raw.get("notes")
     return Status(
         health=from_json(Health, raw),
         store=from_json(StoreStatus, raw.get("store")),
@@ -54,6 +56,7 @@ def status_from(raw: Mapping[str, object]) -> Status:
         calls=_counts(CallCount, raw.get("calls")),
         action_cache=_counts(CacheCount, raw.get("action_cache")),
         executions=_counts(ExecutionCount, raw.get("executions")),
+        notes=tuple(map(str, notes)) if isinstance(notes, list) else (),
     )
 
 

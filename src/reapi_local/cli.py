@@ -10,35 +10,51 @@ import os
 import signal
 import sys
 from collections.abc import Coroutine, Mapping, Sequence
-from typing import Any
+from typing import Any, NoReturn
 
-from reapi_contract import ready_line
+from reapi_contract import command_line, ready_line
 from reapi_contract.ready_line import NotStarted, Ready, ReadyLine
+from reapi_contract.suggestions import no_such
 from reapi_local import __version__
 from reapi_local.config.flags import add_flags, take_flags
 from reapi_local.config.schema import Config
+from reapi_local.config.settings import SETTINGS
 from reapi_local.config.sources import ConfigError, load, misspelt
+from reapi_local.tls import cli as tls
 
 _log = logging.getLogger(__name__)
 _USAGE_ERROR, _CANNOT_START = 2, 3
+_WHERE_FLAGS_ARE = (
+    "`reapi-local help serve` lists the most common flags, and\n"
+    "docs/reference/server-settings.md all of them."
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit status."""
-    options = vars(make_parser().parse_args(arguments))
-    if options.pop("command") == "check":
-        return _check(options)
+    parser = make_parser()
+    known, unknown = parser.parse_known_args(arguments)
+    if unknown:
+        flags = (setting.flag for setting in SETTINGS.values())
+        parser.error(no_such("flag", unknown[0].partition("=")[0], flags))
+    options = vars(known)
+    match options.pop("command"):
+        case command_line.CHECK:
+            return _check(options)
+        case command_line.TLS:
+            return tls.run(options)
     return _serve(options)
 
 
 def make_parser() -> argparse.ArgumentParser:
     """The parser of all commands."""
-    parser = argparse.ArgumentParser(prog="reapi-local", description="A REAPI server.")
+    parser = _Parser(prog="reapi-local", description="A REAPI server.", allow_abbrev=False)
     commands = parser.add_subparsers(dest="command", required=True)
     serve = commands.add_parser(
         "serve",
         help="run the server in the foreground",
         description="Run the server in the foreground until SIGTERM or Ctrl-C.",
+        allow_abbrev=False,
     )
     serve.add_argument(
         "--config", metavar="FILE", help="TOML file with settings, in the sections named below"
@@ -48,7 +64,17 @@ def make_parser() -> argparse.ArgumentParser:
     serve.add_argument(ready_line.VERSION_FLAG, default=__version__, help=argparse.SUPPRESS)
     serve.add_argument(ready_line.FLAG, type=int, metavar="N", help=argparse.SUPPRESS)
     _add_check(commands)
+    tls.add_tls(commands)
     return parser
+
+
+class _Parser(argparse.ArgumentParser):
+    """Says what is wrong with the arguments, and not how the launcher calls this program."""
+
+    def error(self, message: str) -> NoReturn:
+        sentence = message.removeprefix("argument ").rstrip(".")
+        print(f"error: {sentence}\n{_WHERE_FLAGS_ARE}", file=sys.stderr)
+        raise SystemExit(_USAGE_ERROR)
 
 
 def _add_check(commands: Any) -> None:
@@ -118,7 +144,8 @@ async def _serve_until_stopped(config: Config, version: str, ready_fd: int | Non
     # Imported late, so that --help and wrong options are answered at once.
     import asyncio
 
-    from reapi_local.compose.server import CannotStart, running
+    from reapi_local.compose.cannot_start import CannotStart
+    from reapi_local.compose.server import running
 
     try:
         async with running(config, version) as app:
@@ -127,10 +154,13 @@ async def _serve_until_stopped(config: Config, version: str, ready_fd: int | Non
                 loop.add_signal_handler(number, app.request_stop)
             _tell(ready_fd, Ready(os.getpid(), app.grpc_port, app.admin_port))
             _log.info("serving %s from %s", app.health().grpc_address, config.data_dir)
+            for sentence in app.warnings():
+                _log.warning(sentence)
             await app.until_stopped()
     except CannotStart as error:
-        _tell(ready_fd, NotStarted(error.code, str(error)))
-        print(f"reapi-local: {error}", file=sys.stderr)
+        _tell(ready_fd, NotStarted(error.code, str(error), error.remedy))
+        what = "; ".join(filter(None, (str(error), error.remedy)))
+        print(f"reapi-local: {what}", file=sys.stderr)
         return _CANNOT_START
     return 0
 

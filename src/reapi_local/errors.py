@@ -58,6 +58,10 @@ class TooLarge(InvalidRequest):
     """The request exceeds a limit that Capabilities states."""
 
 
+class PathLeavesRoot(InvalidRequest):
+    """A path leads out of the input root."""
+
+
 class DigestLike(Protocol):
     """The part of a ``Digest`` that a message shows; the class itself is in ``protocol``."""
 
@@ -165,6 +169,12 @@ class MissingInputs(ReapiError):
 
 class BadOutput(ReapiError):
     """An output of the action can't be read, or isn't of the kind that its command declares."""
+
+    code = Code.FAILED_PRECONDITION
+
+
+class OtherPlatform(ReapiError):
+    """The action asks for an operating system or a processor that this machine doesn't have."""
 
     code = Code.FAILED_PRECONDITION
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import contextlib
 import http.client
 import json
@@ -15,6 +16,7 @@ import grpc
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from patience import PATIENCE_S
 from reapi_local.proto.remote_execution_pb2 import (
     ActionResult,
     GetActionResultRequest,
@@ -59,7 +61,9 @@ async def ask(
     content = body if isinstance(body, (bytes, type(None))) else json.dumps(body).encode()
 
     def request() -> tuple[int, Any]:
-        connection = http.client.HTTPConnection("127.0.0.1", server.app.admin_port, timeout=30)
+        connection = http.client.HTTPConnection(
+            "127.0.0.1", server.app.admin_port, timeout=PATIENCE_S
+        )
         try:
             connection.request(method, path, content, headers or {})
             response = connection.getresponse()
@@ -85,6 +89,8 @@ async def test_every_route_wants_the_token(server: Server) -> None:
         {"Authorization": f"Bearer {token}x"},
         {"Authorization": f"Bearer {token[:-1]}"},
         {"Authorization": f"Basic {token}"},
+        {"Authorization": f"Basic {encoded(f'{token}:')}"},
+        {"Authorization": f"Basic {encoded(f'me:{token}x')}"},
         {"Authorization": token},
         {"Authorization": "Bearer \xe9"},
         {"Cookie": f"Authorization=Bearer {token}"},
@@ -96,6 +102,33 @@ async def test_every_route_wants_the_token(server: Server) -> None:
             assert (status, answer["error"]) == (401, "unauthenticated")
             assert "Authorization" in answer["message"]
     assert (await ask(server, "GET", "/v1/health"))[1]["status"] == "serving"
+
+
+def encoded(credentials: str) -> str:
+    return base64.b64encode(credentials.encode()).decode()
+
+
+async def test_schemes_have_no_case_and_the_token_may_be_a_password(server: Server) -> None:
+    token = server.token
+    spelt = [f"bearer {token}", f"BEARER {token}"]
+    spelt += [f"{scheme} {encoded(f'me:{token}')}" for scheme in ("Basic", "basic", "BASIC")]
+    for header in spelt:
+        for method, path in ROUTES:  # the last one stops the server
+            body = {"instance": ""} if path == "/v1/check" else None
+            headers = {"Authorization": header}
+            if path == "/metrics":
+                continue  # it isn't JSON
+            status, _ = await ask(server, method, path, body, headers)
+            assert status in (200, 202), (header, path)
+
+
+async def test_without_a_token_nothing_is_told_even_if_auth_is_none(
+    tmp_path: Path, transport: str
+) -> None:
+    async with serving(tmp_path, transport, auth="none", anonymous="write") as server:
+        for method, path in ROUTES:
+            status, answer = await ask(server, method, path, {"instance": ""}, {})
+            assert (status, answer["error"]) == (401, "unauthenticated"), path
 
 
 async def test_health_tells_which_server_this_is(server: Server) -> None:
@@ -292,7 +325,9 @@ class Samples:
 
 async def scraped(server: Server) -> Samples:
     def request() -> Samples:
-        connection = http.client.HTTPConnection("127.0.0.1", server.app.admin_port, timeout=30)
+        connection = http.client.HTTPConnection(
+            "127.0.0.1", server.app.admin_port, timeout=PATIENCE_S
+        )
         headers = {"Authorization": f"Bearer {server.token}"}
         try:
             connection.request("GET", "/metrics", headers=headers)

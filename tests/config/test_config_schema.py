@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from config.companions import companions
 from reapi_contract import sandbox_levels
 from reapi_local.config import kinds
 from reapi_local.config.flags import add_flags, take_flags
@@ -25,6 +26,7 @@ EXAMPLES: dict[kinds.Kind, tuple[str, str, Any]] = {
     kinds.COUNT: ("7", "7", 7),
     kinds.SWITCH: ("true", "true", True),
     kinds.ADDRESS: ("::1", '"::1"', "::1"),
+    kinds.FILE: ("/some/file", '"/some/file"', "/some/file"),
     kinds.DIRECTORY: ("/some/where", '"/some/where"', "/some/where"),
     kinds.NAMES: ("one,a/b", '["one", "a/b"]', ("one", "a/b")),
 }
@@ -50,7 +52,8 @@ def value_of(config: Config, setting: Setting) -> Any:
 
 
 def required(setting: Setting) -> dict[str, str]:
-    return {} if setting.name == "data_dir" else {"REAPI_LOCAL_DATA_DIR": "/d"}
+    data_dir = {} if setting.name == "data_dir" else {"REAPI_LOCAL_DATA_DIR": "/d"}
+    return data_dir | companions(setting)
 
 
 @EACH_SETTING

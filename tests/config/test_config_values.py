@@ -8,6 +8,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from config.companions import companions
 from reapi_local.config.settings import SETTINGS, Setting
 from reapi_local.config.settings_file import read_table
 from reapi_local.config.sources import ConfigError, load
@@ -71,6 +72,9 @@ def test_sizes_are_read_as_people_write_them(text: object, size: int) -> None:
         ("host", "", "a non-empty string"),
         ("host", 1, "a non-empty string"),
         ("data_dir", "", "a non-empty string"),
+        ("tls_cert", "", "a non-empty string"),
+        ("auth", "basic", "one of token, none"),
+        ("anonymous", "no", "one of read, write"),
     ],
 )
 def test_what_can_not_be_used_is_refused_with_what_is_allowed(
@@ -97,7 +101,7 @@ ANY_SETTING = st.sampled_from(list(SETTINGS.values()))
 def value_or_problem(setting: Setting, value: object) -> Any:
     """What becomes of a value: that of the configuration, or the message."""
     try:
-        config = load({"data_dir": "/d", setting.name: value}, {}, None)
+        config = load({"data_dir": "/d", setting.name: value}, companions(setting), None)
     except ConfigError as error:
         return str(error)
     section = getattr(config, setting.section) if setting.section else config

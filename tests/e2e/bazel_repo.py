@@ -19,6 +19,8 @@ from typing import Any
 import grpc
 import pytest
 
+from patience import PATIENCE_S
+
 INSTANCE = "a/bazel"
 LARGE = "".join(f"{number}\n" for number in range(1, 500_001)).encode()
 """What `seq 500000` prints: 3.4 MB, over what a batch may hold."""
@@ -82,7 +84,6 @@ script_test(
 }
 TARGETS = {"left", "right", "both", "large", "folder", "both_test", "folder_test"}
 
-_MAX_RUN_S = 100
 _SUMMARY = re.compile(r"^INFO: \d+ process(?:es)?: (.+)\.$", re.MULTILINE)
 
 
@@ -190,6 +191,8 @@ class Workspace:
         output_base, invocation = self.root / base, str(uuid.uuid4())
         spawns = self.root / f"{invocation}.json"
         command = [
+            # Else Ctrl-C does nothing where the tests are a shell's background job.
+            *("env", "--default-signal=INT"),
             # Debian's needs the system's settings; the user's don't matter.
             *(self._program, "--batch", "--nohome_rc", "--noworkspace_rc"),
             *(f"--output_base={output_base}", "--host_jvm_args=-Xmx512m"),
@@ -233,7 +236,7 @@ class Run:
 
     def end(self) -> Build:
         """What it has come to, once it has."""
-        log, _ = self.process.communicate(timeout=_MAX_RUN_S)
+        log, _ = self.process.communicate(timeout=PATIENCE_S)
         bins = list(self.output_base.glob("execroot/*/bazel-out/*-fastbuild/bin"))
         return Build(
             self.process.returncode,

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from patience import PATIENCE_S
 from reapi_contract.state import read_state
 from reapi_local_launcher.server.admin_client import Json
 from reapi_local_launcher.server.process import ExitWatch, is_server
@@ -44,7 +45,6 @@ experimental_test_shell_command(
 """
 
 _COUNTER = re.compile(r"^  (\w+): (\d+)$", re.MULTILINE)
-_MAX_RUN_S = 240
 
 
 # How the project's own `pants` script begins what it says.
@@ -145,7 +145,7 @@ class Machine:
         if state is not None and state.pid and is_server(state.pid, self.data_dir):
             with closing(ExitWatch(state.pid)) as watch:
                 os.kill(state.pid, signal.SIGKILL)
-                assert watch.wait(10)
+                assert watch.wait(PATIENCE_S)
 
     def close(self) -> None:
         for repository in self._repositories:
@@ -208,7 +208,7 @@ def finish(started: subprocess.Popen[str]) -> Done:
     """
     with started:
         try:
-            out, err = started.communicate(timeout=_MAX_RUN_S)
+            out, err = started.communicate(timeout=PATIENCE_S)
         except BaseException:
             started.kill()
             raise
@@ -236,7 +236,8 @@ def pants_toml(
         settings,
     ]
     if PLUGIN in backends:
-        lines += ["[reapi]", reapi]
+        # On a slow machine no look-up fails because Pants asks no longer than 1.5 s.
+        lines += [f"remote_cache_rpc_timeout_millis = {PATIENCE_S}_000", "[reapi]", reapi]
     return "\n".join([*lines, more, ""])
 
 

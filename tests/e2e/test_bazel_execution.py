@@ -28,6 +28,7 @@ from e2e.bazel_repo import (
     token_proxy,
 )
 from e2e.test_bazel_cache import PROGRAMS, REFUSED
+from patience import PATIENCE_S
 from reapi_local.proto import remote_execution_pb2 as re_pb2
 from reapi_local_launcher.server.launch import launch
 from reapi_local_launcher.server.running import Running
@@ -40,7 +41,6 @@ pytestmark = pytest.mark.slow
 ALL = ("//:all", "//cpp:all", "//links:all")
 BUILD_FAILED, TESTS_FAILED, INTERRUPTED = 1, 3, 8
 """Bazel's exit codes."""
-LONGEST_WAIT_S = 60
 NETWORK = "--remote_default_exec_properties=network=on"
 
 TROUBLE = {
@@ -122,7 +122,7 @@ class Guests:
         """The connection of the next one, which must be one of these."""
         guest, _ = self.listener.accept()
         self.kept.enter_context(guest)
-        guest.settimeout(LONGEST_WAIT_S)
+        guest.settimeout(PATIENCE_S)
         assert guest.recv(100).decode().strip() in names
         return guest
 
@@ -131,7 +131,7 @@ class Guests:
 def visited() -> Iterator[Guests]:
     """A port to come to."""
     with socket.create_server(("127.0.0.1", 0)) as listener, ExitStack() as kept:
-        listener.settimeout(LONGEST_WAIT_S)
+        listener.settimeout(PATIENCE_S)
         yield Guests(listener, kept)
 
 
@@ -306,7 +306,7 @@ def test_the_lowest_priority_number_goes_first(shop: Shop, first: Build) -> None
         for name, priority in (("patient", 7), ("urgent", -7)):
             flag = f"--remote_execution_priority={priority}"
             runs.append(start(executor, name, f"//visitors:{name}", flag))
-            while stages.get(timeout=LONGEST_WAIT_S) != re_pb2.ExecutionStage.QUEUED:
+            while stages.get(timeout=PATIENCE_S) != re_pb2.ExecutionStage.QUEUED:
                 pass
         busy.pop().close()
         for name in ("urgent", "patient"):

@@ -14,12 +14,12 @@ from reapi_local_plugin.instance_name import instance_name
 
 pytestmark = pytest.mark.slow
 
-# base <- middle <- top, and five that nothing depends on.
+# base <- middle <- top, and three that nothing depends on.
 MODULES = {
     "base.py": "def base(): return 1\n",
     "middle.py": "from base import base\ndef middle(): return base() + 1\n",
     "top.py": "from middle import middle\ndef top(): return middle() + 1\n",
-    **{f"lone{n}.py": f"def lone{n}(): return {n}\n" for n in range(5)},
+    **{f"lone{n}.py": f"def lone{n}(): return {n}\n" for n in range(3)},
 }
 TESTS = {
     f"test_{name}": f"from {name[:-3]} import {name[:-3]}\ndef test(): assert {name[:-3]}() >= 0\n"
@@ -88,7 +88,7 @@ def test_the_first_run_misses_and_writes_every_result(
     hits, misses = first_run.lookups
     run = shop.newest_run(instance_name(None, repository.root))
     assert hits == 0
-    assert misses >= 12
+    assert misses >= len(TESTS) + 4
     assert (run["hits"], run["misses"]) == (hits, misses)
     assert str(run["tool"]).startswith("pants")
     assert first_run.counters["remote_cache_write_successes"] == misses

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import re
+import shlex
+import shutil
 import signal
 import socket
 from collections.abc import Iterator
@@ -9,8 +13,19 @@ from pathlib import Path
 
 import pytest
 
-from e2e.pants_repo import PLUGIN, PYTHON, SHELL, Done, Machine, Repository, machine, pants_toml
+from e2e.pants_repo import (
+    PLUGIN,
+    PYTHON,
+    SHELL,
+    SHELL_TESTS,
+    Done,
+    Machine,
+    Repository,
+    machine,
+    pants_toml,
+)
 from e2e.test_pants_cache import BUILD, MODULES, PYTHON_SETTINGS, TESTS, nothing_local, pins
+from patience import PATIENCE_S
 from reapi_local_plugin.instance_name import instance_name
 
 pytestmark = pytest.mark.slow
@@ -38,7 +53,7 @@ shell_command(
 )
 files(name="many", sources=["many/*"])
 """
-FOR_EVER = "98765"
+FOR_EVER = str(10**8 + os.getpid())
 """Seconds to sleep: the word by which a process is known among the machine's."""
 
 
@@ -52,6 +67,7 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
 def repository(shop: Machine) -> Repository:
     made = shop.repository("repository", pants_toml(PYTHON, SHELL, PLUGIN, more=PYTHON_SETTINGS))
     made.write({**MODULES, **TESTS, "BUILD": BUILD, "pins.txt": pins()})
+    made.write({"app.py": "import sys\nprint(sys.argv[1])\n"})
     many = {f"commands/many/{number}": f"{number}\n" for number in range(2000)}
     made.write({**many, "commands/BUILD": COMMANDS.replace("{seconds}", FOR_EVER)})
     up = made.run("reapi-up", "--execution").must_succeed()
@@ -65,6 +81,12 @@ def repository(shop: Machine) -> Repository:
 def first_run(shop: Machine, repository: Repository) -> Done:
     """All tests, from nothing but the server."""
     return repository.run("test", "::").must_succeed()
+
+
+@pytest.fixture(scope="module")
+def commands(repository: Repository, first_run: Done) -> Done:
+    """All commands, from a server that has run none of them."""
+    return repository.run("export-codegen", "commands::").must_succeed()
 
 
 def executed(shop: Machine, repository: Repository) -> int:
@@ -92,41 +114,14 @@ def test_every_process_runs_on_the_server(
     shop: Machine, repository: Repository, first_run: Done
 ) -> None:
     counters = first_run.counters
-    assert counters["remote_execution_success"] >= 12
+    assert counters["remote_execution_success"] >= len(TESTS) + 4
     assert counters["remote_execution_success"] == executed(shop, repository)
     assert counters["remote_execution_errors"] == 0
     assert counters["local_execution_requests"] == 0
     assert first_run.warnings == []
 
 
-def test_an_empty_local_cache_is_served_without_running_anything(
-    shop: Machine, repository: Repository, first_run: Done, tmp_path: Path
-) -> None:
-    before = executed(shop, repository)
-    second = repository.run(*nothing_local(tmp_path), "test", "::").must_succeed()
-    assert second.err.count("cached remotely") == len(TESTS)
-    assert second.lookups == (first_run.lookups[1], 0)
-    # What Pants never asks a remote cache for, as the search for an interpreter.
-    uncached = first_run.counters["remote_execution_success"] - first_run.lookups[1]
-    assert second.counters["remote_execution_success"] == uncached
-    assert executed(shop, repository) == before + uncached
-
-
-def test_it_works_without_the_daemon(
-    shop: Machine, repository: Repository, first_run: Done, tmp_path: Path
-) -> None:
-    repository.write({"lone0.py": MODULES["lone0.py"] + "# changed\n"})
-    done = repository.run(*nothing_local(tmp_path), "test", "::", daemon=False).must_succeed()
-    repository.write({"lone0.py": MODULES["lone0.py"]})
-    assert done.lookups == (first_run.lookups[1] - 1, 1)
-    assert done.counters["local_execution_requests"] == 0
-
-
-def test_commands_find_what_they_need(
-    repository: Repository, first_run: Done, tmp_path: Path
-) -> None:
-    done = repository.run(*nothing_local(tmp_path), "export-codegen", "commands::")
-    done.must_succeed()
+def test_commands_find_what_they_need(repository: Repository, commands: Done) -> None:
     made = repository.root / "dist" / "codegen" / "commands"
     where, last = (made / "where").read_text().split()
     assert where.startswith("/")
@@ -136,10 +131,7 @@ def test_commands_find_what_they_need(
     assert (made.parent / "some/where/deep/er/file").read_text() == "nested\n"
 
 
-def test_daemons_of_an_action_are_gone_with_it(
-    repository: Repository, first_run: Done, tmp_path: Path
-) -> None:
-    repository.run(*nothing_local(tmp_path), "export-codegen", "commands:daemons").must_succeed()
+def test_daemons_of_an_action_are_gone_with_it(commands: Done) -> None:
     assert processes(FOR_EVER) == []
 
 
@@ -153,6 +145,7 @@ def test_a_test_that_takes_too_long_is_ended_and_said_to_be(
         }
     )
     done = repository.run("test", "slow::")
+    shutil.rmtree(repository.root / "slow")
     assert done.status != 0
     assert done.counters["remote_execution_timeouts"] == 1
 
@@ -171,13 +164,14 @@ def test_processes_are_gone_after_ctrl_c(repository: Repository, first_run: Done
         )
         run = repository.start("test", "hangs::")
         with run:
-            listener.settimeout(120)
+            listener.settimeout(PATIENCE_S)
             visitor, _ = listener.accept()
             with visitor:
                 run.send_signal(signal.SIGINT)
-                run.communicate(timeout=60)
-                visitor.settimeout(60)
+                run.communicate(timeout=PATIENCE_S)
+                visitor.settimeout(PATIENCE_S)
                 assert visitor.recv(1) == b"", "the process lives on"
+    shutil.rmtree(repository.root / "hangs")
 
 
 def test_the_server_starts_again_for_a_build_that_needs_it(
@@ -203,12 +197,49 @@ def test_a_build_that_can_t_have_the_server_ends_with_the_remedy(
     repository.run("reapi-up", "--execution").must_succeed()
 
 
+def test_an_empty_local_cache_is_served_without_running_anything(
+    shop: Machine, repository: Repository, first_run: Done, tmp_path: Path
+) -> None:
+    before = executed(shop, repository)
+    second = repository.run(*nothing_local(tmp_path), "test", "::").must_succeed()
+    assert second.err.count("cached remotely") == len(TESTS)
+    assert second.lookups == (first_run.lookups[1], 0)
+    # What Pants never asks a remote cache for, as the search for an interpreter.
+    uncached = first_run.counters["remote_execution_success"] - first_run.lookups[1]
+    assert second.counters["remote_execution_success"] == uncached
+    assert executed(shop, repository) == before + uncached
+
+
+def test_it_works_without_the_daemon(
+    shop: Machine, repository: Repository, first_run: Done, tmp_path: Path
+) -> None:
+    repository.write({"lone0.py": MODULES["lone0.py"] + "# changed\n"})
+    done = repository.run(*nothing_local(tmp_path), "test", "::", daemon=False).must_succeed()
+    repository.write({"lone0.py": MODULES["lone0.py"]})
+    assert done.lookups == (first_run.lookups[1] - 1, 1)
+    assert done.counters["local_execution_requests"] == 0
+
+
+def test_an_interactive_command_ends_with_the_one_to_use(
+    repository: Repository, first_run: Done
+) -> None:
+    for daemon in (False, True):
+        refused = repository.run("run", "app.py", "--", "it's me", daemon=daemon)
+        assert refused.status == 1
+        assert "Traceback" not in refused.err
+        (said,) = re.findall(r"\[ERROR\] (.+)", refused.err)
+        flags, _, goal = said.partition("Use: pants --no-remote-execution ")[2].partition(" run ")
+        assert "--stats-log" in flags
+        assert shlex.split(goal) == ["app.py", "--", "it's me"]
+    repeated = repository.run("--no-remote-execution", *shlex.split(f"run {goal}")).must_succeed()
+    assert repeated.out == "it's me\n"
+
+
 def test_up_without_execution_goes_back_to_caching(repository: Repository, first_run: Done) -> None:
     repository.run("reapi-up").must_succeed()
     text = (repository.root / ".pants.rc").read_text()
     assert not any(line in text for line in EXECUTION)
-    repository.write({"lone3.py": MODULES["lone3.py"] + "# changed\n"})
-    done = repository.run("test", "test_lone3.py").must_succeed()
+    repository.write({"local/BUILD": SHELL_TESTS})
+    done = repository.run("test", "local::").must_succeed()
     assert done.counters["remote_execution_requests"] == 0
     assert done.counters["local_execution_requests"] >= 1
-    repository.run("reapi-up", "--execution").must_succeed()

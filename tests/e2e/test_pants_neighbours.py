@@ -119,3 +119,7 @@ def test_where_the_plugin_is_not_loaded_the_switches_fail_until_pantsrc_is_left_
     assert failed.status != 0
     assert "`[GLOBAL].remote_store_address`" in failed.err
     assert "//:test0" in other_branch.run("--no-pantsrc", "list", "::").must_succeed().out
+    unwire = [sys.executable, "-m", "reapi_local_launcher", "unwire", str(other_branch.root)]
+    env = {**shop.env, "PYTHONPATH": os.pathsep.join(PLUGINS)}
+    subprocess.run(unwire, env=env, check=True, capture_output=True)
+    assert "//:test0" in other_branch.run("list", "::").must_succeed().out

@@ -8,7 +8,7 @@ import socket
 import sys
 from pathlib import Path
 
-from execute.sandbox_bench import PATH, Bench, cases_in, run_a_case
+from execute.sandbox_bench import PATH, Bench, cases_in, run_cases
 from reapi_local.execute.sandbox.action_paths import CACHES, INPUT_ROOT
 from reapi_local.execute.sandbox.interface import ActionLimits
 
@@ -211,4 +211,4 @@ async def the_input_root_has_the_same_path_in_every_action(bench: Bench) -> None
 CASES = cases_in(globals())
 
 if __name__ == "__main__":
-    run_a_case(CASES)
+    run_cases(CASES)

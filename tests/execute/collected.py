@@ -17,6 +17,7 @@ from reapi_local.execute.local.outputs import LargeFile, Outputs
 from reapi_local.proto import remote_execution_pb2 as re_pb2
 from reapi_local.protocol.command import Output, OutputKind, ParsedCommand
 from reapi_local.protocol.digest import Digest, DigestFunction, digest_of, parse_digest
+from reapi_local.protocol.paths import resolve_path
 
 ANY, FILE, DIRECTORY = OutputKind.ANY, OutputKind.FILE, OutputKind.DIRECTORY
 SHA256 = DigestFunction.SHA256
@@ -120,6 +121,11 @@ class Collected:
         return tree
 
 
+def declared(path: str, kind: OutputKind = ANY) -> Output:
+    """An output of a command whose working directory is the input root."""
+    return Output(path, kind, resolve_path("", path))
+
+
 def parsed(
     outputs: Iterable[Output], directory_format: int = 0, properties: tuple[str, ...] = ()
 ) -> ParsedCommand:
@@ -130,7 +136,7 @@ def parsed(
         outputs=tuple(outputs),
         output_properties=properties,
         directory_format=directory_format,
-        properties={},
+        properties=(),
     )
 
 
@@ -153,12 +159,12 @@ def collect(
     properties: tuple[str, ...] = (),
 ) -> Collected:
     """Collect outputs; a plain path may be of any type. Checks the digests of all blobs."""
-    given = [Output(each, ANY) if isinstance(each, str) else each for each in outputs]
-    command = parsed(given, directory_format, properties)
+    given = [declared(each) if isinstance(each, str) else each for each in outputs]
+    command = parsed(given, directory_format, properties).with_outputs_below(working_directory)
     blobs: dict[Digest, bytes] = {}
     batches, large = 0, []
     with opened(root) as fd:
-        collecting = Outputs(fd, command, working_directory, function, follow=follow)
+        collecting = Outputs(fd, command, function, follow=follow)
         for piece in collecting:
             if isinstance(piece, LargeFile):
                 large.append(piece.digest)

@@ -7,7 +7,7 @@ import os
 import time
 from pathlib import Path
 
-from execute.sandbox_bench import PATH, Bench, cases_in, run_a_case, snapshot
+from execute.sandbox_bench import PATH, Bench, cases_in, run_cases, snapshot
 from reapi_local.execute.sandbox.action_paths import CACHES
 from reapi_local.execute.sandbox.interface import SandboxError
 
@@ -305,4 +305,4 @@ async def many_actions_leave_no_descriptor_and_no_file(bench: Bench) -> None:
 CASES = cases_in(globals())
 
 if __name__ == "__main__":
-    run_a_case(CASES)
+    run_cases(CASES)

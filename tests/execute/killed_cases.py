@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
-from execute.sandbox_bench import Bench, cases_in, run_a_case
+from execute.sandbox_bench import Bench, cases_in, run_cases
 from reapi_local.execute.sandbox.action_paths import CACHES
 
 
@@ -29,4 +29,4 @@ def mounts_below(path: Path) -> list[str]:
 
 
 if __name__ == "__main__":
-    run_a_case(cases_in(globals()))
+    run_cases(cases_in(globals()))

@@ -1,4 +1,4 @@
-"""A sandbox for test cases, and the main function of programs that run one case.
+"""A sandbox for test cases, and the main function of programs that run cases.
 
 Standard library only, so that the system's Python can run it as another user.
 """
@@ -6,8 +6,10 @@ Standard library only, so that the system's Python can run it as another user.
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import sys
+import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
@@ -222,12 +224,30 @@ def cases_in(module: Mapping[str, object]) -> dict[str, Case]:
     }
 
 
-def run_a_case(cases: Mapping[str, Case]) -> None:
-    """The main function of programs of cases. Arguments: kind of sandbox, case, directory."""
+async def _run(case: Case, kind: str, directory: str) -> None:
+    async with bench_of(kind, Path(directory)) as bench:
+        await case(bench)
 
-    async def run() -> None:
-        kind, case, directory = sys.argv[1:]
-        async with bench_of(kind, Path(directory)) as bench:
-            await cases[case](bench)
 
-    asyncio.run(run())
+def run_cases(cases: Mapping[str, Case]) -> None:
+    """The main function of programs of cases. Arguments: kind of sandbox, case, directory.
+
+    With no case and no directory it runs those that come on standard input, one a line, as a JSON
+    list of both. It answers each with the traceback of its failure, or nothing, as a JSON text.
+    """
+    kind, *one = sys.argv[1:]
+    if one:
+        case, directory = one
+        asyncio.run(_run(cases[case], kind, directory))
+        return
+    answers = open(os.dup(1), "w", encoding="utf-8", buffering=1)  # noqa: SIM115 - until the end
+    os.dup2(2, 1)
+    for line in sys.stdin:
+        case, directory = json.loads(line)
+        os.environ["HOME"] = f"{directory}/home"
+        failure = ""
+        try:
+            asyncio.run(_run(cases[case], kind, directory))
+        except Exception:
+            failure = traceback.format_exc()
+        print(json.dumps(failure), file=answers)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -17,6 +18,7 @@ ROOT = Path(__file__).resolve().parents[2]
 SYSTEM_PYTHON = "/usr/bin/python3"
 ORDINARY_USER = 54321
 USERS = ("this user", "an ordinary user")
+VARIABLES = (f"PYTHONPATH={ROOT / 'src'}:{ROOT / 'tests'}", f"PATH={os.environ['PATH']}")
 
 
 @contextmanager
@@ -44,19 +46,59 @@ def command_for(
     user: str, program: Path, kind: str, case: str, directory: Path, *wrapper: str
 ) -> list[str]:
     """The command for one case, run by ``wrapper``. Skips the test if it can't become that user."""
-    variables = [
-        f"PYTHONPATH={ROOT / 'src'}:{ROOT / 'tests'}",
-        f"PATH={os.environ['PATH']}",
-        f"HOME={directory / 'home'}",
-    ]
+    variables = [*VARIABLES, f"HOME={directory / 'home'}"]
+    return _command(user, [*wrapper, "env", "-i", *variables], program, kind, case, str(directory))
+
+
+def _command(user: str, wrapper: Sequence[str], program: Path, *arguments: str) -> list[str]:
     python, become = sys.executable, []
     if user != "this user":
         _skip_without_users()
         python = SYSTEM_PYTHON
         become = [f"--reuid={ORDINARY_USER}", f"--regid={ORDINARY_USER}", "--clear-groups"]
         become = ["setpriv", *become, "--"]
-    program_of_cases = [python, "-B", "-W", "error", str(program), kind, case, str(directory)]
-    return [*become, *wrapper, "env", "-i", *variables, *program_of_cases]
+    return [*become, *wrapper, python, "-B", "-W", "error", str(program), *arguments]
+
+
+class Programs:
+    """Programs of cases, one for each user and kind of sandbox, that run one case after another."""
+
+    def __init__(self, program: Path) -> None:
+        self._program = program
+        self._running: dict[tuple[str, str], subprocess.Popen[str]] = {}
+
+    def hold(self, user: str, kind: str, case: str, directory: Path) -> None:
+        """Run a case; fail if it fails."""
+        running = self._running.get((user, kind)) or self._start(user, kind)
+        assert running.stdin is not None
+        assert running.stdout is not None
+        try:
+            running.stdin.write(json.dumps([case, str(directory)]) + "\n")
+            running.stdin.flush()
+            answer = running.stdout.readline()
+        except BaseException:
+            self._end(user, kind)
+            raise
+        if not answer:
+            pytest.fail(f"{case} ended its program with status {self._end(user, kind)}")
+        if failure := json.loads(answer):
+            pytest.fail(failure)
+
+    def close(self) -> None:
+        for user, kind in [*self._running]:
+            self._end(user, kind)
+
+    def _start(self, user: str, kind: str) -> subprocess.Popen[str]:
+        command = _command(user, ["env", "-i", *VARIABLES], self._program, kind)
+        pipe = subprocess.PIPE
+        started = subprocess.Popen(command, cwd="/", stdin=pipe, stdout=pipe, text=True)
+        self._running[user, kind] = started
+        return started
+
+    def _end(self, user: str, kind: str) -> int:
+        with self._running.pop((user, kind)) as running:
+            running.kill()
+        return running.returncode
 
 
 def run(command: Sequence[str]) -> subprocess.CompletedProcess[str]:

@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from contexts import context
-from reapi_local.clock import Clock, SystemClock
+from reapi_local.clock import Clock, ManualClock, SystemClock
 from reapi_local.execute.job import Job
 from reapi_local.execute.local.inputs.input_roots import InputRoots
+from reapi_local.execute.local.named_caches import NamedCaches
 from reapi_local.execute.local.policy import Policy
 from reapi_local.execute.local.process_environment import ProcessEnvironment
 from reapi_local.execute.local.resolver import ActionResolver
@@ -86,8 +87,12 @@ class World:
     ) -> ProcessSpec:
         """Its process in a sandbox whose input root is at ``ROOT``."""
         job = await self.job(action, tool, instance=instance, policy=policy)
-        environment = ProcessEnvironment(policy, str(self.directory / "caches"), owner)
-        return environment.bind(job, ROOT, LAYERS)
+        caches = NamedCaches(str(self.directory / "caches"), MIB, owner, ManualClock())
+        environment = ProcessEnvironment(policy, caches)
+        with environment.caches(job) as directory:
+            spec = environment.bind(job, ROOT, LAYERS, directory)
+        await caches.close()
+        return spec
 
 
 def wrapper(directory: str) -> bytes:

@@ -12,7 +12,7 @@ import pytest
 
 from execute.bubblewrap_cases import CASES
 from execute.sandbox_bench import Bench
-from execute.sandbox_programs import USERS, command_for, directory_for, hold, run
+from execute.sandbox_programs import USERS, Programs, command_for, directory_for, hold, run
 from reapi_local.execute.sandbox.interface import SandboxError
 
 PROGRAM = Path(__file__).with_name("bubblewrap_cases.py")
@@ -52,9 +52,16 @@ def of_an_ordinary_user() -> Iterator[Path]:
         yield path
 
 
+@pytest.fixture(scope="module")
+def programs() -> Iterator[Programs]:
+    made = Programs(PROGRAM)
+    yield made
+    made.close()
+
+
 @pytest.mark.parametrize("case", CASES)
-def test_it_holds(case: str, user: str, directory: Path) -> None:
-    hold(command_for(user, PROGRAM, "bubblewrap", case, directory))
+def test_it_holds(case: str, user: str, directory: Path, programs: Programs) -> None:
+    programs.hold(user, "bubblewrap", case, directory)
 
 
 @pytest.mark.parametrize("case", SOME)

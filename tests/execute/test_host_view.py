@@ -161,7 +161,7 @@ OTHERS = [
 ]
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     secrets=st.sets(st.sampled_from(SECRETS)),
     others=st.sets(st.sampled_from(OTHERS)),

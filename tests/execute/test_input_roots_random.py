@@ -29,7 +29,6 @@ from execute.trees import (
 from reapi_local.execute.local.inputs.input_roots import InputRoots
 from reapi_local.store.memory import MemoryStore
 
-REPEATABLE = settings(derandomize=True, deadline=None, database=None, max_examples=60)
 ANYWHERE = "/dev/shm" if os.path.isdir("/dev/shm") else None
 
 NAMES = st.one_of(
@@ -58,7 +57,7 @@ TREES = st.recursive(
 )
 
 
-@REPEATABLE
+@settings(max_examples=60)
 @given(TREES)
 def test_the_union_of_the_layers_is_the_tree(tree: Directory) -> None:
     async def check() -> None:
@@ -113,7 +112,7 @@ def changed(tree: Directory, path: tuple[str, ...], entry: Entry | None) -> Dire
     return result
 
 
-@REPEATABLE
+@settings(max_examples=60)
 @given(st.lists(CHANGES, max_size=15), st.sampled_from([1, 400 * KIB, 2000 * KIB]))
 def test_held_roots_stay_complete_at_any_cache_size(changes: list[Change], max_bytes: int) -> None:
     with tempfile.TemporaryDirectory(dir=ANYWHERE) as directory:

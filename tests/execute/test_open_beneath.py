@@ -58,7 +58,7 @@ def open_files() -> int:
     return len(os.listdir("/proc/self/fd"))
 
 
-@settings(derandomize=True, deadline=None, database=None, max_examples=300)
+@settings(max_examples=300)
 @given(trees, paths)
 def test_a_path_resolves_as_in_the_kernel_but_never_to_the_outside(tree: object, path: str) -> None:
     with tempfile.TemporaryDirectory() as outside:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import cast
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from execute.collected import FUNCTIONS, File, Link, Tree, collect, fill, open_files, refused
@@ -16,7 +16,6 @@ from reapi_local.proto import remote_execution_pb2 as re_pb2
 from reapi_local.protocol.digest import DigestFunction, digest_of, parse_digest
 
 FORMATS = re_pb2.Command
-REPEATABLE = settings(derandomize=True, deadline=None, database=None)
 
 names = st.text(st.characters(exclude_characters="/\0", codec="utf-8"), min_size=1, max_size=8)
 names = names.filter(lambda name: name not in (".", ".."))
@@ -29,7 +28,6 @@ trees = st.dictionaries(
 )
 
 
-@REPEATABLE
 @given(trees, st.sampled_from(FUNCTIONS))
 def test_a_directory_is_collected_exactly_as_it_is(tree: Tree, function: DigestFunction) -> None:
     with tempfile.TemporaryDirectory() as root:
@@ -40,7 +38,6 @@ def test_a_directory_is_collected_exactly_as_it_is(tree: Tree, function: DigestF
     assert not collected.result.output_symlinks
 
 
-@REPEATABLE
 @given(trees, st.randoms(use_true_random=False))
 def test_the_digest_doesnt_depend_on_the_order_of_writing(tree: Tree, order: random.Random) -> None:
     def shuffled(tree: Tree) -> Tree:
@@ -53,7 +50,6 @@ def test_the_digest_doesnt_depend_on_the_order_of_writing(tree: Tree, order: ran
     assert first.tree_digest == second.tree_digest
 
 
-@REPEATABLE
 @given(trees, st.sampled_from([FORMATS.DIRECTORY_ONLY, FORMATS.TREE_AND_DIRECTORY]))
 def test_each_directory_is_a_blob_if_the_command_requests_that(tree: Tree, wanted: int) -> None:
     with tempfile.TemporaryDirectory() as root:

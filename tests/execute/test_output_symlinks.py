@@ -16,11 +16,11 @@ from execute.collected import (
     Node,
     Tree,
     collect,
+    declared,
     fill,
     refused,
 )
 from reapi_local.errors import BadOutput
-from reapi_local.protocol.command import Output
 
 SECRET = b"what no action may get out of the machine"
 
@@ -30,7 +30,7 @@ def test_symlinks_are_collected_as_symlinks(tmp_path: Path) -> None:
     collected = collect(tmp_path, "a", "b", "c")
     assert collected.links() == {"a": "/etc/passwd", "b": "../x/./y/", "c": "d"}
     assert not collected.blobs
-    older = collect(tmp_path, Output("a", FILE), Output("c", DIRECTORY)).result
+    older = collect(tmp_path, declared("a", FILE), declared("c", DIRECTORY)).result
     assert [(link.path, link.target) for link in older.output_file_symlinks] == [
         ("a", "/etc/passwd")
     ]
@@ -97,7 +97,7 @@ def test_nothing_outside_is_read(tmp_path: Path, tree: Tree, *, follow: bool) ->
         return node
 
     fill(root, cast("Tree", filled(tree)))
-    for output in (Output("out", ANY), Output("out", FILE), Output("out", DIRECTORY)):
+    for output in (declared("out", ANY), declared("out", FILE), declared("out", DIRECTORY)):
         try:
             collected = collect(root, output, follow=follow)
         except BadOutput:

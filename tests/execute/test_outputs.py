@@ -21,6 +21,7 @@ from execute.collected import (
     Link,
     Tree,
     collect,
+    declared,
     fill,
     noise,
     open_files,
@@ -31,7 +32,7 @@ from execute.collected import (
 from reapi_local.errors import BadOutput
 from reapi_local.execute.local.outputs import IN_MEMORY_BYTES, MAX_BYTES, Outputs, digest_of_file
 from reapi_local.proto import remote_execution_pb2 as re_pb2
-from reapi_local.protocol.command import Output, OutputKind
+from reapi_local.protocol.command import OutputKind
 from reapi_local.protocol.digest import DigestFunction
 
 NOBODY = 65534
@@ -55,7 +56,7 @@ def an_ordinary_user(*owned: Path) -> Iterator[None]:
 def test_files_are_collected_with_their_content_and_executable_bit(tmp_path: Path) -> None:
     tree: Tree = {"a": File(b"a", True), "d": {"b": File(b"b")}, "empty": File()}
     fill(tmp_path, tree)
-    collected = collect(tmp_path, "empty", "d/b", Output("a", FILE))
+    collected = collect(tmp_path, "empty", "d/b", declared("a", FILE))
     assert collected.files() == {"a": File(b"a", True), "d/b": File(b"b"), "empty": File()}
 
 
@@ -117,9 +118,9 @@ def test_reading_a_large_file_stops_when_cancelled(tmp_path: Path) -> None:
     os.truncate(tmp_path / "a", 1 << 30)
     fd = os.open(tmp_path, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        command = parsed([Output("a", OutputKind.ANY)])
+        command = parsed([declared("a", OutputKind.ANY)])
         with pytest.raises(Unwanted):
-            list(Outputs(fd, command, "", SHA256, follow=False, cancel_check=go_on))
+            list(Outputs(fd, command, SHA256, follow=False, cancel_check=go_on))
     finally:
         os.close(fd)
     assert len(asked) == 3
@@ -164,7 +165,7 @@ def test_absent_outputs_are_left_out(tmp_path: Path) -> None:
     fill(tmp_path, {"f": File(), "dangling": Link("nowhere"), "loop": Link("loop/x")})
     absent = ("a", "a/b", "f/x", "f/x/y", "dangling/x")
     for follow in (False, True):
-        collected = collect(tmp_path, *absent, Output("d", DIRECTORY), follow=follow)
+        collected = collect(tmp_path, *absent, declared("d", DIRECTORY), follow=follow)
         assert collected.result == re_pb2.ActionResult()
         assert not collected.blobs
 
@@ -180,7 +181,7 @@ def test_the_empty_path_is_the_whole_working_directory(tmp_path: Path) -> None:
     inner: Tree = {"a": File(b"x"), "e": {}}
     fill(tmp_path, {"w": inner, "b": Link("w")})
     for follow in (False, True):
-        whole = collect(tmp_path, Output("", DIRECTORY), follow=follow)
+        whole = collect(tmp_path, declared("", DIRECTORY), follow=follow)
         assert whole.directories() == {"": {"w": inner, "b": Link("w")}}
         part = collect(tmp_path, "", working_directory="w", follow=follow)
         assert part.directories() == {"": inner}
@@ -194,10 +195,10 @@ def test_an_output_that_is_named_twice_is_collected_once(tmp_path: Path) -> None
 
 def test_an_output_of_another_type_than_declared_is_refused(tmp_path: Path) -> None:
     fill(tmp_path, {"f": File(), "d": {}, "to_d": Link("d"), "to_f": Link("f")})
-    refused(tmp_path, Output("d", FILE), match="'d' is a directory, .* declares a file")
-    refused(tmp_path, Output("f", DIRECTORY), match="'f' is a file, .* declares a directory")
-    refused(tmp_path, Output("to_d", FILE), match="'to_d' is a directory", follow=True)
-    refused(tmp_path, Output("to_f", DIRECTORY), match="'to_f' is a file", follow=True)
+    refused(tmp_path, declared("d", FILE), match="'d' is a directory, .* declares a file")
+    refused(tmp_path, declared("f", DIRECTORY), match="'f' is a file, .* declares a directory")
+    refused(tmp_path, declared("to_d", FILE), match="'to_d' is a directory", follow=True)
+    refused(tmp_path, declared("to_f", DIRECTORY), match="'to_f' is a file", follow=True)
 
 
 @pytest.mark.parametrize("kind", OutputKind)
@@ -206,9 +207,9 @@ def test_fifos_and_sockets_are_refused(tmp_path: Path, kind: OutputKind) -> None
     fill(tmp_path, {"d": {}, "to_fifo": Link("fifo")})
     with socket.socket(socket.AF_UNIX) as listening:
         listening.bind(str(tmp_path / "d" / "socket"))
-        refused(tmp_path, Output("fifo", kind), match="'fifo' is a FIFO")
-        refused(tmp_path, Output("to_fifo", kind), match="is a FIFO", follow=True)
-        refused(tmp_path, Output("d/socket", kind), match="'d/socket' is a socket")
+        refused(tmp_path, declared("fifo", kind), match="'fifo' is a FIFO")
+        refused(tmp_path, declared("to_fifo", kind), match="is a FIFO", follow=True)
+        refused(tmp_path, declared("d/socket", kind), match="'d/socket' is a socket")
         refused(tmp_path, "d", match="contains a socket, 'socket'")
         refused(tmp_path, "", match="contains a ")
 
@@ -241,10 +242,10 @@ def test_unreadable_outputs_are_refused_with_a_cure(tmp_path: Path, path: str) -
     closed = [tmp_path / "f", tmp_path / "d", tmp_path / "whole" / "y"]
     for closed_path in closed:
         closed_path.chmod(0)
-    outputs = parsed([Output(path, ANY)])
+    outputs = parsed([declared(path, ANY)])
     before = open_files()
     with opened(tmp_path) as fd, an_ordinary_user(tmp_path, tmp_path / "whole", *closed):
         with pytest.raises(BadOutput, match=r"can't be read: .*denied.*; change the action"):
-            list(Outputs(fd, outputs, "", SHA256, follow=path == "f"))
+            list(Outputs(fd, outputs, SHA256, follow=path == "f"))
         assert open_files() == before + 1
     (tmp_path / "d").chmod(0o700)

@@ -16,19 +16,20 @@ from typing import cast
 import pytest
 
 from contexts import context
-from execute.collected import ANY, SHA256, File, fill, noise, open_files, opened, parsed
+from execute.collected import ANY, SHA256, File, declared, fill, noise, open_files, opened, parsed
 from reapi_local.clock import SystemClock
 from reapi_local.context import Context
 from reapi_local.execute.clients.profile import DEFAULT
 from reapi_local.execute.job import Job
 from reapi_local.execute.local.inputs.input_roots import InputRoots
+from reapi_local.execute.local.named_caches import NamedCaches
 from reapi_local.execute.local.outputs import IN_MEMORY_BYTES, LargeFile, Outputs
 from reapi_local.execute.local.policy import Policy
 from reapi_local.execute.local.process_environment import ProcessEnvironment
 from reapi_local.execute.local.runner import Runner, StopRequest
 from reapi_local.execute.sandbox.interface import ProcessResult, ProcessSpec
 from reapi_local.proto import remote_execution_pb2 as re_pb2
-from reapi_local.protocol.command import Output, ParsedAction
+from reapi_local.protocol.command import ParsedAction
 from reapi_local.protocol.digest import Digest, digest_of
 from reapi_local.store.blob_store import BlobWriter
 from reapi_local.store.memory import MemoryActionCache, MemoryStore
@@ -40,7 +41,7 @@ def test_closing_the_iterator_early_closes_all_files(tmp_path: Path, stop_after:
     fill(tmp_path, {"a": large, "d": {"e": {"a": large, "b": large}, "f": File(b"x")}})
     before = open_files()
     with opened(tmp_path) as fd:
-        outputs = Outputs(fd, parsed([Output("a", ANY), Output("d", ANY)]), "", SHA256, follow=True)
+        outputs = Outputs(fd, parsed([declared("a", ANY), declared("d", ANY)]), SHA256, follow=True)
         with closing(iter(outputs)) as pieces:
             piece = [next(pieces) for _ in range(stop_after)][-1]
             assert isinstance(piece, LargeFile)
@@ -54,7 +55,7 @@ def test_collecting_holds_few_files_open_at_a_time(tmp_path: Path) -> None:
     fill(tmp_path, {"d": {str(n): large for n in range(100)}})
     before = open_files()
     with opened(tmp_path) as fd:
-        outputs = Outputs(fd, parsed([Output("d", ANY)]), "", SHA256, follow=False)
+        outputs = Outputs(fd, parsed([declared("d", ANY)]), SHA256, follow=False)
         most = max(open_files() for _ in outputs)
     assert most <= before + 5
 
@@ -63,7 +64,7 @@ def test_errors_of_the_machine_are_not_blamed_on_the_action(tmp_path: Path) -> N
     fill(tmp_path, {"a": File()})
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     with opened(tmp_path) as fd:
-        outputs = Outputs(fd, parsed([Output("a", ANY)]), "", SHA256, follow=False)
+        outputs = Outputs(fd, parsed([declared("a", ANY)]), SHA256, follow=False)
         try:
             resource.setrlimit(resource.RLIMIT_NOFILE, (fd + 1, hard))
             with pytest.raises(OSError, match="Too many open files"):
@@ -119,9 +120,8 @@ def begin_run(directory: Path, store: MemoryStore) -> asyncio.Task[re_pb2.Execut
         context=context(),
         digest=digest,
         action=ParsedAction(digest, digest, None, False, re_pb2.Platform()),
-        command=parsed([Output("d", ANY)]),
+        command=parsed([declared("d", ANY)]),
         profile=DEFAULT,
-        output_directory="",
         directories=(),
         timeout=1.0,
         size_bytes=0,
@@ -129,7 +129,8 @@ def begin_run(directory: Path, store: MemoryStore) -> asyncio.Task[re_pb2.Execut
     )
     inputs = cast("InputRoots", NoInputs())
     policy = Policy(default_timeout=1.0, max_timeout=1.0, hermetic=False, shares_host=False)
-    environment = ProcessEnvironment(policy, str(directory / "caches"), owner=None)
+    caches = NamedCaches(str(directory / "caches"), 1, None, SystemClock())
+    environment = ProcessEnvironment(policy, caches)
     runner = Runner(
         FinishedSandbox(directory), environment, inputs, store, MemoryActionCache(), SystemClock()
     )

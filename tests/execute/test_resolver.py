@@ -42,8 +42,11 @@ async def test_a_job_has_all_that_its_action_and_command_say(
     assert job.context == context("run", "main", BAZEL)
     assert job.action.do_not_cache
     assert job.command.arguments == ("a", "b c")
-    assert job.command.working_directory == job.output_directory == "w/d"
-    assert job.command.outputs == (Output("x/y", OutputKind.ANY), Output("z", OutputKind.ANY))
+    assert job.command.working_directory == "w/d"
+    assert job.command.outputs == (
+        Output("x/y", OutputKind.ANY, "w/d/x/y"),
+        Output("z", OutputKind.ANY, "w/d/z"),
+    )
     assert job.timeout == 5.0
     assert job.queued_at == clock.now()
     assert job.size_bytes == action.size_bytes + job.action.command.size_bytes
@@ -64,6 +67,13 @@ async def test_the_directories_that_outputs_go_into_are_made_but_not_the_outputs
     action = world.action(working_directory="w", output_paths=["a", "b/c"])
     assert (await world.job(action)).directories == ("w", "w/b")
     assert (await world.job(world.action(working_directory="w"))).directories == ()
+    action = world.action(
+        working_directory="w/.", output_paths=["../obj/a", "./b/", "..", "../../w"]
+    )
+    with pytest.raises(InvalidRequest, match="leads out"):
+        await world.job(action)
+    action = world.action(working_directory="w/.", output_paths=["../obj/a", "./b/", ".."])
+    assert (await world.job(action)).directories == ("obj", "w")
 
 
 @pytest.mark.parametrize(
@@ -131,30 +141,32 @@ async def test_pants_outputs_are_relative_to_the_directory_its_wrapper_goes_into
         input_root=root, arguments=[f"./{WRAPPER}", "python"], output_paths=["o/p"]
     )
     job = await world.job(action, PANTS)
-    assert job.output_directory == "a b/c"
+    assert job.command.outputs == (Output("o/p", OutputKind.ANY, "a b/c/o/p"),)
     assert job.command.working_directory == ""
     assert job.directories == ("a b/c/o",)
     assert job.profile.follows_links
-    assert (await world.job(action, BAZEL)).output_directory == ""
+    assert (await world.job(action, BAZEL)).directories == ("o",)
 
 
 async def test_a_wrapper_leads_nowhere_outside(world: World) -> None:
     root = world.root(**{WRAPPER: wrapper("../../etc")})
     action = world.action(input_root=root, arguments=[f"./{WRAPPER}"], output_paths=["o/p"])
     job = await world.job(action, PANTS)
-    assert (job.output_directory, job.directories) == ("", ("o",))
+    assert job.directories == ("o",)
 
 
 async def test_a_working_directory_of_pants_own_counts_before_a_wrapper(world: World) -> None:
     root = world.root(**{WRAPPER: wrapper("other")})
-    action = world.action(input_root=root, arguments=[f"./{WRAPPER}"], working_directory="w")
+    action = world.action(
+        input_root=root, arguments=[f"./{WRAPPER}"], working_directory="w", output_paths=["o/p"]
+    )
     job = await world.job(action, PANTS)
-    assert job.command.working_directory == job.output_directory == "w"
+    assert (job.command.working_directory, job.directories) == ("w", ("w/o",))
 
 
 async def test_a_wrapper_that_is_not_in_the_input_root_tells_nothing(world: World) -> None:
-    job = await world.job(world.action(arguments=[f"./{WRAPPER}"]), PANTS)
-    assert job.output_directory == ""
+    action = world.action(arguments=[f"./{WRAPPER}"], output_paths=["o/p"])
+    assert (await world.job(action, PANTS)).directories == ("o",)
 
 
 async def test_a_wrapper_whose_content_is_missing_is_missing(world: World) -> None:

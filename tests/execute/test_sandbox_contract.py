@@ -13,7 +13,7 @@ import pytest
 
 from execute.contract_cases import CASES
 from execute.sandbox_bench import KINDS, Witness
-from execute.sandbox_programs import USERS, command_for, directory_for, hold
+from execute.sandbox_programs import USERS, Programs, command_for, directory_for, hold
 
 HERE = Path(__file__).parent
 
@@ -38,9 +38,16 @@ def directory(user: str) -> Iterator[Path]:
         yield path
 
 
+@pytest.fixture(scope="module")
+def programs() -> Iterator[Programs]:
+    made = Programs(HERE / "contract_cases.py")
+    yield made
+    made.close()
+
+
 @pytest.mark.parametrize("case", CASES)
-def test_it_holds(case: str, kind: str, user: str, directory: Path) -> None:
-    hold(command_for(user, HERE / "contract_cases.py", kind, case, directory))
+def test_it_holds(case: str, kind: str, user: str, directory: Path, programs: Programs) -> None:
+    programs.hold(user, kind, case, directory)
 
 
 async def test_a_killed_server_leaves_no_process_and_the_next_one_works(

@@ -276,7 +276,7 @@ def test_new_runs_of_one_action_each_keep_nobody_waiting() -> None:
     assert [task for task in order if task in patient] == patient
 
 
-@settings(max_examples=300, derandomize=True, deadline=None, database=None)
+@settings(max_examples=300)
 @given(
     slots=st.integers(1, 8),
     sizes=st.lists(st.integers(1, 12), min_size=2, max_size=5),

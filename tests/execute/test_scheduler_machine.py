@@ -32,7 +32,7 @@ from reapi_local.protocol.lookup import ActionKey
 GRACE, KEEP = 10.0, 60.0
 MAX_QUEUED, MAX_JOB_BYTES, MAX_KEPT = 12, 60, 5
 KEYS = [ActionKey("", digest_of(b"%d" % n)) for n in range(5)]
-EXAMPLES, STEPS = 2000, 40
+EXAMPLES, STEPS = 5 * settings.default.max_examples, 40
 
 picks = st.integers(0, 1_000_000)
 
@@ -442,16 +442,12 @@ class Schedules(RuleBasedStateMachine):
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(240)
 def test_any_schedule_keeps_to_the_rules() -> None:
     run_state_machine_as_test(
         Schedules,
         settings=settings(
             max_examples=EXAMPLES,
             stateful_step_count=STEPS,
-            deadline=None,
-            derandomize=True,
-            database=None,
             suppress_health_check=list(HealthCheck),
         ),
     )

@@ -33,6 +33,7 @@ from reapi_contract.data_dir import SERVER_LOCK, STATE_FILE, STORE
 from reapi_contract.json_records import to_json
 from reapi_contract.proof import Proof, proofs_json
 from reapi_contract.ready_line import NotStarted, Ready, ReadyLine
+from reapi_contract.server_lock import write_holder
 from reapi_contract.setting_names import flag, repeated_flag, variable
 from reapi_contract.sizes import DEFAULT_STORE_SIZE, parse_store_size
 from reapi_contract.state import State, read_state, state_text
@@ -125,6 +126,8 @@ class _Server:
             token=last.token if last else secrets.token_urlsafe(32),
             data_dir=str(self.data_dir),
             max_size_bytes=self.options.max_size,
+            idle_exit_s=self.options.idle_exit,
+            instances=tuple(self.options.instance),
         )
         (self.data_dir / STORE).mkdir(exist_ok=True)
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -201,7 +204,7 @@ class _Server:
     def _own_data_dir(self) -> None:
         try:
             self.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-            lock = os.open(self.data_dir / SERVER_LOCK, os.O_RDWR | os.O_CREAT, 0o600)
+            lock = (self.data_dir / SERVER_LOCK).open("a")
         except OSError as error:
             raise _CannotStart(
                 ready_line.DATA_DIR_UNUSABLE, f"It can't be used: {error}"
@@ -210,6 +213,8 @@ class _Server:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             raise _CannotStart(ready_line.DATA_DIR_IN_USE, "It is in use.") from None
+        write_holder(lock)
+        self.lock = lock
 
     def _listen(self, last: State | None) -> socket.socket:
         wanted = self.options.port

@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from patience import PATIENCE_S
 from reapi_contract.command_line import NEEDS
 from reapi_contract.data_dir import STATE_FILE
 from reapi_contract.state import read_state
@@ -99,7 +100,7 @@ class Site:
         self, *arguments: str, python: str = sys.executable
     ) -> subprocess.CompletedProcess[str]:
         with self.start(*arguments, python=python) as process:
-            out, err = process.communicate(timeout=200)
+            out, err = process.communicate(timeout=PATIENCE_S)
         return subprocess.CompletedProcess(arguments, process.returncode, out, err)
 
     def json(self, *arguments: str, python: str = sys.executable) -> dict[str, Any]:
@@ -116,3 +117,9 @@ class Site:
             state = read_state(file.parent)
             if state is not None and state.pid and is_server(state.pid, file.parent):
                 os.kill(state.pid, signal.SIGKILL)
+
+
+def with_tls(site: Site, **more: object) -> None:
+    """Let the running stand-in be a server with TLS, as far as its state file tells."""
+    state = {**site.state(), "ca_certs_path": "/tls/server.pem", **more}
+    (site.data_dir / STATE_FILE).write_text(json.dumps(state))

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 from launcher.harness import Site
+from patience import PATIENCE_S
 from reapi_contract import ready_line, setting_names
 from reapi_contract.command_line import MODULE, SERVE
 from reapi_contract.ready_line import ReadyLine
@@ -44,7 +45,7 @@ class Server:
 
     def call(self, method: str, path: str, **body: object) -> admin.Json:
         state = self.state
-        return admin.call(state.admin_port, state.token, method, path, body, timeout_s=30.0)
+        return admin.call(state.admin_port, state.token, method, path, body, timeout_s=PATIENCE_S)
 
 
 class Servers:

@@ -171,14 +171,20 @@ class StandIn(grpc.GenericRpcHandler):  # type: ignore[type-arg]  # generic in i
 
 
 @pytest.fixture
-def read_only(tmp_path: Path) -> Iterator[StandIn]:
+def pair(tmp_path: Path) -> tuple[Path, Path]:
+    """A certificate for 127.0.0.1 and its key."""
     key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
     command = ["openssl", "req", "-x509", "-nodes", "-newkey", "rsa:2048", "-days", "2"]
     command += ["-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1"]
     subprocess.run(
         [*command, "-keyout", str(key), "-out", str(certificate)], check=True, capture_output=True
     )
-    server = StandIn(certificate, key)
+    return certificate, key
+
+
+@pytest.fixture
+def read_only(pair: tuple[Path, Path]) -> Iterator[StandIn]:
+    server = StandIn(*pair)
     yield server
     server.close()
 
@@ -200,3 +206,52 @@ def test_a_certificate_of_an_unknown_authority_is_refused(
     assert status == 1
     assert proofs["capabilities"]["detail"].startswith("UNAVAILABLE: ")
     assert read_only.methods == []
+
+
+class WithoutStatus(StandIn):
+    """A server that takes and gives blobs, but whose batches have no `status` in their items."""
+
+    def __init__(self, certificate: Path, key: Path) -> None:
+        super().__init__(certificate, key)
+        self._blobs: list[bytes] = []
+        self._answers |= {"BatchUpdateBlobs": self._update, "BatchReadBlobs": self._read}
+
+    def _capabilities(self, _: bytes) -> re_pb2.ServerCapabilities:
+        answer = super()._capabilities(_)
+        answer.cache_capabilities.action_cache_update_capabilities.update_enabled = True
+        return answer
+
+    def _update(self, request: bytes) -> re_pb2.BatchUpdateBlobsResponse:
+        items = re_pb2.BatchUpdateBlobsRequest.FromString(request).requests
+        self._blobs += [item.data for item in items]
+        return re_pb2.BatchUpdateBlobsResponse(
+            responses=[{"digest": item.digest} for item in items]
+        )
+
+    def _read(self, request: bytes) -> re_pb2.BatchReadBlobsResponse:
+        digests = re_pb2.BatchReadBlobsRequest.FromString(request).digests
+        return re_pb2.BatchReadBlobsResponse(
+            responses=[
+                {"digest": digest, "data": data}
+                for digest, data in zip(digests, self._blobs, strict=True)
+            ]
+        )
+
+
+@pytest.fixture
+def without_status(pair: tuple[Path, Path]) -> Iterator[WithoutStatus]:
+    server = WithoutStatus(*pair)
+    yield server
+    server.close()
+
+
+def test_a_batch_without_statuses_fails_with_what_it_does_to_a_current_pants(
+    user: CommandLine, without_status: WithoutStatus, tmp_path: Path
+) -> None:
+    address = f"grpcs://127.0.0.1:{without_status.port}"
+    status, proofs = user.check(address, f"--ca-certs-path={tmp_path}/certificate.pem")
+    assert status == 1
+    assert not proofs["blob"]["ok"]
+    assert "`status`" in proofs["blob"]["detail"]
+    assert "Pants 2.28" in proofs["blob"]["detail"]
+    assert "remote_store_batch_load_enabled" in proofs["blob"]["remedy"]

@@ -13,12 +13,13 @@ import grpc
 import pytest
 
 from launcher.server_process import Server, Servers
+from patience import PATIENCE_S
 from reapi_contract import admin_api, proof, ready_line, setting_names
 from reapi_contract.data_dir import STATE_FILE
 from reapi_contract.ready_line import NotStarted, Ready
 from reapi_contract.sandbox_levels import PROCESS_GROUP
 from reapi_contract.setting_names import flag
-from reapi_contract.state import FORMAT, MIN_TOKEN_CHARACTERS, State
+from reapi_contract.state import FORMAT, MIN_TOKEN_CHARACTERS, State, state_text
 from reapi_local.proto import remote_execution_pb2 as re_pb2
 from reapi_local_launcher.server import admin_client as admin
 
@@ -63,7 +64,7 @@ def look_up(server: Server) -> None:
     with grpc.insecure_channel(f"127.0.0.1:{server.state.grpc_port}") as channel:
         call = channel.unary_unary(_LOOK_UP, lambda message: message.SerializeToString(), bytes)
         with pytest.raises(grpc.RpcError, match="NOT_FOUND"):
-            call(request, metadata=headers, timeout=30)
+            call(request, metadata=headers, timeout=PATIENCE_S)
 
 
 @pytest.fixture(scope="module")
@@ -84,7 +85,7 @@ def test_the_state_file_has_every_field_and_is_its_owners_alone(server: Server) 
     raw, state = json.loads(file.read_text()), server.state
     assert set(FIELDS) <= set(raw)
     assert file.stat().st_mode & 0o777 == 0o600
-    assert {name: raw[name] for name in FIELDS} == {name: getattr(state, name) for name in FIELDS}
+    assert raw == json.loads(state_text(state))
     assert (state.pid, state.version, state.format) == (server.process.pid, "9.9", FORMAT)
     assert len(state.token) >= MIN_TOKEN_CHARACTERS
     assert state.data_dir == str(server.data_dir)
@@ -146,7 +147,7 @@ def test_a_second_server_on_a_data_directory_says_so(servers: Servers, server: S
     second = servers.start()
     assert isinstance(second.line, NotStarted)
     assert second.line.error == ready_line.DATA_DIR_IN_USE
-    assert second.process.wait(30) != 0
+    assert second.process.wait(PATIENCE_S) != 0
     assert server.process.poll() is None
 
 
@@ -172,7 +173,7 @@ def test_a_stop_leaves_what_the_next_start_takes_over(servers: Servers, tmp_path
     first = servers.start(flag(setting_names.PORT), str(port), data_dir=tmp_path / "data")
     before = first.state
     assert first.call("POST", admin_api.STOP) == {"status": admin_api.STOPPING}
-    assert first.process.wait(30) == 0
+    assert first.process.wait(PATIENCE_S) == 0
     assert first.state == replace(before, pid=None)
 
     began = time.time()

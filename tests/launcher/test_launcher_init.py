@@ -143,6 +143,42 @@ def test_init_refuses_outside_a_pants_repository(site: Site, tmp_path: Path) -> 
     assert not (tmp_path / "pants-plugins").exists()
 
 
+@pytest.mark.parametrize("name", ["", "reapi_local_plugin", "reapi_local_launcher/cli"])
+def test_init_names_a_file_that_is_where_a_directory_must_be(
+    site: Site, repo: Path, name: str
+) -> None:
+    in_the_way = repo / "pants-plugins" / name
+    in_the_way.parent.mkdir(parents=True, exist_ok=True)
+    in_the_way.write_text("of the user")
+
+    done = site.run("init", str(repo))
+
+    assert done.returncode == 1
+    shown = " ".join(done.stderr.split())
+    assert f"{in_the_way} is not a directory." in shown
+    assert "remedy: Move it away" in shown
+    left = [path for path in (repo / "pants-plugins").rglob("*") if path.is_file()]
+    assert left in ([], [in_the_way]), "nothing was written"
+    assert in_the_way.read_text() == "of the user"
+
+
+def test_init_names_a_directory_that_is_where_a_file_must_be(site: Site, repo: Path) -> None:
+    in_the_way = launcher_in(repo) / "paths.py"
+    in_the_way.mkdir(parents=True)
+
+    done = site.run("init", str(repo))
+
+    assert f"{in_the_way} is a directory." in " ".join(done.stderr.split())
+    assert [*(repo / "pants-plugins").rglob("*.py")] == [in_the_way]
+
+
+def test_init_over_a_file_says_that_it_is_one(site: Site, repo: Path) -> None:
+    done = site.run("init", str(repo / "pants.toml"))
+
+    assert done.returncode == 1
+    assert "why:    It is a file.\n" in done.stderr
+
+
 def test_init_shows_the_lines_to_paste_where_it_cannot_edit(site: Site, repo: Path) -> None:
     text = '[GLOBAL]\nbackend_packages = "@backends.txt"\npythonpath = [1]\n'
     (repo / "pants.toml").write_text(text)

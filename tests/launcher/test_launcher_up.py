@@ -16,6 +16,7 @@ from threading import Thread
 import pytest
 
 from launcher.harness import REAL, Site
+from patience import PATIENCE_S
 from reapi_local_launcher.launcher_error import LauncherError
 from reapi_local_launcher.server.launch import launch
 from reapi_local_launcher.server.process import is_server
@@ -26,7 +27,7 @@ needs_fake = pytest.mark.skipif(REAL, reason="needs a trick of the stand-in serv
 
 def test_ten_concurrent_ups_make_exactly_one_server(site: Site) -> None:
     processes = [site.start("up", "--format=json") for _ in range(10)]
-    answers = [json.loads(process.communicate(timeout=120)[0]) for process in processes]
+    answers = [json.loads(process.communicate(timeout=PATIENCE_S)[0]) for process in processes]
 
     assert [process.returncode for process in processes] == [0] * 10
     assert len({(answer["pid"], answer["boot_id"]) for answer in answers}) == 1
@@ -204,7 +205,7 @@ def test_a_server_survives_the_interrupt_of_the_terminal_that_started_it(site: S
         stdout=subprocess.DEVNULL,
         start_new_session=True,
     )
-    assert process.wait(timeout=60) == 0
+    assert process.wait(timeout=PATIENCE_S) == 0
 
     assert os.getsid(site.state()["pid"]) == site.state()["pid"] != process.pid
 
@@ -258,7 +259,7 @@ def test_serve_becomes_the_server_and_stops_in_good_order_when_told_to(site: Sit
         assert site.state()["max_size_bytes"] == 1024**3
         assert site.state()["version"] == "9.9"
         process.send_signal(signal.SIGTERM)
-        assert process.wait(timeout=30) == 0
+        assert process.wait(timeout=PATIENCE_S) == 0
 
 
 class _Stranger(BaseHTTPRequestHandler):

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from pants_config.odd_toml import WANTED
+from patience import PATIENCE_S
 from reapi_local_plugin.pants_config import pants_rc, pants_toml
 from reapi_local_plugin.pants_config.edit import EditError, Plan, edit_file
 
@@ -214,5 +215,5 @@ def test_edits_by_many_processes_at_once_all_arrive(rc: Path) -> None:
         for _ in range(4)
     ]
 
-    assert [worker.wait(60) for worker in workers] == [0, 0, 0, 0]
+    assert [worker.wait(PATIENCE_S) for worker in workers] == [0, 0, 0, 0]
     assert rc.read_text() == "#\n" * 100

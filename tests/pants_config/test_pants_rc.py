@@ -288,7 +288,7 @@ def test_down_refuses_what_the_user_broke_with_the_line() -> None:
 
     assert plan.text == text
     assert plan.refusal is not None
-    assert plan.refusal.startswith("line 6: expected `=`")
+    assert plan.refusal.startswith("line 8: expected `=`")
 
 
 def test_a_setting_that_is_no_option_name_is_an_error() -> None:
@@ -311,3 +311,28 @@ def test_global_options_are_read_however_they_are_written() -> None:
     }
     assert global_options("GLOBAL = {remote_cache_read = true}") == {"remote_cache_read": True}
     assert global_options("") == {}
+
+
+def test_a_block_of_a_release_without_advice_is_replaced_and_removed() -> None:
+    old = "\n".join(
+        (
+            f"{BEGIN} written by `pants reapi-up`",
+            "[GLOBAL]",
+            "remote_cache_read = true",
+            f'{END} {{"wrote": ["[GLOBAL]", "remote_cache_read = true"], "added": ["file"]}}',
+            "",
+        )
+    )
+
+    assert down(old) is None
+    assert up(old) == up(None)
+
+
+def test_a_comment_of_the_user_in_the_block_stays() -> None:
+    changed = up(None).replace("[GLOBAL]\n", "[GLOBAL]\n# mine\n")
+
+    plan = plan_removal(changed)
+
+    assert plan.text == "# mine\n"
+    assert plan.left == ("# mine",)
+    assert plan.removed == ("[GLOBAL]", "remote_cache_read = true", "remote_cache_write = true")

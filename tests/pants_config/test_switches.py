@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 
 from pants_config.odd_toml import CASES, odd_files
 from reapi_contract.admin_api import ExecutionStatus
@@ -129,7 +129,6 @@ def test_odd_files_come_back_to_the_byte(tmp_path: Path, case: str) -> None:
     assert file.read_bytes() == CASES[case].encode()
 
 
-@settings(deadline=None)
 @given(text=odd_files())
 def test_any_file_comes_back_to_the_byte(
     tmp_path_factory: pytest.TempPathFactory, text: str

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from launcher.harness import REAL, Site
+from launcher.harness import REAL, Site, with_tls
 from reapi_contract import admin_api
 from reapi_contract.proof import Proof
 from reapi_local_launcher.cli.terminal import PLAIN
@@ -76,6 +76,7 @@ def runner(
         "remote_cache_write": True,
         "remote_execution": False,
         "process_execution_remote_parallelism": 128,
+        "pants_workdir": str(root),
     }
     return GoalRunner(
         reapi=reapi,
@@ -200,7 +201,12 @@ def test_other_slots_than_asked_for_are_noted(site: Site, root: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "settings", [{"asked": {"mode": "off"}}, {"remote_store_address": "grpc://other:1"}]
+    "settings",
+    [
+        {"asked": {"mode": "off"}},
+        {"remote_store_address": "grpc://other:1"},
+        {"remote_provider": "experimental-file", "remote_store_address": "file:///cache"},
+    ],
 )
 def test_what_keeps_pants_from_using_it_takes_the_place_of_the_promise(
     site: Site, root: Path, settings: dict[str, Any]
@@ -230,6 +236,10 @@ def test_a_server_with_a_failing_proof_is_wired_as_a_cache_alone(site: Site, roo
         ({"plugins": ["some-plugin==1"]}, "[environments-preview].names"),
         ({"remote_execution_address": "grpc://other:1"}, "remove it to use this server"),
         ({"remote_store_address": "grpc://other:1"}, "remove it to use this server"),
+        (
+            {"remote_provider": "experimental-file", "remote_store_address": "file:///cache"},
+            "[GLOBAL].remote_provider is experimental-file, and [GLOBAL] wins; remove it",
+        ),
         ({"remote_oauth_bearer_token_path": "/token"}, "remove it"),
         ({"remote_oauth_bearer_token": "token"}, "remove it"),
         ({"asked": {"address": "grpc://other:1"}}, "[reapi].address"),
@@ -245,15 +255,39 @@ def test_what_would_make_builds_fail_is_refused_before_anything_is_started(
 
 
 def test_other_processors_need_an_environment_that_names_them() -> None:
-    pants = SimpleNamespace(plugins=[], remote_execution_address=None)
+    pants = SimpleNamespace(plugins=[], backend_packages=[], remote_execution_address=None)
     (conflict,) = execution_conflicts(pants, [], machine="aarch64", python=PYTHON)
     assert "aarch64" in conflict
     assert execution_conflicts(pants, ["arm"], machine="aarch64", python=PYTHON) == []
     assert execution_conflicts(pants, [], machine="x86_64", python=PYTHON) == []
 
 
+@pytest.mark.parametrize(
+    ("release", "content", "conflicts"),
+    [("2.18.0", "requests\n", 1), ("2.17.1", "requests\n", 0), ("2.31.0", "# none\n\n", 0)],
+)
+def test_a_backend_that_lists_packages_is_the_same_trap_as_a_plugin(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, release: str, content: str, conflicts: int
+) -> None:
+    backend = tmp_path / "backend_with_packages"
+    backend.mkdir()
+    (backend / "__init__.py").touch()
+    (backend / "requirements.txt").write_text(content)
+    monkeypatch.syspath_prepend(tmp_path)
+    pants = SimpleNamespace(
+        plugins=[],
+        pants_version=release,
+        backend_packages=["no.such.backend", backend.name],
+        remote_execution_address=None,
+    )
+    found = execution_conflicts(pants, [], machine="x86_64", python=PYTHON)
+    assert len(found) == conflicts
+    assert all(f"The backend {backend.name} has a requirements.txt" in each for each in found)
+    assert execution_conflicts(pants, ["remote"], machine="x86_64", python=PYTHON) == []
+
+
 def test_pants_must_not_live_where_its_processes_don_t_see_it() -> None:
-    pants = SimpleNamespace(plugins=[], remote_execution_address=None)
+    pants = SimpleNamespace(plugins=[], backend_packages=[], remote_execution_address=None)
     (conflict,) = execution_conflicts(pants, [], machine="x86_64", python="/tmp/pants/bin/python")
     assert "/tmp/pants/bin/python" in conflict
 
@@ -324,3 +358,28 @@ def test_check_names_the_trap_and_where_to_start_a_server(site: Site, root: Path
     assert reachable.remedy == "Start one with `pants reapi-up --execution`."
     assert not proof.ok
     assert "pantsbuild/pants#17262" in proof.remedy
+
+
+@pytest.mark.usefixtures("x86")
+def test_a_server_with_tls_is_not_wired_to_run_processes_until_pants_trusts_it(
+    site: Site, root: Path
+) -> None:
+    site.json("up")
+    with_tls(site)
+    said = refusal(runner(site, root))
+    assert "nothing was changed" in said.what
+    assert 'remote_ca_certs_path = "/tls/server.pem"' in said.why
+    assert not (root / ".pants.rc").exists()
+    trusted = {"remote_ca_certs_path": "/tls/ca.pem"}
+    assert up(runner(site, root, **trusted)).config.executes
+
+
+def test_up_and_check_say_which_option_of_pants_tls_needs(site: Site, root: Path) -> None:
+    site.json("up")
+    with_tls(site)
+    done = runner(site, root).up(print, execution=False)
+    assert "remote_ca_certs_path" in " ".join(done.conflicts)
+    proof = configured(runner(site, root))
+    assert not proof.ok
+    assert 'remote_ca_certs_path = "/tls/server.pem"' in proof.remedy
+    assert configured(runner(site, root, remote_ca_certs_path="/tls/ca.pem")).ok

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import subprocess
 from pathlib import Path
@@ -16,6 +17,12 @@ _GIT += ["-c", "protocol.file.allow=always"]
 
 def git(directory: Path, *arguments: str | Path) -> None:
     subprocess.run([*_GIT, *arguments], cwd=directory, check=True, capture_output=True)
+
+
+def hashed(directory: Path) -> str:
+    """The name that a directory gets by its own path."""
+    digest = hashlib.sha256(os.fsencode(directory)).hexdigest()
+    return f"{directory.name.lstrip('.')}-{digest[:8]}"
 
 
 @pytest.fixture
@@ -75,6 +82,65 @@ def test_a_submodule_is_a_repository_of_its_own(repository: Path, tmp_path: Path
     git(outer, "submodule", "--quiet", "add", str(repository), "inner")
     names = {instance_name(None, root) for root in (outer, outer / "inner", repository)}
     assert len(names) == 3
+
+
+def test_worktrees_of_a_submodule_share_its_instance(repository: Path, tmp_path: Path) -> None:
+    outer = tmp_path / "outer"
+    outer.mkdir()
+    git(outer, "init", "--quiet")
+    for name in ("one", "two"):
+        git(outer, "submodule", "--quiet", "add", "--name", f"of/{name}", str(repository), name)
+        git(outer / name, "worktree", "add", "--quiet", tmp_path / f"wt-{name}")
+    one, two = (instance_name(None, outer / name) for name in ("one", "two"))
+    assert one != two
+    assert (one, two) == tuple(instance_name(None, tmp_path / f"wt-{n}") for n in ("one", "two"))
+    assert one == hashed(outer / "one"), "as for every directory"
+
+
+@pytest.mark.parametrize("names", [("x.git", "y.git"), (".bare", ".other"), ("x", "y")])
+def test_worktrees_of_a_bare_repository_share_one_and_no_other_has_it(
+    repository: Path, tmp_path: Path, names: tuple[str, str]
+) -> None:
+    instances = []
+    for name in names:
+        git(tmp_path, "clone", "--quiet", "--bare", repository, name)
+        for worktree in (tmp_path / f"a-{name}", tmp_path / name / "inside"):
+            git(tmp_path / name, "worktree", "add", "--quiet", "-b", worktree.name, worktree)
+            instances.append(instance_name(None, worktree))
+            below = instance_name(None, worktree / "sub" / "project")
+            assert below.startswith("project-")
+            instances.append(below)
+    assert instances[:2] == instances[2:4]
+    assert instances[4:6] == instances[6:8]
+    assert len(set(instances)) == 4
+
+
+def test_worktrees_of_a_repository_that_is_kept_elsewhere_share_one(tmp_path: Path) -> None:
+    instances = set()
+    (tmp_path / "kept").mkdir()
+    for name in ("one", "two"):
+        main = tmp_path / name
+        git(tmp_path, "init", "--quiet", f"--separate-git-dir={tmp_path}/kept/{name}", main)
+        (main / "file").touch()
+        git(main, "add", ".")
+        git(main, "commit", "--quiet", "--message=all")
+        git(main, "worktree", "add", "--quiet", tmp_path / f"wt-{name}")
+        (tmp_path / f"link-{name}").symlink_to(tmp_path / f"wt-{name}")
+        own = {
+            instance_name(None, tmp_path / each) for each in (name, f"wt-{name}", f"link-{name}")
+        }
+        assert len(own) == 1
+        instances |= own
+    assert len(instances) == 2
+
+
+def test_the_names_of_ordinary_repositories_stay_what_they_are(
+    repository: Path, tmp_path: Path
+) -> None:
+    hidden = tmp_path / ".settings"
+    git(tmp_path, "clone", "--quiet", repository, hidden)
+    for root in (repository, repository / "sub" / "project", hidden, tmp_path / "nothing"):
+        assert instance_name(None, root) == hashed(root)
 
 
 @pytest.mark.parametrize(

@@ -1,118 +1,19 @@
-"""The hook logs at most one message, and ends only builds that need a server and have none.
-
-What it needs of Pants is two small classes and the build root, so stand-ins will do here; the real
-ones are used where Pants itself runs.
-"""
+"""The hook logs at most one message, and ends only builds that need a server and have none."""
 
 from __future__ import annotations
 
-import enum
-import importlib
 import logging
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import nullcontext, suppress
-from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
-from launcher.harness import REAL, Site
-
-NAME = "reapi_local_plugin.remote_auth"
-_NAMES = ["mode", "address", "token_path", "instance", "data_dir", "port", "max_size"]
-_NAMES += ["idle_exit", "server_python", "slots", "hermetic", "sandbox"]
-_NAMES += ["remote_store_address", "remote_execution_address", "remote_instance_name"]
-_NAMES += ["remote_execution"]
-
-
-class AuthPluginState(enum.Enum):
-    OK = "ok"
-    UNAVAILABLE = "unavailable"
-
-
-@dataclass(frozen=True)
-class AuthPluginResult:
-    state: AuthPluginState
-    store_headers: dict[str, str]
-    execution_headers: dict[str, str]
-    store_address: str | None = None
-    execution_address: str | None = None
-    instance_name: str | None = None
-    plugin_name: str | None = None
-
-
-class Options:
-    """The options as Pants passes them to the hook; no server is started for them."""
-
-    def __init__(self, *goals: str, builtin: str | None = None, **values: Any) -> None:
-        self.goals = list(goals)
-        self.builtin_goal = builtin
-        defaults = dict.fromkeys(_NAMES)
-        given = {"mode": "cache", "address": "auto", "port": 0, "idle_exit": 0}
-        given |= {"slots": 0, "hermetic": False, "sandbox": "auto", **values}
-        self.reapi = SimpleNamespace(**{**defaults, **given, "autostart": False})
-        self.everything = SimpleNamespace(
-            backend_packages=["reapi_local_plugin"],
-            plugins=[],
-            remote_store_address=values.get("remote_store_address"),
-            remote_execution_address=values.get("remote_execution_address"),
-            remote_instance_name=values.get("remote_instance_name"),
-            remote_execution=values.get("remote_execution", False),
-        )
-
-    def for_scope(self, scope: str) -> Any:
-        assert scope == "reapi"
-        return self.reapi
-
-    def for_global_scope(self) -> Any:
-        return self.everything
-
-
-@pytest.fixture(scope="module")
-def build_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("build-root")
-
-
-@pytest.fixture(scope="module")
-def hook(build_root: Path) -> Iterator[Callable[[Options], AuthPluginResult]]:
-    """The hook, called as Pants calls it, on a machine where no server runs."""
-    contents: dict[str, dict[str, object]] = {
-        "pants": {},
-        "pants.base": {},
-        "pants.base.build_root": {"BuildRoot": lambda: SimpleNamespace(path=str(build_root))},
-        "pants.option": {},
-        "pants.option.bootstrap_options": {
-            "AuthPluginResult": AuthPluginResult,
-            "AuthPluginState": AuthPluginState,
-        },
-    }
-    with pytest.MonkeyPatch.context() as patch:
-        for name, content in contents.items():
-            module = ModuleType(name)
-            vars(module).update(content)
-            patch.setitem(sys.modules, name, module)
-        patch.delitem(sys.modules, NAME, raising=False)
-        remote_auth = importlib.import_module(NAME).remote_auth
-
-        def call(options: Options) -> AuthPluginResult:
-            result = remote_auth(
-                initial_execution_headers={"x": "1"},
-                initial_store_headers={"x": "2"},
-                options=options,
-                env={"XDG_CACHE_HOME": str(build_root / "cache")},
-                prior_result=None,
-                of_a_later_release=True,
-            )
-            assert isinstance(result, AuthPluginResult)
-            return result
-
-        yield call
-        del sys.modules[NAME]
+from launcher.harness import REAL, Site, with_tls
+from plugin.hook_of_pants import NAMES, AuthPluginState, Hook, Options, RemoteProvider
 
 
 class Hostile:
@@ -135,13 +36,12 @@ _ANY = st.one_of(
     st.lists(st.text(), max_size=2),
     st.sampled_from(["auto", "off", "\0", "/\0", "~", "grpc://[::1", Hostile()]),
 )
-_VALUES = st.dictionaries(st.sampled_from(_NAMES), _ANY)
+_VALUES = st.dictionaries(st.sampled_from(NAMES), _ANY)
 
 
-@settings(deadline=None)
 @given(values=_VALUES, builds=st.booleans())
 def test_strange_values_of_options_never_raise(
-    hook: Callable[[Options], AuthPluginResult], values: dict[str, Any], builds: bool
+    hook: Hook, values: dict[str, Any], builds: bool
 ) -> None:
     may_end = builds and values.get("remote_execution")
     with suppress(SystemExit) if may_end else nullcontext():
@@ -149,18 +49,14 @@ def test_strange_values_of_options_never_raise(
 
 
 @pytest.mark.parametrize("lacking", ["goals", "reapi", "everything"])
-def test_options_of_another_shape_never_raise(
-    hook: Callable[[Options], AuthPluginResult], lacking: str
-) -> None:
+def test_options_of_another_shape_never_raise(hook: Hook, lacking: str) -> None:
     options = Options("test")
     delattr(options, lacking)
     assert hook(options).state is AuthPluginState.UNAVAILABLE
 
 
 @pytest.mark.parametrize("content", [b"", b"[]", b'{"pid": "x"}', b"\xff\xfe\0", b"{" * 100_000])
-def test_a_state_file_that_is_none_never_raises(
-    hook: Callable[[Options], AuthPluginResult], tmp_path: Path, content: bytes
-) -> None:
+def test_a_state_file_that_is_none_never_raises(hook: Hook, tmp_path: Path, content: bytes) -> None:
     (tmp_path / "server.json").write_bytes(content)
     result = hook(Options("test", data_dir=str(tmp_path)))
     assert result.state is AuthPluginState.UNAVAILABLE
@@ -168,7 +64,7 @@ def test_a_state_file_that_is_none_never_raises(
 
 
 def test_a_build_without_a_server_is_told_once(
-    hook: Callable[[Options], AuthPluginResult], caplog: pytest.LogCaptureFixture
+    hook: Hook, caplog: pytest.LogCaptureFixture
 ) -> None:
     hook(Options("lint", "test"))
     assert [record.levelno for record in caplog.records] == [logging.WARNING]
@@ -186,7 +82,7 @@ def test_a_build_without_a_server_is_told_once(
     ],
 )
 def test_a_command_that_would_not_use_it_is_told_nothing(
-    hook: Callable[[Options], AuthPluginResult],
+    hook: Hook,
     caplog: pytest.LogCaptureFixture,
     options: Options,
 ) -> None:
@@ -194,9 +90,7 @@ def test_a_command_that_would_not_use_it_is_told_nothing(
     assert caplog.messages == []
 
 
-def test_a_server_given_by_address_gets_the_token(
-    hook: Callable[[Options], AuthPluginResult], tmp_path: Path
-) -> None:
+def test_a_server_given_by_address_gets_the_token(hook: Hook, tmp_path: Path) -> None:
     (tmp_path / "token").write_text("secret\n")
     options = Options("test", address="grpc://cache:1", token_path=str(tmp_path / "token"))
     result = hook(options)
@@ -207,7 +101,7 @@ def test_a_server_given_by_address_gets_the_token(
 
 
 def test_an_address_in_global_gets_neither_token_nor_a_second_address(
-    hook: Callable[[Options], AuthPluginResult],
+    hook: Hook,
 ) -> None:
     result = hook(Options("test", remote_store_address="grpc://other:1"))
     assert result.state is AuthPluginState.OK
@@ -215,9 +109,58 @@ def test_an_address_in_global_gets_neither_token_nor_a_second_address(
     assert result.store_headers == {"x": "2"}
 
 
-def ended(
-    hook: Callable[[Options], AuthPluginResult], caplog: pytest.LogCaptureFixture, options: Options
-) -> str:
+@pytest.mark.parametrize("mode", ["cache", "off"])
+def test_a_cache_of_another_provider_gets_nothing_of_ours(
+    hook: Hook, caplog: pytest.LogCaptureFixture, mode: str
+) -> None:
+    provider = RemoteProvider.experimental_file
+    cache = {"remote_provider": provider, "remote_store_address": "file:///cache"}
+    result = hook(Options("test", mode=mode, instance="ours", **cache))
+    assert result.state is AuthPluginState.OK
+    assert result.provider is provider
+    assert (result.store_headers, result.execution_headers) == ({"x": "2"}, {"x": "1"})
+    assert (result.store_address, result.execution_address, result.instance_name) == (None,) * 3
+    if mode == "off":
+        assert caplog.messages == []
+    else:
+        assert [record.levelno for record in caplog.records] == [logging.WARNING]
+        assert "[GLOBAL].remote_provider is experimental-file" in caplog.messages[0]
+
+
+def test_our_goals_run_beside_another_provider_without_a_warning(
+    hook: Hook, caplog: pytest.LogCaptureFixture
+) -> None:
+    provider = RemoteProvider.experimental_file
+    cache = {"remote_provider": provider, "remote_store_address": "file:///cache"}
+    assert hook(Options("reapi-down", **cache)).provider is provider
+    assert caplog.messages == []
+
+
+def test_another_provider_without_an_address_costs_the_cache_but_not_the_build(
+    hook: Hook, caplog: pytest.LogCaptureFixture
+) -> None:
+    result = hook(Options("test", remote_provider=RemoteProvider.experimental_file))
+    assert result.state is AuthPluginState.UNAVAILABLE
+    assert [record.levelno for record in caplog.records] == [logging.WARNING]
+    assert "remote_store_address isn't set" in caplog.messages[0]
+
+
+def test_our_server_is_used_where_the_provider_is_the_usual_one(hook: Hook) -> None:
+    result = hook(Options("test", address="grpc://a:1", remote_provider=RemoteProvider.reapi))
+    assert (result.provider, result.store_address) == (RemoteProvider.reapi, "grpc://a:1")
+
+
+@pytest.mark.parametrize("mode", ["cache", "off"])
+def test_an_address_in_global_is_used_as_without_the_plugin(
+    hook: Hook, caplog: pytest.LogCaptureFixture, mode: str
+) -> None:
+    result = hook(Options("test", mode=mode, remote_store_address="grpc://other:1"))
+    assert result.state is AuthPluginState.OK
+    assert (result.store_address, result.instance_name) == (None, None)
+    assert caplog.messages == []
+
+
+def ended(hook: Hook, caplog: pytest.LogCaptureFixture, options: Options) -> str:
     """The message to a build that was ended."""
     with pytest.raises(SystemExit) as raised:
         hook(options)
@@ -227,7 +170,7 @@ def ended(
 
 
 def test_a_build_that_sends_processes_is_ended_with_the_remedy(
-    hook: Callable[[Options], AuthPluginResult], caplog: pytest.LogCaptureFixture
+    hook: Hook, caplog: pytest.LogCaptureFixture
 ) -> None:
     said = ended(hook, caplog, Options("test", remote_execution=True))
     assert "[reapi].autostart is off. `pants reapi-up --execution` starts it." in said
@@ -239,13 +182,20 @@ def test_a_build_that_sends_processes_is_ended_with_the_remedy(
     [
         ({"mode": "off"}, "[reapi].mode is off"),
         ({"remote_store_address": "grpc://a:1"}, "sets only one of"),
+        (
+            {
+                "remote_provider": RemoteProvider.experimental_file,
+                "remote_store_address": "file:///a",
+            },
+            "[GLOBAL].remote_provider is experimental-file, which runs no processes. Remove it",
+        ),
         ({"remote_execution_address": "grpc://a:1"}, "sets only one of"),
         ({"address": "grpc://a:1", "token_path": "/no/such"}, "[reapi].token_path"),
         ({"data_dir": Hostile()}, "reapi-local failed: AttributeError("),
     ],
 )
 def test_it_is_told_what_is_in_the_way(
-    hook: Callable[[Options], AuthPluginResult],
+    hook: Hook,
     caplog: pytest.LogCaptureFixture,
     values: dict[str, Any],
     why: str,
@@ -264,7 +214,7 @@ def test_it_is_told_what_is_in_the_way(
     ],
 )
 def test_a_command_that_sends_none_goes_on_in_silence(
-    hook: Callable[[Options], AuthPluginResult],
+    hook: Hook,
     caplog: pytest.LogCaptureFixture,
     options: Options,
 ) -> None:
@@ -273,7 +223,7 @@ def test_a_command_that_sends_none_goes_on_in_silence(
 
 
 def test_a_server_given_by_address_gets_processes_only_where_pants_sends_them(
-    hook: Callable[[Options], AuthPluginResult],
+    hook: Hook,
 ) -> None:
     executing = hook(Options("test", address="grpc://a:1", remote_execution=True))
     assert (executing.store_address, executing.execution_address) == ("grpc://a:1", "grpc://a:1")
@@ -281,7 +231,7 @@ def test_a_server_given_by_address_gets_processes_only_where_pants_sends_them(
 
 
 def test_two_addresses_in_global_are_left_to_the_user(
-    hook: Callable[[Options], AuthPluginResult],
+    hook: Hook,
 ) -> None:
     addresses = {"remote_store_address": "grpc://a:1", "remote_execution_address": "grpc://b:1"}
     result = hook(Options("test", remote_execution=True, **addresses))
@@ -298,9 +248,7 @@ def site(tmp_path: Path) -> Iterator[Site]:
 
 
 @pytest.mark.skipif(REAL, reason="the stand-in says what it is told to offer")
-def test_the_users_own_server_gets_processes_with_its_token(
-    hook: Callable[[Options], AuthPluginResult], site: Site
-) -> None:
+def test_the_users_own_server_gets_processes_with_its_token(hook: Hook, site: Site) -> None:
     up = site.json("up")
     result = hook(Options("test", data_dir=str(site.data_dir), remote_execution=True))
     assert result.execution_address == result.store_address == up["grpc_address"]
@@ -309,7 +257,7 @@ def test_the_users_own_server_gets_processes_with_its_token(
 
 @pytest.mark.skipif(REAL, reason="the stand-in has no bubblewrap")
 def test_a_build_is_ended_where_the_server_runs_no_processes(
-    hook: Callable[[Options], AuthPluginResult], caplog: pytest.LogCaptureFixture, site: Site
+    hook: Hook, caplog: pytest.LogCaptureFixture, site: Site
 ) -> None:
     site.json("up", "--sandbox=bubblewrap")
     said = ended(hook, caplog, Options("test", data_dir=str(site.data_dir), remote_execution=True))
@@ -319,10 +267,42 @@ def test_a_build_is_ended_where_the_server_runs_no_processes(
 
 
 def test_a_build_is_ended_where_processes_would_have_the_network_they_must_not(
-    hook: Callable[[Options], AuthPluginResult], caplog: pytest.LogCaptureFixture, site: Site
+    hook: Hook, caplog: pytest.LogCaptureFixture, site: Site
 ) -> None:
     site.json("up")
     wanted = Options("test", data_dir=str(site.data_dir), remote_execution=True, hermetic=True)
     said = ended(hook, caplog, wanted)
     assert "network" in said
     assert "reapi-down" in said
+
+
+@pytest.mark.skipif(REAL, reason="the stand-in says what it is told to")
+def test_a_server_with_tls_is_used_only_if_pants_trusts_it(
+    hook: Hook, caplog: pytest.LogCaptureFixture, site: Site
+) -> None:
+    site.json("up")
+    with_tls(site)
+    where = {"data_dir": str(site.data_dir)}
+    assert hook(Options("test", **where)).state is AuthPluginState.UNAVAILABLE
+    assert [record.levelno for record in caplog.records] == [logging.WARNING]
+    assert '[GLOBAL]: remote_ca_certs_path = "/tls/server.pem"' in caplog.messages[0]
+    caplog.clear()
+    said = ended(hook, caplog, Options("test", remote_execution=True, **where))
+    assert 'remote_ca_certs_path = "/tls/server.pem"' in said
+    trusting = Options("test", **where)
+    trusting.everything.remote_ca_certs_path = "/tls/ca.pem"
+    assert hook(trusting).state is AuthPluginState.OK
+
+
+@pytest.mark.skipif(REAL, reason="the stand-in says what it is told to")
+def test_a_server_that_wants_certificates_is_used_only_if_pants_has_one(
+    hook: Hook, caplog: pytest.LogCaptureFixture, site: Site
+) -> None:
+    site.json("up")
+    with_tls(site, needs_client_certificate=True)
+    options = Options("test", data_dir=str(site.data_dir))
+    options.everything.remote_ca_certs_path = "/tls/ca.pem"
+    assert hook(options).state is AuthPluginState.UNAVAILABLE
+    assert "remote_client_certs_path and remote_client_key_path" in caplog.messages[0]
+    options.everything.remote_client_certs_path = "/tls/client-me.pem"
+    assert hook(options).state is AuthPluginState.OK

@@ -19,7 +19,7 @@ from reapi_local.protocol.command import (
 from reapi_local.protocol.digest import Digest, DigestFunction, digest_of
 
 NO_PLATFORM = re_pb2.Platform()
-BAD_PATHS = ["/", "/a", "..", "../a", "a/..", "a/../b", ".", "./a", "a//b", "a\0", "a//"]
+OUTSIDE = ["/", "/a", "..", "../a", "a/../..", "./../a", "a\0", "//"]
 
 
 def message(digest: Digest) -> re_pb2.Digest:
@@ -126,7 +126,8 @@ def test_every_command_is_parsed_to_safe_paths_or_refused(
     except InvalidRequest:
         return
     assert list(got.arguments) == arguments
-    for path in (got.working_directory, *(output.path for output in got.outputs)):
+    assert [output.path for output in got.outputs] == paths
+    for path in (got.working_directory, *(output.place for output in got.outputs)):
         assert not {"..", "."} & set(path.split("/"))
         assert "\0" not in path
         assert not path.startswith("/")
@@ -164,15 +165,53 @@ def test_a_variable_that_no_process_could_have_is_refused(name: str) -> None:
     refused(command(environment_variables=[variable(name, "x")]), "environment variable")
 
 
-@pytest.mark.parametrize("path", [*BAD_PATHS, "a/"])
-def test_a_working_directory_stays_below_the_input_root(path: str) -> None:
-    refused(command(working_directory=path), "the working directory can't be")
+@pytest.mark.parametrize("path", OUTSIDE)
+def test_a_working_directory_outside_of_the_input_root_is_refused(path: str) -> None:
+    refused(command(working_directory=path), "the working directory can't be used")
+
+
+@pytest.mark.parametrize(
+    ("spelt", "directory"),
+    [("", ""), (".", ""), ("./", ""), ("a/..", ""), ("a/", "a"), ("./a//b/./", "a/b")],
+)
+def test_a_working_directory_may_be_spelt_in_any_way(spelt: str, directory: str) -> None:
+    assert parsed(command(working_directory=spelt)).working_directory == directory
 
 
 @pytest.mark.parametrize("field", ["output_paths", "output_files", "output_directories"])
-def test_outputs_stay_below_the_working_directory(field: str) -> None:
-    for path in BAD_PATHS:
+def test_an_output_outside_of_the_input_root_is_refused(field: str) -> None:
+    for path in OUTSIDE:
         refused(command(**{field: [path]}), "output path")
+    for path in ("../../a", "../.."):
+        refused(command(working_directory="w", **{field: [path]}), "output path .* leads out")
+
+
+@pytest.mark.parametrize("field", ["output_paths", "output_files", "output_directories"])
+@pytest.mark.parametrize(
+    ("path", "place"),
+    [
+        ("a", "w/d/a"),
+        ("./a", "w/d/a"),
+        ("a/", "w/d/a"),
+        ("a//b", "w/d/a/b"),
+        ("../a", "w/a"),
+        ("../../a", "a"),
+        ("x/../../a", "w/a"),
+    ],
+)
+def test_an_output_keeps_its_spelling_and_has_a_place_in_the_input_root(
+    field: str, path: str, place: str
+) -> None:
+    (output,) = parsed(command(working_directory="w/./d", **{field: [path]})).outputs
+    assert (output.path, output.place) == (path, place)
+
+
+def test_outputs_can_be_moved_below_another_directory() -> None:
+    got = parsed(command(output_paths=["a", "b/../c"])).with_outputs_below("w")
+    assert [(output.path, output.place) for output in got.outputs] == [
+        ("a", "w/a"),
+        ("b/../c", "w/c"),
+    ]
 
 
 @pytest.mark.parametrize("path", ["x" * 256, "ä" * 128, "/".join(["x" * 200] * 21)])
@@ -182,29 +221,28 @@ def test_a_path_that_no_file_system_takes_is_refused(path: str) -> None:
 
 
 def test_newer_output_paths_may_be_anything_and_older_ones_say_what_they_are() -> None:
-    paths = parsed(command(output_paths=["a", "b/c"]))
-    assert paths.outputs == (Output("a", OutputKind.ANY), Output("b/c", OutputKind.ANY))
-    older = parsed(command(output_files=["f"], output_directories=["d"]))
-    assert older.outputs == (Output("f", OutputKind.FILE), Output("d", OutputKind.DIRECTORY))
+    assert parsed(command(output_paths=["a", "b/c"])).outputs == (
+        Output("a", OutputKind.ANY, "a"),
+        Output("b/c", OutputKind.ANY, "b/c"),
+    )
+    assert parsed(command(output_files=["f"], output_directories=["d"])).outputs == (
+        Output("f", OutputKind.FILE, "f"),
+        Output("d", OutputKind.DIRECTORY, "d"),
+    )
 
 
 def test_output_paths_count_alone_when_there_are_any() -> None:
     both = command(output_paths=["a"], output_files=["/bad"], output_directories=["../bad"])
-    assert parsed(both).outputs == (Output("a", OutputKind.ANY),)
+    assert parsed(both).outputs == (Output("a", OutputKind.ANY, "a"),)
 
 
-def test_a_directorys_name_may_end_with_a_slash_but_not_a_files() -> None:
-    assert parsed(command(output_paths=["a/"])).outputs == (Output("a", OutputKind.ANY),)
-    directories = parsed(command(output_directories=["a/b/"])).outputs
-    assert directories == (Output("a/b", OutputKind.DIRECTORY),)
-    refused(command(output_files=["a/"]), "output path")
-
-
-def test_the_whole_working_directory_may_be_an_output_but_not_a_file() -> None:
-    assert parsed(command(output_paths=[""])).outputs == (Output("", OutputKind.ANY),)
-    directories = parsed(command(output_directories=[""])).outputs
-    assert directories == (Output("", OutputKind.DIRECTORY),)
-    refused(command(output_files=[""]), "output path")
+@pytest.mark.parametrize("path", ["", ".", "a/..", "../w"])
+def test_the_whole_working_directory_may_be_an_output_but_not_a_file(path: str) -> None:
+    whole = command(working_directory="w", output_paths=[path])
+    assert parsed(whole).outputs == (Output(path, OutputKind.ANY, "w"),)
+    older = command(working_directory="w", output_directories=[path])
+    assert parsed(older).outputs == (Output(path, OutputKind.DIRECTORY, "w"),)
+    refused(command(working_directory="w", output_files=[path]), "working directory itself")
 
 
 def test_node_properties_that_nobody_knows_are_refused() -> None:
@@ -215,8 +253,14 @@ def test_node_properties_that_nobody_knows_are_refused() -> None:
 
 def test_the_platform_of_the_action_counts_before_the_commands() -> None:
     older = command(platform=platform(os="old", network="on"))
-    assert parsed(older).properties == {"os": "old", "network": "on"}
-    assert parsed(older, platform(os="new")).properties == {"os": "new"}
+    assert parsed(older).properties == (("os", "old"), ("network", "on"))
+    assert parsed(older, platform(os="new")).properties == (("os", "new"),)
+
+
+def test_a_property_may_have_more_than_one_value() -> None:
+    twice = platform(ISA="x86-64")
+    twice.properties.add(name="ISA", value="x86-avx2")
+    assert parsed(command(), twice).properties == (("ISA", "x86-64"), ("ISA", "x86-avx2"))
 
 
 def test_the_format_of_directories_is_kept() -> None:

@@ -63,6 +63,7 @@ def test_any_text_has_an_instance_and_none_raises(name: str) -> None:
 def test_a_collection_is_of_the_instance_before_it(instance: str) -> None:
     name = f"{instance}/operations" if instance else "operations"
     assert instance_of_collection(name) == instance
+    assert instance_of_collection(instance) == (instance or None)
 
 
 def test_no_name_is_the_collection_of_all_instances() -> None:
@@ -70,7 +71,7 @@ def test_no_name_is_the_collection_of_all_instances() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["x", "/", "operations/", "operations/1", f"a/operations/{uuid.UUID(int=0)}", "a/b"]
+    "name", ["/", "operations/", "operations/1", f"a/operations/{uuid.UUID(int=0)}", "a//b", "a/"]
 )
 def test_what_is_no_collection_is_refused_by_name(name: str) -> None:
     with pytest.raises(InvalidRequest, match="isn't a list of operations; ask for …/operations"):

@@ -42,11 +42,14 @@ BLOBS += [(f"blobs/{digest}", digest) for _, digest in BLOBS[:-1]]
 @pytest.mark.parametrize("instance", INSTANCES)
 @pytest.mark.parametrize("slash", ["", "/"])
 def test_every_form_is_understood(blob: str, digest: Digest, instance: str, slash: str) -> None:
-    read = slash + prefixed(instance, blob)
-    assert parse_read_name(read) == ReadName(instance, digest)
-    for rest in REST:
-        write = slash + prefixed(instance, f"uploads/1234-abcd/{blob}{rest}")
-        assert parse_write_name(write) == UploadName(instance, "1234-abcd", digest)
+    for is_compressed in (False, True):
+        form = f"compressed-blobs/zstd/{blob.removeprefix('blobs/')}" if is_compressed else blob
+        read = slash + prefixed(instance, form)
+        assert parse_read_name(read) == ReadName(instance, digest, is_compressed)
+        for rest in REST:
+            write = slash + prefixed(instance, f"uploads/1234-abcd/{form}{rest}")
+            expected = UploadName(instance, "1234-abcd", digest, is_compressed)
+            assert parse_write_name(write) == expected
 
 
 @given(instances, segments)
@@ -103,8 +106,13 @@ def test_a_name_of_no_resource_has_no_instance(name: str) -> None:
         f"operations/x/blobs/{HASH}/1",
         f"a\0b/blobs/{HASH}/1",
         f"{'a' * 256}/blobs/{HASH}/1",
-        f"compressed-blobs/zstd/{HASH}/1",
-        f"main/compressed-blobs/zstd/{HASH}/1",
+        f"compressed-blobs/deflate/{HASH}/1",
+        f"main/compressed-blobs/ZSTD/{HASH}/1",
+        f"compressed-blobs/{HASH}/1",
+        f"compressed-blobs/zstd/zstd/{HASH}/1",
+        f"blobs/zstd/{HASH}/1",
+        "compressed-blobs/zstd",
+        f"compressed-blobs/zstd/{HASH}",
         f"uploads/u/blobs/{HASH}/1",
     ],
 )
@@ -124,7 +132,9 @@ def test_any_other_read_name_is_refused(name: str) -> None:
         f"uploads/u/x/blobs/{HASH}/1",
         f"uploads/u/v/blobs/{HASH}/1",
         f"uploads/u/blobs/{HASH}",
-        f"uploads/u/compressed-blobs/zstd/{HASH}/1",
+        f"uploads/u/compressed-blobs/brotli/{HASH}/1",
+        f"uploads/u/compressed-blobs/{HASH}/1",
+        f"compressed-blobs/zstd/{HASH}/1",
     ],
 )
 def test_any_other_write_name_is_refused(name: str) -> None:

@@ -6,15 +6,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reapi_local.errors import InvalidRequest
+from reapi_local.errors import InvalidRequest, PathLeavesRoot
 from reapi_local.proto import remote_execution_pb2 as re_pb2
 from reapi_local.protocol.digest import Digest, DigestFunction, digest_of
 from reapi_local.protocol.tree import (
-    check_output_path,
+    check_places,
     check_result,
     child_digests,
     direct_digests,
     file_digests,
+    leaves_working_directory,
     parse_directory,
     parse_tree,
     tree_files,
@@ -86,7 +87,7 @@ def test_a_tree_with_a_malformed_digest_is_refused() -> None:
         tree_files(re_pb2.Tree(root=re_pb2.Directory(files=[node])), 0)
 
 
-def test_a_result_names_its_files_and_streams_but_not_what_is_inline() -> None:
+def test_a_result_names_its_files_and_streams_inline_or_not() -> None:
     digests = [digest_of(bytes((n,))) for n in range(4)]
     result = re_pb2.ActionResult(
         output_files=[
@@ -97,38 +98,59 @@ def test_a_result_names_its_files_and_streams_but_not_what_is_inline() -> None:
         stderr_digest=message(digests[3]),
         stderr_raw=b"\3",
     )
-    assert direct_digests(result, 0) == [digests[0], digests[2]]
+    assert direct_digests(result, 0) == digests
     assert direct_digests(re_pb2.ActionResult(), 0) == []
 
 
-@pytest.mark.parametrize("path", ["a", "a/b", "a/...", "ä ö", ".hidden/x", "a\\b"])
-def test_paths_below_the_working_directory_are_fine(path: str) -> None:
-    check_output_path(path)
-    check_result(re_pb2.ActionResult(output_symlinks=[re_pb2.OutputSymlink(path=path)]), 0)
-
-
-@pytest.mark.parametrize(
-    "path", ["", "/", "/a", "..", "../a", "a/..", "a/../b", ".", "./a", "a/.", "a//b", "a/", "a\0"]
-)
-def test_paths_that_lead_out_are_refused_wherever_they_stand(path: str) -> None:
+def results_with(path: str) -> list[re_pb2.ActionResult]:
+    """Results with this path, in each place where a file or a symlink may stand."""
     digest = message(digest_of(b"x"))
-    results = [
+    return [
         re_pb2.ActionResult(output_files=[re_pb2.OutputFile(path=path, digest=digest)]),
         re_pb2.ActionResult(output_symlinks=[re_pb2.OutputSymlink(path=path)]),
         re_pb2.ActionResult(output_file_symlinks=[re_pb2.OutputSymlink(path=path)]),
         re_pb2.ActionResult(output_directory_symlinks=[re_pb2.OutputSymlink(path=path)]),
     ]
-    if path:  # "" is the working directory itself
-        directory = re_pb2.OutputDirectory(path=path, tree_digest=digest)
-        results.append(re_pb2.ActionResult(output_directories=[directory]))
-    for result in results:
-        with pytest.raises(InvalidRequest):
-            check_result(result, 0)
 
 
-def test_the_working_directory_itself_may_be_an_output() -> None:
-    directory = re_pb2.OutputDirectory(path="", tree_digest=message(digest_of(b"x")))
-    check_result(re_pb2.ActionResult(output_directories=[directory]), 0)
+def directory_with(path: str) -> re_pb2.ActionResult:
+    directory = re_pb2.OutputDirectory(path=path, tree_digest=message(digest_of(b"x")))
+    return re_pb2.ActionResult(output_directories=[directory])
+
+
+@pytest.mark.parametrize(
+    "path", ["a", "a/b", "a/...", "ä ö", ".hidden/x", "a\\b", "./a", "a/", "a//b", "a/../b"]
+)
+def test_paths_below_the_working_directory_are_fine(path: str) -> None:
+    for result in (*results_with(path), directory_with(path)):
+        assert not leaves_working_directory(result)
+
+
+@pytest.mark.parametrize("path", ["", ".", "a/.."])
+def test_the_working_directory_itself_may_be_an_output_but_no_file(path: str) -> None:
+    assert not leaves_working_directory(directory_with(path))
+    for result in results_with(path):
+        with pytest.raises(InvalidRequest, match="itself"):
+            leaves_working_directory(result)
+
+
+@pytest.mark.parametrize("path", ["/", "/a", "a\0"])
+def test_paths_that_no_directory_makes_right_are_refused_beside_any_others(path: str) -> None:
+    for result in (*results_with(path), directory_with(path)):
+        result.output_symlinks.insert(0, re_pb2.OutputSymlink(path="../climbs"))
+        with pytest.raises(InvalidRequest, match=r"absolute|NUL"):
+            leaves_working_directory(result)
+
+
+@pytest.mark.parametrize("path", ["..", "../a", "a/../../b", "./.."])
+def test_paths_that_climb_may_leave_the_working_directory_but_not_the_input_root(
+    path: str,
+) -> None:
+    for result in (*results_with(path), directory_with(path)):
+        assert leaves_working_directory(result)
+        check_places(result, "w")
+        with pytest.raises(PathLeavesRoot, match="leads out of the input root"):
+            check_places(result, "")
 
 
 def test_digests_of_a_result_must_be_well_formed() -> None:

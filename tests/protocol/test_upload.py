@@ -97,8 +97,16 @@ def test_fewer_bytes_than_announced_are_refused_at_the_end() -> None:
     assert not upload.finished
 
 
-def test_a_call_without_finish_write_is_no_upload() -> None:
+def test_a_call_that_ends_with_all_bytes_is_finished_without_finish_write() -> None:
     upload = sequence()
     upload.accept(NAME, 0, SIZE, finish_write=False)
-    with pytest.raises(InvalidRequest, match="resume at write_offset 1000"):
+    upload.end()
+    assert upload.finished
+
+
+def test_a_call_that_ends_before_its_last_byte_is_no_upload() -> None:
+    upload = sequence()
+    upload.accept(NAME, 0, SIZE - 1, finish_write=False)
+    with pytest.raises(InvalidRequest, match="resume at write_offset 999"):
         upload.end()
+    assert not upload.finished

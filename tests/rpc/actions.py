@@ -10,6 +10,7 @@ from typing import Any, Self
 
 from google.longrunning.operations_pb2 import Operation
 
+from patience import PATIENCE_S
 from reapi_local.proto.remote_execution_pb2 import (
     Action,
     ActionResult,
@@ -164,16 +165,20 @@ class Gate:
         self._came.put_nowait((reader, writer))
 
     @property
-    def script(self) -> str:
-        """For bash: come, wait to be let through, then print what was said."""
+    def come(self) -> str:
+        """For bash: come. What is read from descriptor 3 then is what was said."""
         assert self._server is not None
         port = self._server.sockets[0].getsockname()[1]
-        come = f"exec 3<>/dev/tcp/127.0.0.1/{port} || exit 9"
-        return f"{come}; echo came; read -r word <&3; echo $word"
+        return f"exec 3<>/dev/tcp/127.0.0.1/{port} || exit 9"
+
+    @property
+    def script(self) -> str:
+        """For bash: come, wait to be let through, then print what was said."""
+        return f"{self.come}; echo came; read -r word <&3; echo $word"
 
     async def visitor(self) -> Visitor:
         """The next one that comes."""
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(PATIENCE_S):
             return Visitor(*await self._came.get())
 
     @property
@@ -194,7 +199,7 @@ class Visitor:
 
     async def is_gone(self) -> bool:
         """Wait until its process is no more."""
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(PATIENCE_S):
             return await self.reader.read() == b""
 
 

@@ -19,6 +19,7 @@ from google.protobuf.descriptor import MethodDescriptor
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 
+from patience import PATIENCE_S
 from reapi_contract.status import status_json
 from reapi_local.clock import Clock
 from reapi_local.compose.server import App, running
@@ -105,11 +106,21 @@ def pieces(name: str, data: bytes, size: int = MIB, start: int = 0) -> Iterator[
 class Client:
     """The methods of all services by their names: ``await client.FindMissingBlobs(request)``.
 
-    A request given as bytes goes out as it is.
+    A request given as bytes goes out as it is. ``tls``: None = no TLS.
     """
 
-    def __init__(self, address: str, headers: Headers) -> None:
-        self.channel = grpc.aio.insecure_channel(address, options=list(OPTIONS))
+    def __init__(
+        self,
+        address: str,
+        headers: Headers,
+        options: Sequence[tuple[str, int]] = (),
+        tls: grpc.ChannelCredentials | None = None,
+    ) -> None:
+        every = [*OPTIONS, *options]
+        if tls is None:
+            self.channel = grpc.aio.insecure_channel(address, options=every)
+        else:
+            self.channel = grpc.aio.secure_channel(address, tls, options=every)
         self.headers = headers
 
     def __getattr__(self, name: str) -> Any:
@@ -127,7 +138,7 @@ class Client:
         )
 
         def start(request: Any = None, *, metadata: Headers | None = None, **more: Any) -> Any:
-            more.setdefault("timeout", 60)
+            more.setdefault("timeout", PATIENCE_S)
             return call(request, metadata=self.headers if metadata is None else metadata, **more)
 
         return start
@@ -204,10 +215,16 @@ class Server:
         status: dict[str, Any] = json.loads(json.dumps(status_json(await self.app.status())))
         return status
 
-    def connect(self, *headers: tuple[str, str | bytes], token: bool = True) -> Client:
+    def connect(
+        self,
+        *headers: tuple[str, str | bytes],
+        token: bool = True,
+        options: Sequence[tuple[str, int]] = (),
+        tls: grpc.ChannelCredentials | None = None,
+    ) -> Client:
         """Another connection; with the token unless told otherwise."""
         authorization = [("authorization", f"Bearer {self.token}")] if token else []
-        client = Client(self.address, [*authorization, *headers])
+        client = Client(self.address, [*authorization, *headers], options, tls)
         self.clients.append(client)
         return client
 

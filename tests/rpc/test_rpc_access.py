@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import base64
 from typing import Any
 
 import grpc
 import pytest
+from google.protobuf.descriptor_pb2 import FileDescriptorProto
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
+from grpc_reflection.v1alpha import reflection_pb2
 
+from patience import PATIENCE_S
 from reapi_local.proto.bytestream_pb2 import ReadRequest
 from reapi_local.proto.remote_execution_pb2 import (
     ActionResult,
+    Compressor,
     DigestFunction,
     GetActionResultRequest,
     GetCapabilitiesRequest,
@@ -37,7 +41,11 @@ async def test_every_method_wants_the_token(server: Server, method: str) -> None
         "beginning": [("authorization", f"Bearer {right[:-1]}")],
         "more": [("authorization", f"Bearer {right}x")],
         "bare": [("authorization", right)],
-        "other scheme": [("authorization", f"Basic {right}")],
+        "other scheme": [("authorization", f"Digest {right}")],
+        "not encoded": [("authorization", f"Basic {right}")],
+        "as the user": [("authorization", f"Basic {encoded(f'{right}:')}")],
+        "no user and no colon": [("authorization", f"Basic {encoded(right)}")],
+        "beginning of a password": [("authorization", f"Basic {encoded(f'me:{right[:-1]}')}")],
         "other header": [("x-authorization", f"Bearer {right}")],
         "wrong before right": [
             ("authorization", "Bearer wrong"),
@@ -55,6 +63,28 @@ async def test_every_method_wants_the_token(server: Server, method: str) -> None
         await consume(getattr(server.client, method)(request))
     except grpc.aio.AioRpcError as error:
         assert error.code() is not UNAUTHENTICATED, error.details()  # noqa: PT017 - may succeed
+
+
+@pytest.mark.parametrize("method", OFFERED)
+async def test_schemes_have_no_case_and_the_token_may_be_a_password(
+    server: Server, method: str
+) -> None:
+    token = server.token
+    as_password = [encoded(f"{user}:{token}") for user in ("me", "", "a user", "ünser")]
+    spelt = [f"{scheme} {token}" for scheme in ("bearer", "BEARER", "Bearer", "bEaReR ")]
+    spelt += [f"{scheme} {as_password[0]}" for scheme in ("Basic", "basic", "BASIC")]
+    spelt += [f"Basic {one}" for one in as_password]
+    for header in spelt:
+        request = iter([b""]) if METHODS[method].client_streaming else b""
+        call = getattr(server.client, method)(request, metadata=[("authorization", header)])
+        try:
+            await consume(call)
+        except grpc.aio.AioRpcError as error:
+            assert error.code() is not UNAUTHENTICATED, header  # noqa: PT017 - may succeed
+
+
+def encoded(credentials: str) -> str:
+    return base64.b64encode(credentials.encode()).decode()
 
 
 async def test_a_call_without_the_token_changes_nothing(server: Server) -> None:
@@ -91,9 +121,9 @@ async def test_capabilities_say_what_the_server_can_do_and_no_more(server: Serve
         "BLAKE3",
     }
     assert cache.action_cache_update_capabilities.update_enabled
-    assert cache.max_batch_total_size_bytes == 4 * 1024 * 1024
-    assert not cache.supported_compressors
-    assert not cache.supported_batch_update_compressors
+    assert cache.max_batch_total_size_bytes == 2 * 1024 * 1024
+    assert cache.supported_compressors == [Compressor.ZSTD]
+    assert cache.supported_batch_update_compressors == [Compressor.ZSTD]
     assert not cache.split_blob_support
     assert not cache.splice_blob_support
     assert not answer.HasField("execution_capabilities")
@@ -106,21 +136,22 @@ async def test_health_is_told_without_a_token(server: Server) -> None:
     stub = health_pb2_grpc.HealthStub(server.connect(token=False).channel)
     names = ["", "build.bazel.remote.execution.v2.ActionCache", "google.bytestream.ByteStream"]
     for name in names:
-        answer = await stub.Check(health_pb2.HealthCheckRequest(service=name), timeout=10)
+        answer = await stub.Check(health_pb2.HealthCheckRequest(service=name), timeout=PATIENCE_S)
         assert answer.status == health_pb2.HealthCheckResponse.SERVING
-    unknown = stub.Check(health_pb2.HealthCheckRequest(service="x"), timeout=10)
+    unknown = stub.Check(health_pb2.HealthCheckRequest(service="x"), timeout=PATIENCE_S)
     await refusal(unknown, grpc.StatusCode.NOT_FOUND)
 
 
-async def test_reflection_names_what_is_offered_without_a_token(server: Server) -> None:
-    stub = reflection_pb2_grpc.ServerReflectionStub(server.connect(token=False).channel)
-    requests = [
-        reflection_pb2.ServerReflectionRequest(list_services=""),
-        reflection_pb2.ServerReflectionRequest(
-            file_containing_symbol="build.bazel.remote.execution.v2.ActionCache"
-        ),
-    ]
-    listed, described = await consume(stub.ServerReflectionInfo(iter(requests), timeout=10))
+@pytest.mark.parametrize("version", ["v1", "v1alpha"])
+async def test_reflection_names_what_is_offered_without_a_token(
+    server: Server, version: str
+) -> None:
+    ask = server.connect(token=False).channel.stream_stream(
+        f"/grpc.reflection.{version}.ServerReflection/ServerReflectionInfo",
+        request_serializer=reflection_pb2.ServerReflectionRequest.SerializeToString,
+        response_deserializer=reflection_pb2.ServerReflectionResponse.FromString,
+    )
+    [listed] = await consume(ask(iter([reflection_pb2.ServerReflectionRequest(list_services="")])))
     names = {service.name for service in listed.list_services_response.service}
     package = "build.bazel.remote.execution.v2"
     assert names >= {
@@ -131,7 +162,14 @@ async def test_reflection_names_what_is_offered_without_a_token(server: Server) 
         "grpc.health.v1.Health",
     }
     assert f"{package}.Execution" in names
-    assert described.file_descriptor_response.file_descriptor_proto
+    versions = {"grpc.reflection.v1.ServerReflection", "grpc.reflection.v1alpha.ServerReflection"}
+    assert versions <= names
+    symbols = sorted(names)
+    requests = [reflection_pb2.ServerReflectionRequest(file_containing_symbol=s) for s in symbols]
+    for symbol, described in zip(symbols, await consume(ask(iter(requests))), strict=True):
+        files = described.file_descriptor_response.file_descriptor_proto
+        parsed = [FileDescriptorProto.FromString(file) for file in files]
+        assert symbol in {f"{f.package}.{service.name}" for f in parsed for service in f.service}
 
 
 @pytest.mark.parametrize("header", HEADERS)

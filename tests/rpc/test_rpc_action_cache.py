@@ -10,6 +10,7 @@ import pytest
 
 from reapi_local.proto.remote_execution_pb2 import (
     ActionResult,
+    BatchUpdateBlobsRequest,
     Digest,
     Directory,
     GetActionResultRequest,
@@ -102,6 +103,21 @@ async def incomplete_results(client: Client) -> dict[str, ActionResult]:
         "file missing in a child of a Tree": Tree(root=Directory(), children=[subdirectory]),
     }
     gap = Directory(directories=[{"name": "d", "digest": absent()}])
+    leaf = Directory(files=[{"name": "f", "digest": there}])
+    stored_leaf = await client.upload(leaf.SerializeToString())
+    to_leaf = Directory(directories=[{"name": "leaf", "digest": stored_leaf}])
+    to_below = Directory(
+        directories=[{"name": "d", "digest": digest_of(to_leaf.SerializeToString())}]
+    )
+    to_empty = Directory(directories=[{"name": "d", "digest": digest_of(b"")}])
+    trees |= {
+        "sub-directory of a Tree's root not in it": Tree(root=gap),
+        "sub-directory not in its Tree, though it is a blob": Tree(root=to_leaf),
+        "sub-directory of a child not in its Tree": Tree(root=to_below, children=[to_leaf]),
+        "empty sub-directory not in its Tree": Tree(root=to_empty),
+        "root missing in a Tree": Tree(children=[leaf]),
+        "Tree without anything": Tree(),
+    }
     hole = await client.upload(subdirectory.SerializeToString())
     nested = Directory(directories=[{"name": "d", "digest": hole}])
     roots = {"sub-directory missing": gap, "file missing in a sub-directory": nested}
@@ -144,7 +160,7 @@ async def incomplete_results(client: Client) -> dict[str, ActionResult]:
 
 async def test_a_result_with_a_gap_is_a_miss(client: Client) -> None:
     results = await incomplete_results(client)
-    assert len(results) == 10
+    assert len(results) == 16
     for name, result in results.items():
         action = absent()
         await put(client, action, result)
@@ -174,6 +190,27 @@ async def test_the_sub_directories_of_a_tree_need_not_be_blobs(
     assert await is_hit(client, action)
 
 
+@pytest.mark.parametrize("function", [1, 5, 6, 9])
+async def test_a_tree_may_be_of_any_depth_and_name_a_directory_twice(
+    client: Client, action: Digest, function: int
+) -> None:
+    children = [Directory()]
+    for level in range(3):
+        below = digest_of(children[-1].SerializeToString(), function)
+        nodes = [{"name": f"{name}{level}", "digest": below} for name in "ab"]
+        children.append(Directory(directories=nodes))
+    tree = Tree(root=children.pop(), children=children).SerializeToString()
+    digest = digest_of(tree, function)
+    item = {"digest": digest, "data": tree}
+    await client.BatchUpdateBlobs(
+        BatchUpdateBlobsRequest(requests=[item], digest_function=function)
+    )
+    key = {"action_digest": digest, "digest_function": function}
+    result = ActionResult(output_directories=[{"path": "d", "tree_digest": digest}])
+    await client.UpdateActionResult(UpdateActionResultRequest(action_result=result, **key))
+    assert await client.GetActionResult(GetActionResultRequest(**key)) == result
+
+
 async def test_a_complete_directory_by_its_root_is_a_hit(client: Client, action: Digest) -> None:
     file = await client.upload(os.urandom(10))
     leaf = Directory(files=[{"name": "f", "digest": file}])
@@ -183,17 +220,6 @@ async def test_a_complete_directory_by_its_root_is_a_hit(client: Client, action:
     output = {"path": "d", "root_directory_digest": digest}
     await put(client, action, ActionResult(output_directories=[output]))
     assert await is_hit(client, action)
-
-
-async def test_contents_given_inline_need_no_blob(client: Client, action: Digest) -> None:
-    result = ActionResult(
-        output_files=[{"path": "f", "digest": digest_of(b"inline"), "contents": b"inline"}],
-        stdout_raw=b"out",
-        stdout_digest=digest_of(b"out"),
-        stderr_raw=b"err",
-    )
-    await put(client, action, result)
-    assert await get(client, action) == result
 
 
 async def test_an_empty_output_file_needs_no_upload(client: Client, action: Digest) -> None:
@@ -215,3 +241,22 @@ async def test_one_hash_under_two_functions_is_two_actions(client: Client, actio
     await put(client, action, ActionResult(exit_code=1))
     request = GetActionResultRequest(action_digest=action, digest_function=9)
     await refusal(client.GetActionResult(request), NOT_FOUND)
+
+
+async def test_an_action_is_known_by_its_hash_whatever_size_comes_with_it(
+    client: Client, action: Digest
+) -> None:
+    """bazel-remote's proxy asks with size -1, and writes with the size of the result."""
+    unknown, other = (Digest(hash=action.hash, size_bytes=size) for size in (-1, 1234))
+    await refusal(get(client, unknown), NOT_FOUND, action.hash)
+    for code, written in enumerate((action, other, unknown)):
+        await put(client, written, ActionResult(exit_code=code))
+        for asked in (unknown, action, other):
+            assert (await get(client, asked)).exit_code == code
+    assert not await is_hit(client, unknown, "another instance")
+
+
+async def test_an_incomplete_result_is_gone_for_every_size(client: Client, action: Digest) -> None:
+    await put(client, action, ActionResult(stdout_digest=absent()))
+    for size in (-1, action.size_bytes):
+        assert not await is_hit(client, Digest(hash=action.hash, size_bytes=size))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import grpc
@@ -13,7 +14,7 @@ from google.longrunning import operations_pb2
 from reapi_contract.admin_api import ExecutionStatus
 from reapi_local.access.access_control import AccessControl
 from reapi_local.access.instances import Instances
-from reapi_local.access.principal import Principal, Verb
+from reapi_local.access.principal import OWNER, READER, WRITER, Principal, Verb
 from reapi_local.clock import SystemClock
 from reapi_local.context import Context
 from reapi_local.errors import OperationNotFound
@@ -136,27 +137,41 @@ def calls(client: Client, instance: str) -> dict[str, Any]:
 @pytest.fixture(params=TRANSPORTS)
 async def served(request: pytest.FixtureRequest) -> AsyncIterator[tuple[str, list[CallEnded]]]:
     """A server whose principals may do one thing each; the token is the name of the verb."""
+    async with authorizing(request.param) as served:
+        yield served
+
+
+@asynccontextmanager
+async def authorizing(
+    transport: Any, without_token: Principal | None = None
+) -> AsyncIterator[tuple[str, list[CallEnded]]]:
+    """The address of a server with those principals, and the calls that ended."""
     principals = {verb.value: Principal(verb.value, frozenset({verb}), "") for verb in Verb}
     events, ended = EventStream(), list[CallEnded]()
     events.subscribe(CallEnded, ended.append)
-    access = AccessControl(principals, Instances(("main",)))
+    access = AccessControl(principals, Instances(("main",)), without_token)
     blobs, executor = MemoryStore(), NoOperations()
+    sockets = TemporaryDirectory()
     server = GrpcServer(
         Interceptor(access, events, SystemClock()),
         {
-            "ActionCache": ActionCacheService(MemoryActionCache(), SystemClock()),
+            "ActionCache": ActionCacheService(MemoryActionCache(), blobs, SystemClock()),
             "ByteStream": ByteStreamService(blobs, SystemClock()),
             "Capabilities": CapabilitiesService(executor),
             "ContentAddressableStorage": CasService(blobs),
             "Execution": ExecutionService(executor),
             "Operations": OperationsService(executor),
         },
-        request.param,
+        transport,
+        sockets.name,
     )
     port = server.bind("127.0.0.1:0")
     await server.start()
-    yield f"127.0.0.1:{port}", ended
-    await server.stop(0)
+    try:
+        yield f"127.0.0.1:{port}", ended
+    finally:
+        await server.stop(0)
+        sockets.cleanup()
 
 
 @asynccontextmanager
@@ -198,6 +213,38 @@ async def test_without_a_token_nobody_may_do_anything(served: Any) -> None:
         async with connected(address, token) as client:
             for name, call in calls(client, "main").items():
                 assert await code_of(call()) is grpc.StatusCode.UNAUTHENTICATED, name
+
+
+@pytest.mark.parametrize("transport", TRANSPORTS)
+@pytest.mark.parametrize("who", [READER, WRITER, OWNER], ids=lambda who: "+".join(who.verbs))
+async def test_a_call_without_a_token_may_do_what_it_is_allowed_and_nothing_else(
+    who: Principal, transport: str
+) -> None:
+    async with authorizing(transport, who) as (address, ended), connected(address, "") as client:
+        for name, call in calls(client, "main").items():
+            is_denied = await code_of(call()) is grpc.StatusCode.PERMISSION_DENIED
+            assert is_denied == (METHODS[name].verb not in who.verbs), name
+        denied = [event for event in ended if event.context is None]
+        assert len(denied) == sum(method.verb not in who.verbs for method in METHODS.values())
+
+
+@pytest.mark.parametrize("transport", TRANSPORTS)
+async def test_a_wrong_token_is_refused_also_where_none_is_needed(transport: str) -> None:
+    async with authorizing(transport, WRITER) as (address, _):
+        for token in ("nobody's", " "):
+            async with connected(address, token) as client:
+                for name, call in calls(client, "main").items():
+                    assert await code_of(call()) is grpc.StatusCode.UNAUTHENTICATED, name
+
+
+@pytest.mark.parametrize("transport", TRANSPORTS)
+async def test_a_token_says_who_calls_also_where_none_is_needed(transport: str) -> None:
+    async with authorizing(transport, READER) as (address, _):
+        for verb in Verb:
+            async with connected(address, verb.value) as client:
+                for name, call in calls(client, "main").items():
+                    is_denied = await code_of(call()) is grpc.StatusCode.PERMISSION_DENIED
+                    assert is_denied == (METHODS[name].verb is not verb), (verb, name)
 
 
 async def test_no_method_reaches_an_instance_that_the_server_does_not_have(served: Any) -> None:

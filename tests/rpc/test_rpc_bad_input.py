@@ -16,8 +16,10 @@ from reapi_local.proto.remote_execution_pb2 import (
     ActionResult,
     BatchReadBlobsRequest,
     BatchUpdateBlobsRequest,
+    Command,
     Compressor,
     Digest,
+    Directory,
     ExecuteRequest,
     FindMissingBlobsRequest,
     GetActionResultRequest,
@@ -25,9 +27,11 @@ from reapi_local.proto.remote_execution_pb2 import (
     GetTreeRequest,
     SpliceBlobRequest,
     SplitBlobRequest,
+    Tree,
     UpdateActionResultRequest,
     WaitExecutionRequest,
 )
+from rpc.actions import action_blobs, make, upload
 from rpc.helpers import (
     OFFERED,
     Client,
@@ -58,7 +62,8 @@ BAD_DIGESTS = {
     "not-hexadecimal": Digest(hash="g" + A.hash[1:], size_bytes=1),
     "a-path": Digest(hash=("../" * 22)[:64], size_bytes=1),
     "other-digits": Digest(hash="٣" * 64, size_bytes=1),
-    "negative-size": Digest(hash=A.hash, size_bytes=-1),
+    "unknown-size": Digest(hash=A.hash, size_bytes=-1),
+    "negative-size": Digest(hash=A.hash, size_bytes=-2),
 }
 
 
@@ -66,12 +71,14 @@ BAD_DIGESTS = {
 async def test_a_malformed_digest_is_refused_by_every_method(
     client: Client, digest: Digest
 ) -> None:
-    what = "-1" if digest.size_bytes < 0 else "hexadecimal"
+    what = str(digest.size_bytes) if digest.size_bytes < 0 else "hexadecimal"
     await refusal(
         client.FindMissingBlobs(FindMissingBlobsRequest(blob_digests=[A, digest])), INVALID, what
     )
     await refusal(client.BatchReadBlobs(BatchReadBlobsRequest(digests=[A, digest])), INVALID, what)
     await refusal(client.GetTree(GetTreeRequest(root_digest=digest)), INVALID, what)
+    if digest.size_bytes == -1:
+        return  # an action may have an unknown size
     await refusal(
         client.GetActionResult(GetActionResultRequest(action_digest=digest)), INVALID, what
     )
@@ -197,15 +204,18 @@ async def test_the_name_of_an_upload_is_not_the_name_of_a_blob(client: Client) -
     assert await client.missing(A) == [A]
 
 
-async def test_compressed_data_is_refused_with_what_to_do(client: Client) -> None:
-    compressed = f"compressed-blobs/zstd/{A.hash}/1"
-    await refusal(client.Read(ReadRequest(resource_name=compressed)), INVALID, "uncompressed")
-    write = client.Write(pieces(f"uploads/{UUID}/{compressed}", b"a"))
-    await refusal(write, INVALID, "uncompressed")
-    item = {"digest": A, "data": b"a", "compressor": Compressor.ZSTD}
-    [answer] = (await client.BatchUpdateBlobs(BatchUpdateBlobsRequest(requests=[item]))).responses
-    assert answer.status.code == INVALID.value[0]
-    assert A.hash in answer.status.message
+async def test_another_compressor_is_refused_with_what_to_do(client: Client) -> None:
+    for name in ("deflate", "brotli", "identity", "ZSTD", A.hash):
+        other = f"compressed-blobs/{name}/{A.hash}/1"
+        await refusal(client.Read(ReadRequest(resource_name=other)), INVALID, "zstd")
+        await refusal(client.Write(pieces(f"uploads/{UUID}/{other}", b"a")), INVALID, "zstd")
+    for number in (Compressor.DEFLATE, Compressor.BROTLI, 99):
+        item = {"digest": A, "data": b"a", "compressor": number}
+        request = BatchUpdateBlobsRequest(requests=[item])
+        [answer] = (await client.BatchUpdateBlobs(request)).responses
+        assert answer.status.code == INVALID.value[0]
+        assert A.hash in answer.status.message
+        assert "ZSTD" in answer.status.message
     assert await client.missing(A) == [A]
 
 
@@ -255,7 +265,6 @@ async def test_directories_nested_too_deep_to_decode_are_refused(client: Client)
     await refusal(client.FindMissingBlobs(nested), INVALID, "decoded")
 
 
-ESCAPES = ["../x", "..", "a/../../x", "/etc/passwd", "a//b", "a/", "./a", "a\0b"]
 PLACES = [
     "output_files",
     "output_directories",
@@ -265,18 +274,55 @@ PLACES = [
 ]
 
 
+EMPTY_TREE = Tree(root=Directory()).SerializeToString()
+
+
+def _result(place: str, path: str) -> ActionResult:
+    """A result with one output, which is empty. That of a directory is a hit after an upload."""
+    entry = {
+        "output_files": {"digest": digest_of(b"")},
+        "output_directories": {"tree_digest": digest_of(EMPTY_TREE)},
+    }.get(place, {"target": "x"})
+    return ActionResult(**{place: [{"path": path, **entry}]})
+
+
 @pytest.mark.parametrize("place", PLACES)
-async def test_a_result_whose_paths_leave_the_working_directory_is_refused(
+async def test_a_result_whose_paths_no_working_directory_makes_right_is_refused(
     client: Client, place: str
 ) -> None:
-    key = {"output_files": "digest", "output_directories": "tree_digest"}.get(place)
-    for path in ESCAPES:
-        entry = {"path": path} | ({key: A} if key else {"target": "x"})
-        details = await refusal(_update(client, ActionResult(**{place: [entry]})), INVALID)
+    for path in ("/etc/passwd", "//a", "a\0b"):
+        details = await refusal(_update(client, _result(place, path)), INVALID)
         assert repr(path) in details
     await refusal(
         client.GetActionResult(GetActionResultRequest(action_digest=A)), grpc.StatusCode.NOT_FOUND
     )
+
+
+@pytest.mark.parametrize("place", PLACES)
+async def test_a_result_may_climb_as_far_as_the_working_directory_of_its_action_allows(
+    client: Client, place: str
+) -> None:
+    await client.upload(EMPTY_TREE)
+    digest = await make(client, "true", outputs=[place], working_directory="build/./x")
+    for path in ("../lib/out.o", "./out.o", "out//a/", "../../a"):
+        await _update(client, _result(place, path), digest)
+        stored = await client.GetActionResult(GetActionResultRequest(action_digest=digest))
+        assert [entry.path for entry in getattr(stored, place)] == [path]
+    for path in ("../../../a", "../../..", "../x/../../../a"):
+        details = await refusal(_update(client, _result(place, path), digest), INVALID)
+        assert repr(path) in details
+        assert "leads out of the input root" in details
+
+
+async def test_a_result_that_climbs_may_come_before_its_action(client: Client) -> None:
+    action, blobs = action_blobs(Command(arguments=["late"], working_directory="w"))
+    digest = digest_of(action)
+    await upload(client, blobs[:1])  # the action without its command
+    for path in ("../a", "../../a"):
+        await _update(client, _result("output_files", path), digest)
+    await upload(client, blobs)
+    await _update(client, _result("output_files", "../a"), digest)
+    await refusal(_update(client, _result("output_files", "../../a"), digest), INVALID, "leads out")
 
 
 async def test_an_update_without_a_result_is_refused(client: Client) -> None:
@@ -355,7 +401,7 @@ async def test_a_message_about_something_huge_still_reaches_the_client(
     request = FindMissingBlobsRequest(blob_digests=[Digest(hash=character * 100_000)])
     assert len(await refusal(client.FindMissingBlobs(request), INVALID, "lower-case")) < 1000
     result = ActionResult(output_files=[{"path": "/" + character * 100_000, "digest": A}])
-    await refusal(_update(client, result), INVALID, "relative path")
+    await refusal(_update(client, result), INVALID, "absolute")
 
 
 async def test_methods_that_are_not_offered_say_so(client: Client) -> None:
@@ -385,9 +431,9 @@ async def test_unknown_fields_are_ignored(client: Client) -> None:
     assert list(response.missing_blob_digests) == [A]
 
 
-def _update(client: Client, result: ActionResult) -> Any:
+def _update(client: Client, result: ActionResult, action: Digest = A) -> Any:
     return client.UpdateActionResult(
-        UpdateActionResultRequest(action_digest=A, action_result=result)
+        UpdateActionResultRequest(action_digest=action, action_result=result)
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import platform
 import re
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
@@ -25,9 +26,11 @@ from google.protobuf.struct_pb2 import Struct
 from google.rpc import code_pb2
 from google.rpc.error_details_pb2 import PreconditionFailure
 
+from reapi_local.clock import ManualClock
 from reapi_local.execute.sandbox.interface import ActionLimits, SandboxConfig, SandboxError
 from reapi_local.execute.sandbox.slot.slot_sandbox import SlotSandbox
 from reapi_local.proto.remote_execution_pb2 import (
+    ActionResult,
     Command,
     Digest,
     ExecuteRequest,
@@ -35,6 +38,7 @@ from reapi_local.proto.remote_execution_pb2 import (
     GetCapabilitiesRequest,
     RequestMetadata,
     ToolDetails,
+    UpdateActionResultRequest,
     WaitExecutionRequest,
 )
 from rpc.actions import (
@@ -174,15 +178,26 @@ class TestOneAction:
         assert (await execute(client, blind)).result.exit_code != 0
         assert gate.waiting == 0
 
-    async def test_a_timeout_ends_it_and_keeps_what_it_said(self, client: Client) -> None:
-        action = await shell(
-            client, "echo said; sleep 3600", action={"timeout": Duration(nanos=200_000_000)}
-        )
-        response = (await execute(client, action)).response
-        assert response.status.code == code_pb2.DEADLINE_EXCEEDED
-        assert "0.2 seconds" in response.status.message
-        assert await client.download(response.result.stdout_digest) == b"said\n"
-        assert not await cached(client, action)
+    async def test_a_timeout_ends_it_and_keeps_what_it_said(
+        self, tmp_path: Path, gate: Gate
+    ) -> None:
+        clock = ManualClock()
+        async with serving(tmp_path, "grpcio", clock, execution="on") as worker:
+            client = worker.client
+            script = f"echo said; {gate.come}; read -r word <&3"
+            timeout = Duration(seconds=7, nanos=200_000_000)
+            action = await make(
+                client, "/bin/bash", "-c", script, action={"timeout": timeout}, **NETWORK
+            )
+            stream = start(client, action)
+            await until(stream, EXECUTING)
+            await gate.visitor()
+            clock.advance(7.2)
+            response = response_of(await until(stream, COMPLETED))
+            assert response.status.code == code_pb2.DEADLINE_EXCEEDED
+            assert "7.2 seconds" in response.status.message
+            assert await client.download(response.result.stdout_digest) == b"said\n"
+            assert not await cached(client, action)
 
     async def test_a_missing_program_is_127_with_a_reason(self, client: Client) -> None:
         result = (await execute(client, await make(client, "no-such-program"))).result
@@ -323,8 +338,10 @@ class TestOperations:
         assert re.fullmatch(r"a/b/operations/[0-9a-f-]{36}", name)
         got = await client.GetOperation(GetOperationRequest(name=name))
         assert got.done
-        listed = await client.ListOperations(ListOperationsRequest(name="a/b/operations"))
-        assert [operation.name for operation in listed.operations] == [name]
+        for collection in ("a/b/operations", "a/b"):  # BuildGrid's client names the instance alone
+            listed = await client.ListOperations(ListOperationsRequest(name=collection))
+            assert [operation.name for operation in listed.operations] == [name]
+        assert not (await client.ListOperations(ListOperationsRequest(name="a"))).operations
         await client.DeleteOperation(DeleteOperationRequest(name=name))
         request = GetOperationRequest(name=name)
         await refusal(client.GetOperation(request), grpc.StatusCode.NOT_FOUND)
@@ -392,6 +409,67 @@ class TestBadRequests:
         await upload(client, [b"\xff not a message"])
         stream = start(client, digest_of(b"\xff not a message"))
         await refusal(stream, grpc.StatusCode.INVALID_ARGUMENT, "Action")
+
+
+def asking_for(**properties: str) -> dict[str, Any]:
+    return {"properties": [{"name": n, "value": v} for n, v in properties.items()]}
+
+
+MACHINE = platform.system(), platform.machine()
+ELSEWHERE = [("OSFamily", "windows"), ("ISA", "vax"), ("Arch", "sparc64"), ("os", "solaris")]
+
+
+class TestPlatforms:
+    @pytest.mark.parametrize(("name", "value"), ELSEWHERE)
+    async def test_an_action_for_another_platform_is_refused_with_the_reason(
+        self, client: Client, name: str, value: str
+    ) -> None:
+        asked = asking_for(**{name: value})
+        for action in (
+            await shell(client, f"echo {name} command", platform=asked),
+            await shell(client, f"echo {name} action", action={"platform": asked}),
+        ):
+            seen = await execute(client, action)
+            assert seen.stages == [CACHE_CHECK, COMPLETED]
+            status = seen.response.status
+            assert status.code == code_pb2.FAILED_PRECONDITION
+            assert not status.details  # clients take details for inputs to upload
+            for word in (f"{name}={value}", "other_platforms"):
+                assert word in status.message
+            assert not await cached(client, action)
+
+    async def test_an_action_for_this_platform_is_run_and_other_properties_do_not_matter(
+        self, client: Client
+    ) -> None:
+        system, machine = MACHINE
+        asked = asking_for(
+            OSFamily=system,
+            ISA=machine,
+            Arch=machine,
+            Pool="x",
+            cpu="4",
+            **{"container-image": "y"},
+        )
+        action = await shell(client, "echo here", platform=asked)
+        assert (await execute(client, action)).result.exit_code == 0
+
+    async def test_a_result_from_another_platform_is_answered_from_the_cache(
+        self, client: Client
+    ) -> None:
+        action = await shell(client, "built elsewhere", platform=asking_for(OSFamily="windows"))
+        result = ActionResult(stdout_digest=digest_of(b""), stderr_digest=digest_of(b""))
+        await client.UpdateActionResult(
+            UpdateActionResultRequest(action_digest=action, action_result=result)
+        )
+        assert (await execute(client, action)).response.cached_result
+
+    async def test_a_setting_runs_them_here(self, tmp_path: Path) -> None:
+        settings = {"execution": "on", "other_platforms": "run"}
+        async with serving(tmp_path / "data", "grpcio", **settings) as lenient:
+            for name, value in ELSEWHERE:
+                asked = asking_for(**{name: value})
+                action = await shell(lenient.client, "true", platform=asked)
+                assert (await execute(lenient.client, action)).result.exit_code == 0
 
 
 async def test_where_slots_work_nothing_less_is_used(worker: Server, tmp_path: Path) -> None:

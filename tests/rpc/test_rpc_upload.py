@@ -41,7 +41,8 @@ def wrong_sequences(data: bytes) -> dict[str, list[Message]]:
         "negative-offset": [(-1, data, True)],
         "finishes-short": [(0, first, True)],
         "stops-short": [(0, first, False)],
-        "never-finishes": [(0, first, False), (half, second, False)],
+        "never-finishes": [(0, first, False), (half, second[:-1], False)],
+        "other-content-without-finish": [(0, first, False), (half, bytes(len(second)), False)],
         "too-much": [(0, first, False), (half, second + b"x", True)],
         "goes-on-after-finish": [(0, data, True), (len(data), b"", True)],
         "more-data-after-finish": [(0, data, True), (len(data), b"x", False)],
@@ -77,6 +78,21 @@ async def test_only_the_first_message_needs_the_name(client: Client) -> None:
     upload = messages(upload_name(digest_of(data)), (0, data[:5], False), (5, data[5:], True))
     upload[1].resource_name = ""
     assert (await client.Write(iter(upload))).committed_size == 10
+    assert await client.download(digest_of(data)) == data
+
+
+@pytest.mark.parametrize("size", [0, SMALL, LARGE])
+@pytest.mark.parametrize("parts", [1, 2])
+async def test_a_stream_that_ends_with_the_last_byte_needs_no_finish_write(
+    client: Client, size: int, parts: int
+) -> None:
+    """As bazel-remote's proxy sends it; `finish_write` is never set."""
+    data = os.urandom(size)
+    cut = size // parts
+    sent = [(0, data[:cut], False), *([(cut, data[cut:], False)] if parts == 2 else [])]
+    upload = messages(upload_name(digest_of(data)), *sent)
+    assert (await client.Write(iter(upload))).committed_size == size
+    assert await client.missing(digest_of(data)) == []
     assert await client.download(digest_of(data)) == data
 
 

@@ -12,6 +12,8 @@ import sys
 from pathlib import Path
 from typing import Any, Self
 
+from patience import PATIENCE_S
+
 SOURCE = Path(__file__).parents[2] / "src"
 
 
@@ -78,7 +80,7 @@ class Process:
         """Its exit status, after a signal if one is given, and its standard error."""
         if number is not None:
             self.popen.send_signal(number)
-        _, errors = self.popen.communicate(timeout=60)
+        _, errors = self.popen.communicate(timeout=PATIENCE_S)
         return self.popen.returncode, errors
 
 
@@ -104,7 +106,7 @@ def state_of(data_dir: Path) -> dict[str, Any]:
 
 def admin(data_dir: Path, method: str, path: str) -> tuple[int, Any]:
     state = state_of(data_dir)
-    connection = http.client.HTTPConnection("127.0.0.1", state["admin_port"], timeout=30)
+    connection = http.client.HTTPConnection("127.0.0.1", state["admin_port"], timeout=PATIENCE_S)
     try:
         connection.request(method, path, headers={"Authorization": f"Bearer {state['token']}"})
         response = connection.getresponse()

@@ -8,12 +8,21 @@ from pathlib import Path
 
 import grpc
 
-from reapi_local.proto.remote_execution_pb2 import ExecuteRequest, GetActionResultRequest
-from rpc.actions import EXECUTING, NETWORK, Gate, execute, make, until
+from reapi_local.proto.remote_execution_pb2 import (
+    ExecuteRequest,
+    GetActionResultRequest,
+    RequestMetadata,
+    ToolDetails,
+)
+from rpc.actions import EXECUTING, NETWORK, Gate, Seen, execute, make, until
 from rpc.helpers import Client
 from server.process import Process, state_of
 
 ACTIONS = 20
+PANTS = (
+    "google.devtools.remoteexecution.v1test.requestmetadata-bin",
+    RequestMetadata(tool_details=ToolDetails(tool_name="pants")).SerializeToString(),
+)
 
 
 def serve(data: Path, *more: str) -> Process:
@@ -74,6 +83,40 @@ def test_what_actions_of_a_killed_server_left_keeps_no_other_from_starting(tmp_p
     with serve(tmp_path) as process:
         process.serving()
         assert not left.exists()
+
+
+async def test_named_caches_above_their_limit_go_when_no_action_runs_with_them(
+    tmp_path: Path,
+) -> None:
+    old, now = (tmp_path / "caches" / name for name in ("old", "now"))
+    for age, directory in enumerate((now, old)):
+        (directory / "pex_root").mkdir(parents=True)
+        (directory / "pex_root" / "wheel").write_bytes(os.urandom(3 * 1024**2))
+        os.utime(directory, (1e9 - age, 1e9 - age))
+    deleted = "named caches that were not used lately are deleted"
+    async with Gate() as gate:
+        with serve(tmp_path, "--named-caches", "5MiB") as process:
+            process.serving()
+            process.logged(deleted)
+            assert (old.exists(), now.exists()) == (False, True)
+            client = connect(tmp_path)
+            client.headers = [*client.headers, PANTS]
+            write = "head -c 6000000 /dev/urandom >/reapi/caches/big"
+            script = f"{write}; {gate.script}; ls /reapi/caches"
+            action = await make(client, "/bin/bash", "-c", script, **NETWORK)
+            request = ExecuteRequest(action_digest=action, inline_stdout=True)
+            stream = client.Execute(request)
+            visitor = await gate.visitor()
+            # When an action of another instance has ended, the server looks at the sizes again.
+            other = await make(client, "/bin/sh", "-c", "echo ended", instance="other")
+            await execute(client, other, instance_name="other")
+            process.logged(deleted)
+            visitor.let_through()
+            seen = Seen([operation async for operation in stream]).result
+            assert seen.stdout_raw.split() == [b"came", b"go", b"big"]
+            await client.channel.close(None)
+            process.end(signal.SIGTERM)
+    assert not now.exists()
 
 
 def test_a_server_that_has_to_execute_and_can_t_says_why_and_doesn_t_start(tmp_path: Path) -> None:

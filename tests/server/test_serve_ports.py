@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from reapi_local.compose import server as app
-from reapi_local.compose.server import CannotStart
+from reapi_local.compose.cannot_start import CannotStart
 from rpc.helpers import TRANSPORTS, serving
 from server.process import listener
 

@@ -11,6 +11,7 @@ import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from patience import PATIENCE_S
 from server.process import Process, admin, listener, quiet_port, state_of, stop
 
 
@@ -27,7 +28,7 @@ def is_serving(port: int) -> bool:
     options = [("grpc.enable_http_proxy", 0)]
     with grpc.insecure_channel(f"127.0.0.1:{port}", options=options) as channel:
         answer = health_pb2_grpc.HealthStub(channel).Check(
-            health_pb2.HealthCheckRequest(), timeout=20
+            health_pb2.HealthCheckRequest(), timeout=PATIENCE_S
         )
         return bool(answer.status == health_pb2.HealthCheckResponse.SERVING)
 
@@ -57,6 +58,11 @@ def test_a_server_says_when_it_serves_and_stops_when_asked(data: Path, transport
             "token": state["token"],
             "data_dir": str(data),
             "max_size_bytes": 50_000_000,
+            "named_caches_bytes": 10 * 1024**3,
+            "idle_exit_s": 0.0,
+            "instances": [],
+            "ca_certs_path": "",
+            "needs_client_certificate": False,
         }
         assert len(state["token"]) == 43
         assert admin(data, "GET", "/v1/health")[1]["boot_id"] == state["boot_id"]
@@ -114,7 +120,7 @@ def test_a_second_server_on_the_same_data_is_refused(data: Path) -> None:
             ready = second.ready()
             assert (ready["ready"], ready["error"]) == (False, "data-dir-in-use")
             assert str(data) in ready["message"]
-            assert "--data-dir" in ready["message"]
+            assert "--data-dir" in ready["remedy"]
             status, errors = second.end()
             assert status == 3
             assert ready["message"] in errors
@@ -129,7 +135,7 @@ def test_a_port_that_is_asked_for_and_taken_is_an_error(data: Path) -> None:
             ready = process.ready()
             assert (ready["ready"], ready["error"]) == (False, "port-in-use")
             assert port in ready["message"]
-            assert "--port" in ready["message"]
+            assert "--port" in ready["remedy"]
             status, errors = process.end()
             assert status == 3
             assert "Traceback" not in errors
@@ -174,7 +180,7 @@ def test_data_that_can_not_be_used_is_told_with_a_way_out(data: Path) -> None:
         ready = process.ready()
         assert (ready["ready"], ready["error"]) == (False, "data-dir-unusable")
         assert str(data) in ready["message"]
-        assert "--data-dir" in ready["message"]
+        assert "--data-dir" in ready["remedy"]
         status, errors = process.end()
         assert status == 3
         assert "Traceback" not in errors
@@ -185,7 +191,7 @@ def test_an_address_of_another_machine_is_told(data: Path) -> None:
         ready = process.ready()
         assert (ready["ready"], ready["error"]) == (False, "failed")
         assert "192.0.2.1" in ready["message"]
-        assert "--host" in ready["message"]
+        assert "--host" in ready["remedy"]
         status, errors = process.end()
         assert status == 3
         assert "Traceback" not in errors

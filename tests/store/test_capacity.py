@@ -119,7 +119,6 @@ def with_free_bytes(store: GenerationStore, limits: StoreLimits, clock: ManualCl
     return free
 
 
-@pytest.mark.timeout(60)
 async def test_a_disk_others_filled_refuses_writes_and_goes_on_reading(tmp_path: Path) -> None:
     clock, limits = ManualClock(), StoreLimits(MAX, min_free_bytes=MIB, lease_seconds=LEASE)
     store = GenerationStore(str(tmp_path), limits, clock, EventStream(), durable=False)
@@ -142,7 +141,6 @@ async def test_a_disk_others_filled_refuses_writes_and_goes_on_reading(tmp_path:
     await store.close()
 
 
-@pytest.mark.timeout(60)
 async def test_maintenance_of_a_crowded_disk_comes_to_an_end(tmp_path: Path) -> None:
     clock, limits = ManualClock(), StoreLimits(MAX, min_free_bytes=MIB, lease_seconds=LEASE)
     store = GenerationStore(str(tmp_path), limits, clock, EventStream(), durable=False)

@@ -56,7 +56,7 @@ SIZES = (1, 700, 5 * KIB, 60 * KIB, LARGE, 150 * KIB)
 BLOBS = dict(blob(n, SIZES[n % len(SIZES)] + n) for n in range(48))
 DIGESTS = list(BLOBS)
 KEYS = [ActionKey(instance, DIGESTS[n]) for instance in ("", "a") for n in range(3)]
-EXAMPLES = 100
+EXAMPLES = settings.default.max_examples
 SLACK = 96 * KIB
 """Pages that a commit copies before it frees the old ones, in a store of few and small files."""
 
@@ -286,15 +286,12 @@ class Promises(RuleBasedStateMachine):
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(120)
 def test_the_promise_holds_through_any_steps() -> None:
     run_state_machine_as_test(
         Promises,
         settings=settings(
             max_examples=EXAMPLES,
             stateful_step_count=50,
-            deadline=None,
-            derandomize=True,
             suppress_health_check=list(HealthCheck),
         ),
     )

@@ -12,7 +12,7 @@ import pytest
 from contexts import context
 from reapi_local.events import EventStream
 from reapi_local.proto import remote_execution_pb2 as re_pb2
-from reapi_local.protocol.digest import Digest, DigestFunction, digest_of
+from reapi_local.protocol.digest import Digest, DigestFunction, digest_of, make_digest
 from reapi_local.protocol.lookup import Hit, Miss, MissReason, StoredResult
 from reapi_local.store.action_cache import ActionCache
 from reapi_local.store.blob_store import BlobStore
@@ -182,15 +182,20 @@ async def test_each_gap_alone_is_a_miss(caches: Caches, gap: int) -> None:
     assert await caches.plain.get(context(), ACTION) == ABSENT, "an entry with a gap is removed"
 
 
-async def test_what_is_inline_needs_no_blob(caches: Caches) -> None:
-    absent = message(blob(1, 3)[0])
-    result = re_pb2.ActionResult(
-        output_files=[re_pb2.OutputFile(path="f", digest=absent, contents=b"abc")],
-        stdout_raw=b"abc",
-        stdout_digest=absent,
-        stderr_raw=b"abc",
-        stderr_digest=absent,
-    )
+@pytest.mark.parametrize("place", ["file", "stdout", "stderr"])
+async def test_what_is_inline_is_needed_as_a_blob_too(caches: Caches, place: str) -> None:
+    """Clients may read the digest and not the content within the result."""
+    digest, data = blob(1, 3)
+    result = {
+        "file": re_pb2.ActionResult(
+            output_files=[re_pb2.OutputFile(path="f", digest=message(digest), contents=data)]
+        ),
+        "stdout": re_pb2.ActionResult(stdout_raw=data, stdout_digest=message(digest)),
+        "stderr": re_pb2.ActionResult(stderr_raw=data, stderr_digest=message(digest)),
+    }[place]
+    await caches.complete.put(context(), ACTION, stored(result))
+    assert await caches.complete.get(context(), ACTION) == Miss(MissReason.INCOMPLETE, (digest,))
+    await write(caches.blobs, (digest, data))
     await caches.complete.put(context(), ACTION, stored(result))
     assert await caches.complete.get(context(), ACTION) == Hit(stored(result))
 
@@ -204,3 +209,14 @@ async def test_a_tree_that_is_no_tree_is_a_miss(caches: Caches) -> None:
     )
     assert await caches.complete.get(context(), ACTION) == Miss(MissReason.CORRUPT)
     assert await caches.plain.get(context(), ACTION) == ABSENT
+
+
+async def test_the_size_of_an_action_has_no_effect(caches: Caches) -> None:
+    other = make_digest(ACTION.function, bytes.fromhex(ACTION.hash_hex), 0)
+    assert other != ACTION
+    for put, get in ((ACTION, other), (other, ACTION)):
+        kept = stored(re_pb2.ActionResult(exit_code=put.size_bytes))
+        await caches.plain.put(context(), put, kept)
+        assert await caches.plain.get(context(), get) == Hit(kept)
+    assert await caches.plain.remove(context(), ACTION, kept)
+    assert await caches.plain.get(context(), other) == ABSENT

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import sys
 
 from reapi_contract import command_line, sandbox_levels, setting_names
+from reapi_contract.bounds import parse_whole
 from reapi_contract.setting_names import flag
-from reapi_local_launcher.cli.server_flags import add_server_flags
-from reapi_local_launcher.launcher_error import LauncherError
+from reapi_local_launcher.cli.parser import Parser
+from reapi_local_launcher.cli.server_flags import add_server_flags, checked
 from reapi_local_launcher.server_settings import ServerSettings
-from reapi_local_launcher.source import find_source
 
 _ABOUT = """\
 A server of the Remote Execution API for the builds of this machine. It caches
@@ -19,7 +18,8 @@ the results of their processes, and it can run the processes.
 There is one server per user and data directory, for all of the user's
 repositories. `up` starts it in the background, `check` proves that it works,
 `down` stops it. For Pants, a plugin does all that: `reapi-local init` puts the
-plugin into a repository.
+plugin into a repository. `reapi-local` alone shows what runs and what to do
+next.
 """
 _SERVE = """\
 Run the server in this process, in the foreground, for systemd, containers and
@@ -30,58 +30,85 @@ Flags that are not listed here are passed to the server as they are. Settings
 without a flag come from variables such as REAPI_LOCAL_MAX_SIZE, then from the
 file.
 """
+_UNWIRE = """\
+Take what `pants reapi-up` wrote out of the .pants.rc of a repository, so that
+Pants works without the server. It needs neither Pants nor the plugin, so it
+helps where every command of Pants fails: in a checkout that does not load the
+plugin, such as another branch. Your own lines in .pants.rc stay as they are.
+"""
+_TLS_INIT = """\
+Make an authority of your own and certificates that it signs, for a server that
+encrypts its connections, and print how the server and its clients use them.
+Files that exist are kept. Keys can be read by you alone.
+"""
+_COMPLETION = """\
+Print a script that completes commands and flags in a shell. To use it:
+
+  bash  echo 'eval "$(reapi-local completion bash)"' >> ~/.bashrc
+  zsh   echo 'eval "$(reapi-local completion zsh)"' >> ~/.zshrc
+  fish  reapi-local completion fish > ~/.config/fish/conf.d/reapi-local.fish
+"""
+
+_MAX_LINES = 1_000_000
+
+MEANT = {"start": "up", "run": "serve", "stop": "down", "clean": "gc", "uninstall": "unwire"}
+"""Words that people try, and the commands that do it."""
 
 
-def make_parser() -> argparse.ArgumentParser:
-    """The parser. `options.parser` is the parser of the command that was given."""
-    parser = argparse.ArgumentParser(
-        prog="reapi-local",
-        description=_ABOUT,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
+def make_parser() -> Parser:
+    """The parser. `options.command` is the name of the command that was given, None for none."""
+    parser = Parser(prog="reapi-local", description=_ABOUT)
+    parser.add_argument("-V", "--version", action="store_true", help="show the version and exit")
+    parser.set_defaults(command=None)
+
+    serve = parser.add_command("serve", "run the server in the foreground", _SERVE)
+    up = parser.add_command("up", "make sure that a server runs, and say how to reach it")
+    down = parser.add_command("down", "stop the server when its calls are done, after 10 s at most")
+    check = parser.add_command("check", "prove that the server works; status 1 if it does not")
+    status = parser.add_command("status", "show sizes, action cache hits and calls since the start")
+    logs = parser.add_command("logs", "show the last lines of the server's log")
+    purge = parser.add_command("purge", "delete all blobs and action results; token and port stay")
+    init = parser.add_command("init", "put the plugin into a Pants repository, or upgrade it there")
+    unwire = parser.add_command(
+        "unwire", "take what `pants reapi-up` wrote out of .pants.rc", _UNWIRE
     )
-    parser.add_argument("--version", action=_Version, nargs=0, help="show the version and exit")
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-
-    def command(name: str, summary: str, description: str = "") -> argparse.ArgumentParser:
-        made = commands.add_parser(
-            name,
-            help=summary,
-            description=description or f"{summary[0].upper()}{summary[1:]}.",
-            formatter_class=argparse.RawDescriptionHelpFormatter,
-            allow_abbrev=False,
-        )
-        made.set_defaults(parser=made)
-        return made
-
-    serve = command("serve", "run the server in the foreground", _SERVE)
-    up = command("up", "make sure that a server runs, and say how to reach it")
-    down = command("down", "stop the server when its calls are done, after 10 s at most")
-    checked = command("check", "prove that the server works; status 1 if it does not")
-    status = command("status", "show sizes, action cache hits and calls since the start")
-    purged = command("purge", "delete all blobs and action results; token and port stay")
-    initialise = command("init", "put the plugin into a Pants repository, or upgrade it there")
+    tls = parser.add_command(command_line.TLS, "make certificates for a server with TLS")
+    completion = parser.add_command(
+        "completion", "print a script that completes commands in a shell", _COMPLETION
+    )
+    version = parser.add_command("version", "show the version")
+    shown = parser.add_command("help", "show how a command is used")
 
     _add_serve(serve)
     for one in (serve, up):
         add_server_flags(one)
     _add_down(down)
-    _add_check(checked)
-    purged.add_argument("--yes", action="store_true", help="do not ask")
-    for one in (serve, up, checked, purged):
+    _add_check(check)
+    _add_logs(logs)
+    tls_init = tls.add_command(
+        command_line.TLS_INIT, "make an authority and a pair for the server", _TLS_INIT
+    )
+    _add_tls_init(tls_init)
+    purge.add_argument("--yes", action="store_true", help="do not ask")
+    for one in (serve, up, check, purge, tls_init):
         _add_server_python(one)
-    for one in (serve, up, down, checked, status, purged):
+    for one in (serve, up, down, check, status, logs, purge):
         _add_data_dir(one)
-    _add_directory(initialise)
-    for one in (up, down, checked, status, purged, initialise):
+    _add_directory(init, "the directory of pants.toml (default: the current one)")
+    _add_directory(unwire, "a directory in the repository (default: the current one)")
+    for one in (up, down, check, status, purge, init, unwire, version):
         _add_format(one)
+    completion.add_argument("shell", choices=("bash", "zsh", "fish"), help="the shell")
+    shown.add_argument("words", nargs="*", metavar="COMMAND", help="the command")
+    for name, one in parser.commands.items():
+        one.set_defaults(command=name)
     return parser
 
 
 def settings_from(options: argparse.Namespace) -> ServerSettings:
     """The settings in the arguments. A setting that the command has no flag for has its default."""
     return ServerSettings(
-        data_dir=options.data_dir,
+        data_dir=getattr(options, "data_dir", None),
         port=getattr(options, "port", 0),
         max_size=getattr(options, "max_size", None),
         instances=tuple(getattr(options, "instances", None) or ()),
@@ -93,7 +120,7 @@ def settings_from(options: argparse.Namespace) -> ServerSettings:
     )
 
 
-def _add_serve(parser: argparse.ArgumentParser) -> None:
+def _add_serve(parser: Parser) -> None:
     parser.add_argument(
         flag(setting_names.HOST), metavar="ADDRESS", help="address to bind (default: 127.0.0.1)"
     )
@@ -102,7 +129,7 @@ def _add_serve(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _add_down(parser: argparse.ArgumentParser) -> None:
+def _add_down(parser: Parser) -> None:
     parser.add_argument(
         "--kill",
         action="store_true",
@@ -110,7 +137,7 @@ def _add_down(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _add_check(parser: argparse.ArgumentParser) -> None:
+def _add_check(parser: Parser) -> None:
     add = parser.add_argument
     add(
         command_line.INSTANCE_FLAG,
@@ -133,9 +160,39 @@ def _add_check(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="with --address: certificates of the authorities to trust, in PEM",
     )
+    add(
+        command_line.CLIENT_CERTS_PATH_FLAG,
+        metavar="FILE",
+        help="with --address: the client's own certificate, in PEM",
+    )
+    add(
+        command_line.CLIENT_KEY_PATH_FLAG,
+        metavar="FILE",
+        help="with --address: the key of the client's certificate, in PEM",
+    )
 
 
-def _add_server_python(parser: argparse.ArgumentParser) -> None:
+def _add_tls_init(parser: Parser) -> None:
+    parser.add_argument(
+        "directory",
+        nargs="?",
+        metavar="DIR",
+        help="where to put the files (default: reapi-local/tls in the user's configuration "
+        "directory)",
+    )
+    for flag_, text in (
+        (command_line.HOST_FLAG, "another name or address of the server; repeat it for more"),
+        (command_line.CLIENT_FLAG, "also make a pair for a client; repeat it for more"),
+    ):
+        parser.add_argument(flag_, action="append", default=[], metavar="NAME", help=text)
+    parser.add_argument(
+        command_line.RENEW_FLAG,
+        action="store_true",
+        help="replace the pairs of the server and of the clients named here; the authority stays",
+    )
+
+
+def _add_server_python(parser: Parser) -> None:
     parser.add_argument(
         "--server-python",
         metavar="PATH",
@@ -144,7 +201,7 @@ def _add_server_python(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _add_data_dir(parser: argparse.ArgumentParser) -> None:
+def _add_data_dir(parser: Parser) -> None:
     parser.add_argument(
         flag(setting_names.DATA_DIR),
         metavar="DIR",
@@ -153,32 +210,41 @@ def _add_data_dir(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _add_directory(parser: argparse.ArgumentParser) -> None:
+def _add_directory(parser: Parser, what: str) -> None:
     parser.add_argument(
         "directory",
         nargs="?",
         default=".",
         metavar="DIR",
-        help="the directory of pants.toml (default: the current one)",
+        help=what,
     )
 
 
-def _add_format(parser: argparse.ArgumentParser) -> None:
+def _add_logs(parser: Parser) -> None:
+    parser.add_argument(
+        *("-n", "--lines"),
+        type=checked(lambda text: parse_whole(text, _MAX_LINES)),
+        default=20,
+        metavar="N",
+        help="how many lines (default: %(default)s)",
+    )
+    parser.add_argument(
+        *("-f", "--follow"), action="store_true", help="go on with what is written, until Ctrl-C"
+    )
+
+
+def _add_format(parser: Parser) -> None:
     parser.add_argument(
         "--format",
         choices=("text", "json"),
         default="text",
         help="for people or for programs (default: %(default)s)",
     )
-
-
-class _Version(argparse.Action):
-    """Like the action of argparse, but it reads the version only when the flag is given."""
-
-    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
-        try:
-            label = find_source().label
-        except LauncherError as error:
-            parser.exit(1, f"error: {error}\n")
-        sys.stdout.write(f"reapi-local {label}\n")
-        parser.exit()
+    parser.add_argument(
+        "--json",
+        dest="format",
+        action="store_const",
+        const="json",
+        default="text",
+        help="the same as --format json",
+    )

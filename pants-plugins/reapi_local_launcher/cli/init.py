@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -55,7 +55,7 @@ def init(root: Path, source: Source | None = None) -> Initialised:
     if not (root / "pants.toml").is_file():
         raise LauncherError(
             f"{root} is not the root of a Pants repository.",
-            "It has no pants.toml.",
+            _why_no_root(root),
             "Run it where pants.toml is, or name that directory: `reapi-local init DIR`.",
         )
     source = source or find_source()
@@ -86,6 +86,7 @@ def _copy(root: Path, source: Source) -> tuple[tuple[str, ...], tuple[str, ...]]
         return (), ()  # the launcher that runs is this very copy
     files = dict(_files())
     files[launcher.relative_to(folder) / ARCHIVE] = write_archive(source)
+    _check_places(folder, files)
     written = [name for name, content in files.items() if _write(folder / name, content)]
     removed = [
         path.relative_to(folder)
@@ -98,6 +99,25 @@ def _copy(root: Path, source: Source) -> tuple[tuple[str, ...], tuple[str, ...]]
     for package in PACKAGES:
         _remove_empty_folders(folder / package.name)
     return _shown(written), _shown(removed)
+
+
+def _why_no_root(root: Path) -> str:
+    if root.is_dir():
+        return "It has no pants.toml."
+    return "It is a file." if root.exists() else "It does not exist."
+
+
+def _check_places(folder: Path, names: Iterable[Path]) -> None:
+    """Raises LauncherError, before anything is written, if something else is at a file's place."""
+    needed = {folder / parent for name in names for parent in name.parents}
+    wrong = [f"{path} is not a directory" for path in needed if path.exists() and not path.is_dir()]
+    wrong += [f"{folder / name} is a directory" for name in names if (folder / name).is_dir()]
+    if wrong:
+        raise LauncherError(
+            "The plugin could not be put into the repository.",
+            f"{min(wrong)}.",
+            "Move it away and run `reapi-local init` again.",
+        )
 
 
 def _files() -> Iterator[tuple[Path, bytes]]:

@@ -74,11 +74,18 @@ def up_json(running: Running, execution: ExecutionStatus, instance: str) -> dict
 
 def bazel_flags(running: Running, instance: str = "default") -> list[str]:
     """Flags for a command line or a .bazelrc, in quotes if they hold a space."""
+    state = running.state
+    trusted = [_quoted(f"--tls_certificate={state.ca_certs_path}")] if state.ca_certs_path else []
     return [
         f"--remote_cache={running.grpc_address}",
         f"--remote_instance_name={instance}",
         f"'--remote_header=authorization=Bearer {running.token}'",
+        *trusted,
     ]
+
+
+def _quoted(flag: str) -> str:
+    return f"'{flag}'" if " " in flag else flag
 
 
 def _bazel_executor(running: Running) -> str:
@@ -128,6 +135,11 @@ def purged_text(purged: Purged, write: Write) -> None:
     if purged.running is not None:
         running = purged.running
         write(f"The server was started again: {running.grpc_address}, process {running.pid}\n")
+
+
+def purged_json(purged: Purged) -> dict[str, object]:
+    running = None if purged.running is None else running_json(purged.running)
+    return {"freed_bytes": purged.freed_bytes, "running": running}
 
 
 def init_text(done: Initialised, write: Write, style: Style = PLAIN) -> None:

@@ -10,15 +10,16 @@ from reapi_contract import sandbox_levels, setting_names
 from reapi_contract.bounds import DEFAULT_PORT, MAX_PORT, MAX_SLOTS, parse_seconds, parse_whole
 from reapi_contract.setting_names import flag, repeated_flag
 from reapi_contract.sizes import DEFAULT_STORE_SIZE, parse_store_size
+from reapi_local_launcher.cli.parser import Parser
 
 _T = TypeVar("_T")
 
 
-def add_server_flags(parser: argparse.ArgumentParser) -> None:
+def add_server_flags(parser: Parser) -> None:
     add = parser.add_argument
     add(
         flag(setting_names.PORT),
-        type=_checked(lambda text: parse_whole(text, MAX_PORT)),
+        type=checked(lambda text: parse_whole(text, MAX_PORT)),
         default=0,
         metavar="PORT",
         help=f"port for gRPC (default: the last one, else {DEFAULT_PORT}, else a free one)",
@@ -39,14 +40,14 @@ def add_server_flags(parser: argparse.ArgumentParser) -> None:
     )
     add(
         flag(setting_names.IDLE_EXIT),
-        type=_checked(parse_seconds),
+        type=checked(parse_seconds),
         default=0,
         metavar="SECONDS",
         help="stop after this time without a call (default: never)",
     )
     add(
         flag(setting_names.SLOTS),
-        type=_checked(lambda text: parse_whole(text, MAX_SLOTS)),
+        type=checked(lambda text: parse_whole(text, MAX_SLOTS)),
         default=0,
         metavar="N",
         help="number of processes that run at once (default: one per core)",
@@ -65,7 +66,7 @@ def add_server_flags(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _checked(parse: Callable[[str], _T]) -> Callable[[str], _T]:
+def checked(parse: Callable[[str], _T]) -> Callable[[str], _T]:
     """An argument type that refuses what `parse` refuses, with its message."""
 
     def convert(text: str) -> _T:
@@ -79,5 +80,5 @@ def _checked(parse: Callable[[str], _T]) -> Callable[[str], _T]:
 
 def _store_size(text: str) -> str:
     """The text of a size that the server accepts."""
-    _checked(parse_store_size)(text)
+    checked(parse_store_size)(text)
     return text

@@ -11,24 +11,18 @@ from reapi_contract.json_records import to_json
 from reapi_contract.sizes import format_size
 from reapi_contract.status import Status
 from reapi_local_launcher.cli.terminal import PLAIN, Style, Write, fields, notes, table
+from reapi_local_launcher.labels import Labels
 from reapi_local_launcher.server.execution_status import summary
+from reapi_local_launcher.server.presence import Condition, NotServing, explain
 
 
 def status_text(status: Status, write: Write, style: Style = PLAIN) -> None:
     """Sizes, execution, and tables of the counts since the server's start."""
-    health, store = status.health, status.store
-    execution = status.execution or ExecutionStatus()
-    up_s = max(0.0, time.time() - health.started_at)
-    share = f" ({store.disk_bytes / store.max_bytes:.0%})" if store.max_bytes else ""
-    write(
-        f"{style.good('reapi-local ' + health.version)} is {health.status}, "
-        f"process {health.pid}, up {_duration(up_s)}\n"
-    )
+    store, execution = status.store, status.execution or ExecutionStatus()
+    _headline(status, write, style)
     fields(
         [
-            ("address", health.grpc_address),
-            ("data", health.data_dir),
-            ("size", f"{format_size(store.disk_bytes)} of {format_size(store.max_bytes)}{share}"),
+            *_places(status),
             ("disk", f"{format_size(store.free_disk_bytes)} free"),
             ("generations", str(store.generations)),
             ("instances", ", ".join(map(_shown, status.instances)) or "none yet"),
@@ -36,8 +30,8 @@ def status_text(status: Status, write: Write, style: Style = PLAIN) -> None:
         ],
         write,
     )
-    if not execution.offered:
-        notes(execution.reasons, write, style)
+    reasons = () if execution.offered else execution.reasons
+    notes([*status.notes, *reasons], write, style)
     table(
         ("action cache", "hits", "misses", "writes", "hit rate"),
         [_cache_row(name, counts) for name, counts in sorted(status.action_cache.items())],
@@ -48,9 +42,39 @@ def status_text(status: Status, write: Write, style: Style = PLAIN) -> None:
     _counts_table("calls", status.calls, write, style)
 
 
-def no_server_text(data_dir: str, up: str, write: Write) -> None:
-    """No server runs; `up` is the command that starts one."""
-    write(f"No server is running for {data_dir}\n`{up}` starts one.\n")
+def summary_text(status: Status, write: Write, style: Style = PLAIN) -> None:
+    """The first lines of the status: where the server is, its size, and whether it executes."""
+    _headline(status, write, style)
+    execution = summary(status.execution or ExecutionStatus())
+    fields([*_places(status), ("execution", execution)], write)
+
+
+def _headline(status: Status, write: Write, style: Style) -> None:
+    health = status.health
+    up_s = max(0.0, time.time() - health.started_at)
+    write(
+        f"{style.good('reapi-local ' + health.version)} is {health.status}, "
+        f"process {health.pid}, up {_duration(up_s)}\n"
+    )
+
+
+def _places(status: Status) -> list[tuple[str, str]]:
+    health, store = status.health, status.store
+    share = f" ({store.disk_bytes / store.max_bytes:.0%})" if store.max_bytes else ""
+    return [
+        ("address", health.grpc_address),
+        ("data", health.data_dir),
+        ("size", f"{format_size(store.disk_bytes)} of {format_size(store.max_bytes)}{share}"),
+    ]
+
+
+def no_server_text(without: NotServing, labels: Labels, write: Write) -> None:
+    """Why no server serves, and what to do."""
+    if without.condition is Condition.ABSENT:
+        write(f"No server is running for {without.data_dir}\n`{labels.up}` starts one.\n")
+        return
+    why = explain(without, labels)
+    write(f"{why.what} {why.why}\n{why.remedy}\n")
 
 
 def _cache_row(name: str, counts: CacheCount) -> tuple[str, ...]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-import json
-import textwrap
+import io
+import os
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TextIO
 
 Write = Callable[[str], object]
 
@@ -34,9 +36,37 @@ class Style:
 PLAIN = Style()
 
 
+def style_of(stream: TextIO) -> Style:
+    """The style for what is written to a stream."""
+    return Style(colour=stream.isatty() and not os.environ.get("NO_COLOR"))
+
+
+def escape_what_cannot_be_shown() -> None:
+    """Let the standard streams write any character, escaped if their encoding does not have it.
+
+    A name that is not UTF-8 has such characters in every encoding.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def showable(text: str) -> str:
+    """The text with what UTF-8 cannot encode escaped: bytes of a name that is not UTF-8."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def progress(line: str) -> None:
+    """Say on standard error what is done at the moment."""
+    sys.stderr.write(f"{line}\n")
+    sys.stderr.flush()
+
+
 def write_json(content: object, write: Write) -> None:
-    """One JSON document and a line break."""
-    write(json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+    """One JSON document in ASCII, so that every encoding can show it, and a line break."""
+    import json
+
+    write(json.dumps(content, indent=2) + "\n")
 
 
 def fields(rows: Sequence[tuple[str, str]], write: Write) -> None:
@@ -57,6 +87,8 @@ def indented(lead: str, text: str, write: Write, lead_width: int | None = None) 
 
     `lead_width`: the columns of a lead that has colour codes.
     """
+    import textwrap
+
     indent = (len(lead) if lead_width is None else lead_width) + 1
     first, *more = text.split("\n")
     lines = textwrap.wrap(first, WIDTH - indent, break_long_words=False, break_on_hyphens=False)

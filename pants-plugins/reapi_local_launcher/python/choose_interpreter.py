@@ -15,9 +15,11 @@ from pathlib import Path
 
 from reapi_contract.command_line import MIN_PYTHON
 from reapi_local_launcher import paths
+from reapi_local_launcher.labels import Labels
 from reapi_local_launcher.launcher_error import LauncherError
 from reapi_local_launcher.python import environment
-from reapi_local_launcher.python.prober import Prober, server_environment
+from reapi_local_launcher.python.prober import OUT_OF_TIME, Prober, server_environment
+from reapi_local_launcher.server.timeouts import NEVER, Deadline
 from reapi_local_launcher.server_settings import ServerSettings
 from reapi_local_launcher.source import Source
 
@@ -40,16 +42,15 @@ def choose_interpreter(
     source_root: Path,
     support_dir: Path,
     progress: Callable[[str], None] | None,
-    timeout_s: float = 60.0,
+    deadline: Deadline = NEVER,
 ) -> Interpreter:
     """The interpreter for the server whose packages are in `source_root`.
 
     If no interpreter can run it, a private environment is made, and `progress` gets a line for each
-    step. If `progress` is None, no environment is made. `timeout_s` limits the time for asking
-    interpreters, not for making an environment. Raises LauncherError.
+    step. If `progress` is None, no environment is made. Raises LauncherError.
     """
     labels = settings.labels
-    prober = Prober(env, source_root, support_dir, timeout_s)
+    prober = Prober(env, source_root, support_dir, deadline)
     if settings.server_python:
         reason = prober.refusal(settings.server_python)
         if reason is None:
@@ -60,15 +61,13 @@ def choose_interpreter(
             f"Install reapi-local[server] into it, or remove {labels.server_python}: then another "
             "Python is found, or a private environment is made.",
         )
+    reason = None
     for path, origin in _present(env, support_dir):
-        if prober.refusal(path) is None:
+        reason = prober.refusal(path)
+        if reason is None:
             return Interpreter(path, origin)
     if progress is None:
-        raise LauncherError(
-            "The server could not be started.",
-            "It has no Python environment yet, or there was no time to check it.",
-            f"Run `{labels.up}` once; it makes one.",
-        )
+        raise _none_without_making_one(reason, support_dir, labels)
     made = environment.build(settings, env, support_dir, progress)
     reason = prober.refusal(str(made))
     if reason is None:
@@ -78,6 +77,21 @@ def choose_interpreter(
         f"{made}: {reason}.",
         f"Remove {made.parent.parent} and try again; if that does not help, please report it.",
     )
+
+
+def _none_without_making_one(
+    last_refusal: str | None, support_dir: Path, labels: Labels
+) -> LauncherError:
+    if last_refusal == OUT_OF_TIME:
+        why = "There was no time to check the Python environment that it has."
+        remedy = f"Start it with `{labels.up}`, which takes the time."
+    elif environment.is_being_made(support_dir):
+        why = "Another command is making its Python environment at the moment."
+        remedy = f"The next command finds it when it is ready; `{labels.up}` waits for it."
+    else:
+        why = "It has no Python environment yet."
+        remedy = f"Run `{labels.up}` once; it makes one."
+    return LauncherError("The server could not be started.", why, remedy)
 
 
 def prepare_interpreter(

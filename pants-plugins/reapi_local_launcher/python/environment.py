@@ -17,13 +17,14 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from reapi_local_launcher.launcher_error import LauncherError
-from reapi_local_launcher.locks import LockTimeoutError, locked
+from reapi_local_launcher.locks import LockTimeoutError, is_locked, locked
 from reapi_local_launcher.python.base_python import BasePython, find_base_python
 from reapi_local_launcher.server_settings import ServerSettings
 
 REQUIREMENTS = Path(__file__).with_name("server-requirements.txt")
 
 _MAX_BUILD_S = 1800
+_LOCK = ".lock"
 
 
 def requirements_key() -> str:
@@ -35,6 +36,11 @@ def existing(support_dir: Path) -> list[Path]:
     """The Pythons of all environments for the current requirements on this kind of machine."""
     pattern = f"{requirements_key()}-*-{_machine()}/bin/python"
     return sorted((support_dir / "environments").glob(pattern), reverse=True)
+
+
+def is_being_made(support_dir: Path) -> bool:
+    """Whether another command makes an environment now."""
+    return is_locked(support_dir / "environments" / _LOCK)
 
 
 def build(
@@ -54,7 +60,7 @@ def build(
     target = root / f"{requirements_key()}-{tag}-{_machine()}"
     root.mkdir(parents=True, exist_ok=True)
     try:
-        with locked(root / ".lock", timeout_s=_MAX_BUILD_S):
+        with locked(root / _LOCK, timeout_s=_MAX_BUILD_S):
             if not _works(target):
                 _build_at(target, python, settings, env, progress)
     except LockTimeoutError:

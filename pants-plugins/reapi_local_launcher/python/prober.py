@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 import tempfile
-import time
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
 from reapi_contract.command_line import MIN_PYTHON, NEEDED_PYTHON, NEEDS
+from reapi_local_launcher.patience import run_patiently
 from reapi_local_launcher.python import environment
+from reapi_local_launcher.server.timeouts import Deadline
 
 _PROGRAM = f"""
 import sys
@@ -23,6 +23,10 @@ if name != "cpython" or sys.version_info < {MIN_PYTHON}:
 import {NEEDS}
 """
 _MEMO = "interpreters.json"
+_STILL_S = 60.0
+
+OUT_OF_TIME = "there was no time left to ask it"
+"""The refusal of an interpreter after the deadline."""
 
 
 def server_environment(env: Mapping[str, str], source_root: Path) -> dict[str, str]:
@@ -36,17 +40,17 @@ class Prober:
     """Asks interpreters whether they can import the server, and remembers each yes in a file.
 
     A yes is valid for the same executable (path, time, size) and the same requirements. The file
-    only saves time: it may be lost, or impossible to write. `timeout_s` limits all questions of
-    one prober together.
+    only saves time: it may be lost, or impossible to write. Each question may take `_STILL_S`
+    seconds without progress from the moment when it is asked; `deadline` limits all of them.
     """
 
     def __init__(
-        self, env: Mapping[str, str], source_root: Path, support_dir: Path, timeout_s: float
+        self, env: Mapping[str, str], source_root: Path, support_dir: Path, deadline: Deadline
     ) -> None:
         self._env = server_environment(env, source_root)
         self._memo = support_dir / _MEMO
         self._requirements = environment.requirements_key()
-        self._deadline = time.monotonic() + timeout_s
+        self._deadline = deadline
 
     def refusal(self, python: str) -> str | None:
         """Why `python` cannot run the server, as a clause without a full stop; None if it can."""
@@ -64,24 +68,16 @@ class Prober:
         return reason
 
     def _ask(self, python: str) -> str | None:
-        timeout_s = self._deadline - time.monotonic()
-        if timeout_s <= 0:
-            return "it timed out before it could be asked"
+        left_s = self._deadline.left_s
+        if left_s == 0:
+            return OUT_OF_TIME
         try:
-            answer = subprocess.run(
-                [python, "-c", _PROGRAM],
-                env=self._env,
-                cwd="/",
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.PIPE,
-                timeout=timeout_s,
-                check=False,
-            )
-        except subprocess.TimeoutExpired:
-            return "it did not answer in time"
+            command = [python, "-c", _PROGRAM]
+            answer = run_patiently(command, self._env, _STILL_S, left_s, cwd="/")
         except OSError as error:
             return f"it does not run: {error.strerror or error}"
+        if answer is None:
+            return OUT_OF_TIME if self._deadline.left_s == 0 else "it did not answer, and hangs"
         if answer.returncode == 0:
             return None
         lines = answer.stderr.decode(errors="replace").strip().splitlines()

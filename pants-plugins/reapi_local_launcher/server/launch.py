@@ -67,17 +67,18 @@ def _start_or_replace(
     chosen = choose_interpreter(
         *(settings, env, context.source_root, context.support_dir),
         progress=None if timeouts.is_quick else progress,
-        timeout_s=deadline.limit(60.0),
+        deadline=deadline,
     )
-    with stop.launch_lock(context.data_dir, settings, deadline.limit(timeouts.lock_s)):
+    lock_s = deadline.limit(timeouts.lock_s)
+    with stop.launch_lock(context.data_dir, settings, lock_s, progress):
         running = find_in(context.data_dir, deadline.limit(1.0))
         if running is None:
-            return start.start(context, chosen, timeouts, deadline)
+            return start.Start(context, chosen, progress, timeouts, deadline).run()
         if _may_stay(running, source, timeouts):
             return _with_notes(running, settings, source)
         progress(f"Replacing server {running.version} by {source.label}.")
         stop.stop_gracefully(running, settings)
-        started = start.start(context, chosen, timeouts, deadline)
+        started = start.Start(context, chosen, progress, timeouts, deadline).run()
         return replace(started, outcome=REPLACED)
 
 
@@ -105,4 +106,10 @@ def _with_notes(running: Running, settings: ServerSettings, source: Source) -> R
     if settings.max_size_bytes not in (None, state.max_size_bytes):
         limit = format_size(state.max_size_bytes)
         notes.append(f"The running server keeps its limit of {limit}; to change: {restart}.")
+    if settings.idle_exit_s and state.idle_exit_s not in (None, settings.idle_exit_s):
+        idle = f"stops after {state.idle_exit_s:g} s without a call" if state.idle_exit_s else ""
+        notes.append(f"The running server {idle or 'never stops by itself'}; to change: {restart}.")
+    if settings.instances and state.instances not in (None, settings.instances):
+        named = f"only {', '.join(state.instances)}" if state.instances else "any instance"
+        notes.append(f"The running server accepts {named}; to change: {restart}.")
     return running.with_notes(notes)

@@ -28,6 +28,11 @@ class Purged:
     running: Running | None
 
 
+def has_store(data_dir: Path) -> bool:
+    """Whether there is anything to purge in a data directory."""
+    return any(data_dir.glob(f"{STORE}*"))
+
+
 def purge(
     settings: ServerSettings, env: Mapping[str, str], progress: Callable[[str], None]
 ) -> Purged:

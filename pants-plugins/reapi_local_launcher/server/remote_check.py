@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import socket
-import subprocess
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -14,11 +13,12 @@ from reapi_contract import command_line, proof
 from reapi_contract.command_line import SCHEME_PORTS
 from reapi_contract.proof import Proof, proofs_from
 from reapi_local_launcher.launcher_error import LauncherError
+from reapi_local_launcher.patience import run_patiently
 from reapi_local_launcher.server_settings import ServerSettings
 from reapi_local_launcher.source import find_source
 from reapi_local_launcher.token_file import read_token
 
-_MAX_S = 60.0
+_STILL_S = 60.0
 
 
 @dataclass(frozen=True)
@@ -106,17 +106,9 @@ class _NoProofsError(Exception):
 
 
 def _round_trips(command: list[str], env: Mapping[str, str]) -> list[Proof]:
-    try:
-        done = subprocess.run(
-            command,
-            env=env,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            timeout=_MAX_S,
-            check=False,
-        )
-    except subprocess.TimeoutExpired:
-        raise _NoProofsError(f"no answer within {_MAX_S:g} s") from None
+    done = run_patiently(command, env, _STILL_S)
+    if done is None:
+        raise _NoProofsError(f"no answer, and no progress for {_STILL_S:g} s")
     try:
         return proofs_from(json.loads(done.stdout))
     except ValueError:

@@ -7,19 +7,23 @@ from reapi_contract.data_dir import LOG_FILE
 from reapi_contract.proof import Proof, proofs_from
 from reapi_local_launcher.labels import Labels
 from reapi_local_launcher.server import admin_client as admin
+from reapi_local_launcher.server.presence import NotServing, explain
 from reapi_local_launcher.server.running import Running
+
+_MAX_S = 120.0
+"""More than all round trips may take together, each of which has a limit of its own."""
 
 
 def check(
-    running: Running | None, labels: Labels, instance: str, timeout_s: float = 30.0
+    running: Running | NotServing, labels: Labels, instance: str, timeout_s: float = _MAX_S
 ) -> list[Proof]:
     """The proofs for one instance of a running server.
 
-    The first one says whether the server is reachable; there is no other if `running` is None.
+    The first one says whether the server is reachable; there is no other if none serves.
     """
-    if running is None:
-        remedy = f"Start one with `{labels.up}`."
-        return [Proof(proof.REACHABLE, False, 0.0, "no server is running", remedy)]
+    if isinstance(running, NotServing):
+        why = explain(running, labels)
+        return [Proof(proof.REACHABLE, False, 0.0, f"{why.what} {why.why}", why.remedy)]
     where = f"{running.grpc_address}, process {running.pid}, version {running.version}"
     reachable = Proof(proof.REACHABLE, True, running.milliseconds, where)
     try:

@@ -10,13 +10,16 @@ from reapi_local_launcher.launcher_error import LauncherError
 from reapi_local_launcher.server import admin_client as admin
 from reapi_local_launcher.server.running import Running
 
+_MAX_S = 60.0
+"""A server that has just started answers when it has tried its sandboxes."""
+
 _TOO_OLD = "The running server is of a release that only keeps results."
 
 
 def fetch_status(running: Running, labels: Labels) -> admin.Json:
     """The JSON of the server's status; `status_from` reads it. Raises LauncherError."""
     try:
-        return running.call("GET", admin_api.STATUS)
+        return running.call("GET", admin_api.STATUS, timeout_s=_MAX_S)
     except admin.AdminError as error:
         raise LauncherError(
             "The server did not tell its status.",

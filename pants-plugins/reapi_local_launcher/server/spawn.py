@@ -6,7 +6,6 @@ import os
 import selectors
 import subprocess
 import threading
-import time
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -15,11 +14,13 @@ from reapi_contract.command_line import MODULE, SERVE
 from reapi_contract.data_dir import LOG_FILE
 from reapi_contract.ready_line import NotStarted, ReadyLine
 from reapi_contract.setting_names import flag, repeated_flag
+from reapi_local_launcher.patience import Patience, Waiting
 from reapi_local_launcher.python.choose_interpreter import Interpreter
 from reapi_local_launcher.python.prober import server_environment
 from reapi_local_launcher.server_settings import ServerSettings
 
 _MAX_LOG_BYTES = 5 * 1024 * 1024
+_POLL_S = 0.5
 
 
 def program(interpreter: Interpreter) -> list[str]:
@@ -91,17 +92,24 @@ class Spawned:
         """Stop waiting for the ready line; the server goes on."""
         os.close(self._pipe)
 
-    def ready_line(self, timeout_s: float) -> ReadyLine | None:
-        """What the server says about its start; None if it says nothing within `timeout_s`.
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    def ready_line(self, patience: Patience, waiting: Waiting) -> ReadyLine | None:
+        """What the server says about its start; None if it has had its time and said nothing.
 
         A server that ended without a ready line counts as not started.
         """
-        deadline = time.monotonic() + timeout_s
         with selectors.DefaultSelector() as selector:
             selector.register(self._pipe, selectors.EVENT_READ)
             while b"\n" not in self._received:
-                if not selector.select(max(0.0, deadline - time.monotonic())):
-                    return None
+                left_s = patience.left_s(self.pid)
+                if not selector.select(min(left_s, _POLL_S)):
+                    if left_s == 0:
+                        return None
+                    waiting.tell()
+                    continue
                 chunk = os.read(self._pipe, 65536)
                 if not chunk:
                     break

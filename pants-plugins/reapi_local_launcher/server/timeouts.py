@@ -10,8 +10,9 @@ from dataclasses import dataclass
 class Timeouts:
     """How long a launch waits, in seconds. This also decides what it may do.
 
-    `lock_s`: for another launcher. `start_s`: for the ready line of the server that it starts.
-    `other_s`: for a server that another process starts or stops. `total_s`: for all of it.
+    `lock_s`: for another launcher. `start_s`: for a server that is starting or stopping, and
+    `other_s`: for one that was ready and does not answer. These two limit the time without
+    progress, see `patience`. `total_s`: for all of it.
 
     A launch with `total_s` is quick, for a hook before every command. It accepts a running server
     of any version, it makes no private environment, and a server that is not ready in time goes on
@@ -19,7 +20,7 @@ class Timeouts:
     is missing, and kills a server that is not ready in time.
     """
 
-    lock_s: float = 60.0
+    lock_s: float = 600.0
     start_s: float = 30.0
     other_s: float = 12.0
     total_s: float | None = None
@@ -38,8 +39,15 @@ class Deadline:
     def __init__(self, total_s: float | None) -> None:
         self._end = None if total_s is None else time.monotonic() + total_s
 
+    @property
+    def left_s(self) -> float | None:
+        """The seconds that are left; None if there is no end."""
+        return None if self._end is None else max(0.0, self._end - time.monotonic())
+
     def limit(self, step_s: float) -> float:
         """The seconds that a step may take: `step_s`, or what is left if that is less."""
-        if self._end is None:
-            return step_s
-        return max(0.0, min(step_s, self._end - time.monotonic()))
+        left_s = self.left_s
+        return step_s if left_s is None else min(step_s, left_s)
+
+
+NEVER = Deadline(None)

@@ -5,7 +5,6 @@ The block holds the settings that make Pants use the server.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,7 +17,13 @@ from reapi_local_plugin.pants_config.global_table import (
     line_break,
     setting_line,
 )
-from reapi_local_plugin.pants_config.rc_block import BEGIN, END, Block, BrokenBlockError, find_block
+from reapi_local_plugin.pants_config.rc_block import (
+    BEGIN,
+    Block,
+    BrokenBlockError,
+    end_line,
+    find_block,
+)
 from reapi_local_plugin.pants_config.toml_document import (
     Document,
     TomlError,
@@ -29,6 +34,11 @@ from reapi_local_plugin.pants_config.toml_document import (
 from reapi_local_plugin.pants_config.toml_scan import scan
 
 _NOTE = "written by `pants reapi-up`, removed by `pants reapi-down`; keep your own lines outside"
+# What to do where `pants reapi-down` fails too, because this checkout does not load the plugin.
+_RESCUE = (
+    "# If every command fails here, run `reapi-local unwire`, or delete this block by hand.",
+    "# `pants --no-pantsrc COMMAND` runs one command without it.",
+)
 
 
 def put_block(path: Path, wanted: Mapping[str, OptionValue]) -> Plan:
@@ -104,9 +114,9 @@ def _put_in(rest: _Rest, lines: Mapping[str, str]) -> Plan:
     wrote = ours if table else [HEADER, *ours]
     starts_line = at == document.tables[0].start or text[at - 1] == "\n"
     added = ["file"] * (rest.text is None or rest.file_was_ours) + ["newline"] * (not starts_line)
-    end = f"{END} {json.dumps({'wrote': wrote, 'added': added})}"
     newline = line_break(text, at)
-    block = "".join(line + newline for line in (f"{BEGIN} {_NOTE}", *wrote, end))
+    lines_of_block = (f"{BEGIN} {_NOTE}", *_RESCUE, *wrote, end_line(wrote, _RESCUE, added))
+    block = "".join(line + newline for line in lines_of_block)
     new = text[:at] + ("" if starts_line else newline) + block + text[at:]
     return Plan(new, written=tuple(wrote), kept=kept)
 
@@ -153,7 +163,7 @@ def _take_out(text: str | None) -> _Rest:
         # Our header stays if the user put settings below it.
         if ours == lines and _is_ours(text, block, (table.start, table.body)):
             cuts.append((table.start, table.body))
-    between = _without(text, block.first, block.last, cuts)
+    between = _without(text, block.first, block.last, [*cuts, *_our_comments(document, block)])
     if not between.strip():
         between = ""
     before, after = text[: block.start], text[block.end :]
@@ -171,6 +181,17 @@ def _take_out(text: str | None) -> _Rest:
             line.rstrip("\r") for line in between.split("\n") if line.strip() not in ("", HEADER)
         ),
     )
+
+
+def _our_comments(document: Document, block: Block) -> list[tuple[int, int]]:
+    """The lines in the block that are comments of ours."""
+    text = document.text
+    lines = [(line_start(text, start), line_end(text, end)) for start, end in document.comments]
+    return [
+        (start, end)
+        for start, end in lines
+        if block.first <= start and end <= block.last and text[start:end].strip() in block.notes
+    ]
 
 
 def _is_ours(text: str, block: Block, line: tuple[int, int]) -> bool:

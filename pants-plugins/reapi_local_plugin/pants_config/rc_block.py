@@ -1,12 +1,14 @@
 """Finding our block in a text: the lines between two comment lines.
 
-The second comment records, as JSON, the lines written (`wrote`) and what else its removal has to
-undo (`added`): "file" if there was no file, "newline" if the last line had no line break.
+The second comment records, as JSON, the settings written (`wrote`), the comments for the user
+(`notes`), and what else its removal has to undo (`added`): "file" if there was no file, "newline"
+if the last line had no line break.
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from reapi_local_plugin.pants_config.edit import UnsafeEditError
@@ -29,7 +31,13 @@ class Block:
     last: int
     end: int
     wrote: tuple[str, ...]
+    notes: tuple[str, ...]
     added: tuple[str, ...]
+
+
+def end_line(wrote: Sequence[str], notes: Sequence[str], added: Sequence[str]) -> str:
+    """The second comment of a block."""
+    return f"{END} {json.dumps({'wrote': wrote, 'notes': notes, 'added': added})}"
 
 
 def find_block(document: Document) -> Block | None:
@@ -53,21 +61,24 @@ def find_block(document: Document) -> Block | None:
             "these lines and the settings that belong to them yourself, then try again."
         )
     (begin, _), (end, end_of_line) = begins[0], ends[0]
-    wrote, added = _read_record(text[end + len(END) : end_of_line], line_of(text, end))
+    wrote, notes, added = _read_record(text[end + len(END) : end_of_line], line_of(text, end))
     return Block(
         start=begin - len(text[line_start(text, begin) : begin].lstrip("\ufeff")),
         first=line_end(text, begin),
         last=line_start(text, end),
         end=line_end(text, end),
         wrote=wrote,
+        notes=notes,
         added=added,
     )
 
 
-def _read_record(source: str, line: int) -> tuple[tuple[str, ...], tuple[str, ...]]:
+def _read_record(source: str, line: int) -> tuple[tuple[str, ...], ...]:
+    """The settings, the comments and what was added; older records have no comments."""
     try:
-        record = json.loads(source)
-        return tuple(map(str, record["wrote"])), tuple(map(str, record["added"]))
+        record = {"notes": (), **json.loads(source)}
+        wrote, notes, added = (tuple(map(str, record[key])) for key in ("wrote", "notes", "added"))
+        return wrote, notes, added
     except (ValueError, TypeError, KeyError):
         raise BrokenBlockError(
             f"Line {line} ends the block of reapi-local, but its record of the block has been "

@@ -9,17 +9,19 @@ from contextlib import AsyncExitStack, suppress
 from functools import partial
 from typing import Final
 
-from reapi_contract import sandbox_levels
+from reapi_contract import data_dir, sandbox_levels
 from reapi_contract.admin_api import ExecutionStatus
 from reapi_local.clock import Clock
-from reapi_local.compose.ports import is_loopback
 from reapi_local.compose.storage import Storage
+from reapi_local.config.loopback import is_loopback
 from reapi_local.config.schema import Config
 from reapi_local.events import EventStream
 from reapi_local.execute.deferred_executor import DeferredExecutor, StartOutcome, Unavailable
 from reapi_local.execute.executor import Executor
+from reapi_local.execute.local.host_platform import HostPlatform
 from reapi_local.execute.local.inputs.input_roots import InputRoots
 from reapi_local.execute.local.local_executor import LocalExecutor
+from reapi_local.execute.local.named_caches import NamedCaches
 from reapi_local.execute.local.policy import Policy
 from reapi_local.execute.local.process_environment import ProcessEnvironment
 from reapi_local.execute.local.resolver import ActionResolver
@@ -34,10 +36,9 @@ from reapi_local.execute.sandbox.slot.slot_sandbox import SlotSandbox
 from reapi_local.execute.sandbox.supervised.bubblewrap import BubblewrapSandbox
 from reapi_local.execute.sandbox.supervised.process_group import ProcessGroupSandbox
 from reapi_local.threads import in_thread
+from reapi_local.tls.names import AUTHORITY_KEY
 
 _log = logging.getLogger(__name__)
-# Names of directories below the data directory.
-_SANDBOX, _INPUTS, _CACHES = "sandbox", "inputs", "caches"
 _MAX_SCRATCH_BYTES: Final = 16 * 1024**3
 _MAX_STORING: Final = 2
 """How many actions may store outputs while all slots are occupied."""
@@ -87,16 +88,16 @@ class _Start:
         )
 
     async def _sandbox_config(self) -> SandboxConfig:
-        work_dir = self._directory(_SANDBOX)
+        work_dir = self._directory(data_dir.SANDBOX)
         with suppress(OSError):  # a killed server may have left mounts; the sandbox removes them
             await in_thread(remove_tree, work_dir)
         return SandboxConfig(
             count=self._slots + _MAX_STORING,
             limits=_action_limits(self._config, self._slots + _MAX_STORING),
-            work_dir=self._directory(_SANDBOX),
-            layers_dir=self._directory(_INPUTS),
-            caches_dir=self._directory(_CACHES),
-            hidden=(self._config.data_dir,),
+            work_dir=self._directory(data_dir.SANDBOX),
+            layers_dir=self._directory(data_dir.INPUTS),
+            caches_dir=self._directory(data_dir.CACHES),
+            hidden=(self._config.data_dir, *_private_paths(self._config.listen.tls_key)),
             action_uid=ACTION_UID,
         )
 
@@ -108,10 +109,16 @@ class _Start:
             max_timeout=settings.max_action_timeout,
             hermetic=settings.hermetic,
             shares_host=is_loopback(self._config.listen.host),
+            platform=(
+                HostPlatform.of_this_machine() if settings.other_platforms == "refuse" else None
+            ),
         )
         input_roots = InputRoots(storage.blobs, config.layers_dir, settings.input_cache, owner)
-        environment = ProcessEnvironment(policy, config.caches_dir, owner)
+        caches = NamedCaches(config.caches_dir, settings.named_caches, owner, clock)
+        caches.begin_to_keep_limit()
+        environment = ProcessEnvironment(policy, caches)
         resources = AsyncExitStack()
+        resources.push_async_callback(caches.close)
         resources.push_async_callback(sandbox.close)
         resources.push_async_callback(input_roots.close)
         return LocalExecutor(
@@ -147,6 +154,15 @@ class _Start:
         # directory above it is closed to other users.
         os.chmod(path, 0o755)
         return path
+
+
+def _private_paths(tls_key: str) -> tuple[str, ...]:
+    """What holds the server's key; all of a directory that `tls init` made, with other keys."""
+    if not tls_key:
+        return ()
+    directory = os.path.dirname(tls_key)
+    is_made_by_us = os.path.exists(os.path.join(directory, AUTHORITY_KEY))
+    return (tls_key, directory) if is_made_by_us else (tls_key,)
 
 
 def _cores() -> int:

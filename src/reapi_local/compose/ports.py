@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import socket
 from collections.abc import Iterable
 
@@ -24,7 +23,8 @@ def bind(host: str, port: int) -> socket.socket:
         bound.bind((host, port))
     except (OSError, OverflowError) as error:
         bound.close()
-        raise PortTaken(f"port {port} on {host} can't be bound: {error}") from error
+        what = f"port {port} on {host}" if port else f"the address {host}"
+        raise PortTaken(f"{what} can't be bound: {error}") from error
     return bound
 
 
@@ -44,11 +44,3 @@ def free_port(host: str, candidates: Iterable[int]) -> int:
     with bind_first(host, candidates) as bound:
         port: int = bound.getsockname()[1]
         return port
-
-
-def is_loopback(host: str) -> bool:
-    """Whether only this machine can reach an address. The only name that counts is localhost."""
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

@@ -3,31 +3,35 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import fcntl
 import logging
 import os
 import secrets
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import IO, Final
+from typing import TYPE_CHECKING, Final
 
 from reapi_contract import admin_api, ready_line
 from reapi_contract.admin_api import Health, RunSummary
 from reapi_contract.bounds import DEFAULT_PORT
-from reapi_contract.data_dir import SERVER_LOCK, STATE_FILE, STORE
+from reapi_contract.data_dir import STATE_FILE, STORE
 from reapi_contract.proof import Proof
 from reapi_contract.state import State
 from reapi_contract.status import Status
 from reapi_local.access.access_control import AccessControl
 from reapi_local.access.instances import Instances
-from reapi_local.access.principal import OWNER
+from reapi_local.access.principal import OWNER, READER, WRITER, Principal
 from reapi_local.admin.listener import AdminListener
 from reapi_local.clock import Clock, SystemClock, set_within
+from reapi_local.compose.addresses import bracketed, host_for_clients, reachable
+from reapi_local.compose.cannot_start import CannotStart
+from reapi_local.compose.data_dir import owned, unusable
 from reapi_local.compose.execution import make_executor
-from reapi_local.compose.ports import bind_first, free_port, is_loopback
+from reapi_local.compose.notes import notes_of, warnings_at_start
+from reapi_local.compose.ports import bind_first, free_port
+from reapi_local.compose.socket_directory import SocketDirectory
 from reapi_local.compose.state_file import remembered, write_state
 from reapi_local.compose.storage import Storage
+from reapi_local.config.loopback import is_loopback
 from reapi_local.config.schema import Config, Transport
 from reapi_local.events import EventStream
 from reapi_local.observe.event_log import EventLog
@@ -43,17 +47,15 @@ from reapi_local.rpc.execution_service import ExecutionService
 from reapi_local.rpc.grpc_server import GrpcServer
 from reapi_local.rpc.interceptor import Interceptor
 from reapi_local.rpc.operations_service import OperationsService
+from reapi_local.store.local.capacity import free_disk_bytes
+from reapi_local.tls.names import NO_LIBRARY
+
+if TYPE_CHECKING:
+    from reapi_local.rpc.encryption import Encryption
 
 _log = logging.getLogger(__name__)
 _GRACE_SECONDS: Final = 10.0
-
-
-class CannotStart(Exception):
-    """The server can't start; ``code`` is for programs, the message for people."""
-
-    def __init__(self, code: str, message: str) -> None:
-        super().__init__(message)
-        self.code = code
+_MIN_STORE_BYTES: Final = 1024**2
 
 
 class App:
@@ -68,7 +70,8 @@ class App:
         self._started_at = clock.now()
         self._events = EventStream()
         self._instances = Instances(config.access.instances)
-        self._access = AccessControl({self._remembered.token: OWNER}, self._instances)
+        self._principals = {self._remembered.token: OWNER}
+        self._sockets = _socket_directory(config.data_dir)
         self._storage = _opened(config, clock, self._events)
         self._observe()
         self._executor = make_executor(config, self._storage, clock, self._events)
@@ -97,15 +100,20 @@ class App:
         if config.listen.port and port != config.listen.port:
             raise CannotStart(
                 ready_line.PORT_IN_USE,
-                f"port {config.listen.port} on {config.listen.host} is in use by another program; "
+                f"port {config.listen.port} on {config.listen.host} is in use by another program",
                 "choose another with --port, or leave it out to have a free one found",
             )
-        interceptor = Interceptor(self._access, self._events, self._clock)
-        self._grpc = GrpcServer(interceptor, self._services(), self._transport())
+        self._encryption = _encryption(config, self._clock)
+        access = AccessControl(self._principals, self._instances, _without_token(config))
+        interceptor = Interceptor(access, self._events, self._clock)
+        self._grpc = GrpcServer(
+            interceptor, self._services(), self._transport(), self._sockets.path
+        )
         self.grpc_port = self._bind(port)
         await self._grpc.start()
         bound = bind_first("127.0.0.1", (known.admin_port,))
-        self._admin = AdminListener(self, bound, self._access)
+        # Without the token nobody administers, and no page in a browser reads anything.
+        self._admin = AdminListener(self, bound, AccessControl(self._principals, self._instances))
         await self._admin.start()
         self.admin_port = self._admin.port
         self._write_state(os.getpid())
@@ -114,28 +122,43 @@ class App:
         status = await self._executor.describe()
         if not status.offered:
             why = " ".join(status.reasons)
-            raise CannotStart(ready_line.NO_SANDBOX, f"actions can't be executed here: {why}")
+            raise CannotStart(
+                ready_line.NO_SANDBOX,
+                f"actions can't be executed here: {why}",
+                "remove the cause, or leave the setting `execution` out",
+            )
 
     def _bind(self, port: int) -> int:
-        host = _bracketed(self._config.listen.host)
+        host = bracketed(self._config.listen.host)
+        credentials = self._encryption.server_credentials() if self._encryption else None
         try:
-            return self._grpc.bind(f"{host}:{port}")
-        except RuntimeError:
+            return self._grpc.bind(f"{host}:{port}", credentials)
+        except (RuntimeError, OSError):
             if self._config.listen.port:
                 raise
             # Another server that is starting, too, has found the same port and bound it first.
-            return self._grpc.bind(f"{host}:0")
+            return self._grpc.bind(f"{host}:0", credentials)
 
     def _transport(self) -> Transport:
-        """pygrpc-native buffers a whole message before authentication, so only on loopback."""
-        if self._config.listen.transport == "auto" and not is_loopback(self._config.listen.host):
+        """The transport to use.
+
+        pygrpc-native has no TLS. It buffers a whole message before authentication, so it is used
+        only on loopback, unless it is named. It also needs a unix socket.
+        """
+        listen = self._config.listen
+        if listen.transport != "auto":
+            return listen.transport
+        if listen.tls_cert or not is_loopback(listen.host):
             return "grpcio"
-        return self._config.listen.transport
+        if why := self._sockets.why_unusable():
+            _log.warning("using the transport grpcio, because native needs a unix socket: %s", why)
+            return "grpcio"
+        return "auto"
 
     def _services(self) -> dict[str, object]:
         storage, executor = self._storage, self._executor
         return {
-            "ActionCache": ActionCacheService(storage.client_results, self._clock),
+            "ActionCache": ActionCacheService(storage.client_results, storage.blobs, self._clock),
             "ByteStream": self._byte_stream,
             "Capabilities": CapabilitiesService(executor),
             "ContentAddressableStorage": CasService(storage.client_blobs),
@@ -160,6 +183,7 @@ class App:
         self._stop.set()
         self._executor.drain()
         await self._grpc.stop(_GRACE_SECONDS)
+        self._sockets.close()
         await self._executor.close()
         await self._admin.stop()
         await self._byte_stream.close()
@@ -170,6 +194,7 @@ class App:
         """Close what a failed start has opened."""
         await self._executor.close()
         await self._storage.close()
+        self._sockets.close()
 
     def request_stop(self) -> None:
         """Let :meth:`until_stopped` return."""
@@ -177,16 +202,28 @@ class App:
 
     def health(self) -> Health:
         """What a launcher reads to find out whether this is the right server."""
-        host = _bracketed(_reachable(self._config.listen.host))
         return Health(
             status=admin_api.STOPPING if self._stop.is_set() else admin_api.SERVING,
             pid=os.getpid(),
             boot_id=self._boot_id,
             version=self._version,
             started_at=self._started_at,
-            grpc_address=f"grpc://{host}:{self.grpc_port}",
+            grpc_address=f"{'grpcs' if self._encryption else 'grpc'}://{self._called()}",
             data_dir=self._config.data_dir,
         )
+
+    def _called(self) -> str:
+        """Host and port as clients on this machine name them."""
+        names = self._encryption.names if self._encryption else ()
+        host = host_for_clients(self._config.listen.host, names)
+        return f"{bracketed(host)}:{self.grpc_port}"
+
+    def warnings(self) -> tuple[str, ...]:
+        """What somebody who starts the server should know, in sentences."""
+        return (*warnings_at_start(self._config), *self._tls_warnings())
+
+    def _tls_warnings(self) -> tuple[str, ...]:
+        return self._encryption.warnings() if self._encryption else ()
 
     async def status(self) -> Status:
         """Health, the size of the store, counters of calls, and how actions are executed."""
@@ -198,6 +235,7 @@ class App:
             calls=self._metrics.calls(),
             action_cache=self._metrics.caches(),
             executions=self._metrics.executions(),
+            notes=(*notes_of(self._config), *self._tls_warnings()),
         )
 
     def metrics(self) -> bytes:
@@ -210,10 +248,18 @@ class App:
 
     async def check(self, instance: str) -> list[Proof]:
         """Prove with calls over a separate connection that the server works."""
-        address = f"{_bracketed(_reachable(self._config.listen.host))}:{self.grpc_port}"
-        sandbox = (await self._executor.describe()).sandbox
+        listen, encryption = self._config.listen, self._encryption
+        address = f"{bracketed(reachable(listen.host))}:{self.grpc_port}"
         client = Client(address, self._remembered.token)
-        return await RoundTrips(client, instance, is_own=True, sandbox=sandbox).run()
+        if encryption is not None:
+            called = host_for_clients(listen.host, encryption.names)
+            tls = encryption.channel_credentials()
+            client = Client(address, self._remembered.token, tls, called)
+        sandbox = (await self._executor.describe()).sandbox
+        is_needed = _without_token(self._config) is None
+        return await RoundTrips(
+            client, instance, is_own=True, sandbox=sandbox, token_is_needed=is_needed
+        ).run()
 
     def _write_state(self, pid: int | None) -> None:
         write_state(
@@ -229,6 +275,11 @@ class App:
                 token=self._remembered.token,
                 data_dir=self._config.data_dir,
                 max_size_bytes=self._config.store.max_size,
+                named_caches_bytes=self._config.execute.named_caches,
+                idle_exit_s=self._config.listen.idle_exit,
+                instances=tuple(self._config.access.instances),
+                ca_certs_path=self._config.listen.tls_cert,
+                needs_client_certificate=bool(self._config.listen.tls_client_ca),
             ),
         )
 
@@ -240,7 +291,7 @@ async def running(config: Config, version: str, clock: Clock | None = None) -> A
     Raises:
         CannotStart: the data directory or the port can't be used.
     """
-    with _owned(config.data_dir):
+    with owned(config.data_dir):
         app = await _started(config, version, clock or SystemClock())
         try:
             yield app
@@ -253,58 +304,64 @@ async def _started(config: Config, version: str, clock: Clock) -> App:
     app = App(config, version, clock)
     try:
         await app.start()
-    except CannotStart:
-        await app.abandon()
-        raise
     except Exception as error:
         await app.abandon()
+        if isinstance(error, CannotStart):
+            raise
+        if isinstance(error, OSError):  # of files: those of sockets have another class
+            raise unusable(config.data_dir, error) from error
         raise CannotStart(
             ready_line.FAILED,
-            f"the server can't listen on {config.listen.host}: {error}; choose an address of this "
-            "machine with --host, and try again",
+            f"the server can't listen on {config.listen.host}: {error}",
+            "choose an address of this machine with --host, and try again",
         ) from error
     return app
+
+
+def _socket_directory(data_dir: str) -> SocketDirectory:
+    try:
+        return SocketDirectory(data_dir)
+    except OSError as error:
+        raise unusable(data_dir, error) from error
+
+
+def _encryption(config: Config, clock: Clock) -> Encryption | None:
+    """TLS as the settings ask for it; None if they don't."""
+    if not config.listen.tls_cert:
+        return None
+    try:
+        from reapi_local.rpc.encryption import Encryption  # most servers need no cryptography
+        from reapi_local.tls.pem_files import TlsPaths, UnusableTls
+    except ImportError as error:
+        raise CannotStart(ready_line.SETTINGS, NO_LIBRARY) from error
+    listen = config.listen
+    try:
+        return Encryption(TlsPaths(listen.tls_cert, listen.tls_key, listen.tls_client_ca), clock)
+    except UnusableTls as error:
+        raise CannotStart(ready_line.SETTINGS, str(error)) from error
+
+
+def _without_token(config: Config) -> Principal | None:
+    """Who makes a gRPC call without a token; None = nobody may."""
+    if config.listen.tls_client_ca:
+        return OWNER  # only clients with a certificate can connect at all
+    if config.access.auth == "none":
+        return WRITER if config.access.anonymous == "write" else READER
+    return None
 
 
 def _opened(config: Config, clock: Clock, events: EventStream) -> Storage:
     try:
         return Storage(config, clock, events)
     except Exception as error:
-        raise CannotStart(
-            ready_line.DATA_DIR_UNUSABLE,
-            f"the store in {config.data_dir} can't be opened: {error}; choose another place with "
-            f"--data-dir, or delete the folder `{STORE}` in it, which discards the cache",
-        ) from error
-
-
-@contextlib.contextmanager
-def _owned(data_dir: str) -> Iterator[None]:
-    """Lock the data directory, so that only one server at a time uses it."""
-    lock: IO[str]
-    try:
-        os.makedirs(data_dir, mode=0o700, exist_ok=True)
-        lock = open(os.path.join(data_dir, SERVER_LOCK), "a")  # noqa: SIM115 - closed below
-    except (OSError, ValueError) as error:
-        raise CannotStart(
-            ready_line.DATA_DIR_UNUSABLE,
-            f"the data directory {data_dir} can't be used: {error}; choose another with --data-dir",
-        ) from error
-    with lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+        why = f"the store in {config.data_dir} can't be opened: {error}"
+        if free_disk_bytes(config.data_dir) < _MIN_STORE_BYTES:
             raise CannotStart(
-                ready_line.DATA_DIR_IN_USE,
-                f"another server runs on {data_dir}; use that one, stop it with "
-                "`reapi-local down`, or choose another --data-dir",
-            ) from None
-        yield
-
-
-def _reachable(host: str) -> str:
-    """The address to call if the server listens on all addresses."""
-    return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
-
-
-def _bracketed(host: str) -> str:
-    return f"[{host}]" if ":" in host else host
+                ready_line.DISK_FULL, why, f"free some space on the disk of {config.data_dir}"
+            ) from error
+        raise CannotStart(
+            ready_line.DATA_DIR_UNUSABLE,
+            why,
+            "choose another place with --data-dir, or delete the folder "
+            f"{os.path.join(config.data_dir, STORE)}, which discards the cache",
+        ) from error

@@ -97,6 +97,7 @@ COUNT: Final = Kind("N", "a whole number between {low} and {high}")
 SWITCH: Final = Kind("", "true or false", show=_true_or_false)
 ADDRESS: Final = Kind("ADDRESS", "a non-empty string")
 DIRECTORY: Final = Kind("DIR", "a non-empty string", finish=_absolute)
+FILE: Final = Kind("FILE", "a non-empty string", finish=_absolute)
 NAMES: Final = Kind(
     "NAME", "a list of instance names", prepare=_split, finish=_checked_names, show=",".join
 )

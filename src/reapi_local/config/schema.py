@@ -26,6 +26,7 @@ from reapi_local.config.kinds import (
     ADDRESS,
     COUNT,
     DIRECTORY,
+    FILE,
     NAMES,
     SECONDS,
     SIZE,
@@ -43,7 +44,10 @@ _GIB: Final = 1024**3
 Transport: TypeAlias = Literal["auto", "native", "grpcio"]
 Sync: TypeAlias = Literal["full", "relaxed"]
 Availability: TypeAlias = Literal["auto", "on", "off"]
+OtherPlatforms: TypeAlias = Literal["refuse", "run"]
 LogFormat: TypeAlias = Literal["text", "json"]
+Authentication: TypeAlias = Literal["token", "none"]
+Anonymous: TypeAlias = Literal["read", "write"]
 
 Size: TypeAlias = Annotated[int, Meta(ge=0, le=MAX_BYTES), SIZE]
 StoreSize: TypeAlias = Annotated[int, Meta(ge=MIN_STORE_BYTES, le=MAX_BYTES), SIZE]
@@ -67,9 +71,31 @@ class ListenConfig(Struct, frozen=True):
         one_of(*get_args(Transport)),
         Meta(
             description="The gRPC implementation: `native` (pygrpc-native), `grpcio`, or `auto`: "
-            "native if it is installed and `host` is loopback."
+            "native if it is installed, `host` is loopback, there is no `tls_cert`, and unix sockets "
+            "can be made in the data directory."
         ),
     ] = "auto"
+    tls_cert: Annotated[
+        str,
+        Meta(min_length=1),
+        FILE,
+        Meta(
+            description="The server's certificate in PEM, followed by those of its authorities. "
+            "With it every connection is encrypted. It is read again when it changes."
+        ),
+    ] = ""
+    tls_key: Annotated[
+        str, Meta(min_length=1), FILE, Meta(description="The key of `tls_cert`, in PEM.")
+    ] = ""
+    tls_client_ca: Annotated[
+        str,
+        Meta(min_length=1),
+        FILE,
+        Meta(
+            description="Certificates of authorities, in PEM. With it every client needs a "
+            "certificate that one of them signed, and needs no token."
+        ),
+    ] = ""
     idle_exit: Annotated[
         Seconds,
         Meta(description="The server stops after this time without a call. 0: never."),
@@ -134,6 +160,14 @@ class ExecuteConfig(Struct, frozen=True):
         SWITCH,
         Meta(description="No action gets the network, even if it asks for it. Loopback works."),
     ] = False
+    other_platforms: Annotated[
+        OtherPlatforms,
+        one_of(*get_args(OtherPlatforms)),
+        Meta(
+            description="What happens to an action whose platform properties ask for another "
+            "operating system or processor than this machine's: `refuse`, or `run` it here."
+        ),
+    ] = "refuse"
     action_timeout: Annotated[
         Seconds, Meta(description="The timeout of an action that sets none.")
     ] = 3600.0
@@ -155,6 +189,14 @@ class ExecuteConfig(Struct, frozen=True):
             "`max_size`. Trees in use may exceed it."
         ),
     ] = 4 * _GIB
+    named_caches: Annotated[
+        StoreSize,
+        Meta(
+            description="The size on disk of the named caches of Pants, in addition to `max_size`. "
+            "When they exceed it, the caches of the instances that were used longest ago are "
+            "deleted, as soon as no action runs with them."
+        ),
+    ] = 10 * _GIB
 
 
 class LimitsConfig(Struct, frozen=True):
@@ -200,6 +242,23 @@ class LimitsConfig(Struct, frozen=True):
 
 class AccessConfig(Struct, frozen=True):
     """Who is served."""
+
+    auth: Annotated[
+        Authentication,
+        one_of(*get_args(Authentication)),
+        Meta(
+            description="`token`: every call needs the token. `none`: calls without a token may do "
+            "what `anonymous` says; only on loopback, and only with `execution` off or `hermetic`."
+        ),
+    ] = "token"
+    anonymous: Annotated[
+        Anonymous,
+        one_of(*get_args(Anonymous)),
+        Meta(
+            description="What calls without a token may do with `auth` none: `read` the cache, or "
+            "`write` it too."
+        ),
+    ] = "read"
 
     instances: Annotated[
         tuple[str, ...],

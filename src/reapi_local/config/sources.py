@@ -10,6 +10,7 @@ from difflib import get_close_matches
 from typing import Any, Final
 
 from reapi_contract.setting_names import ENVIRONMENT_PREFIX
+from reapi_local.config.contradictions import contradictions
 from reapi_local.config.schema import Config
 from reapi_local.config.settings import SETTINGS, Given, config_of
 from reapi_local.config.settings_file import read_file
@@ -25,7 +26,8 @@ def load(flags: Mapping[str, Any], environment: Mapping[str, str], file: str | N
     """The configuration. ``flags`` has the values of flags by the names of their settings.
 
     Raises:
-        ConfigError: unknown names in the file, unusable values, or missing settings.
+        ConfigError: unknown names in the file, unusable values, missing settings, or settings that
+            contradict each other.
     """
     in_file, wrong_names = read_file(file) if file is not None else ([], [])
     # In order of precedence: the first value of a setting is used.
@@ -33,9 +35,12 @@ def load(flags: Mapping[str, Any], environment: Mapping[str, str], file: str | N
     values, problems = _read(given)
     problems += wrong_names
     problems += _not_set(given)
-    if problems:
-        raise ConfigError("\n".join([*problems, *misspelt(environment)]))
-    return config_of(values)
+    if not problems:
+        config = config_of(values)
+        problems = list(contradictions(config))
+        if not problems:
+            return config
+    raise ConfigError("\n".join([*problems, *misspelt(environment)]))
 
 
 def misspelt(environment: Mapping[str, str]) -> list[str]:

@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Final, TypeAlias
+from typing import Final
 
 from reapi_local.context import Context
 from reapi_local.proto import remote_execution_pb2 as re_pb2
 from reapi_local.protocol.digest import Digest, parse_digest
+from reapi_local.protocol.inline_contents import (
+    MAX_INLINE_BYTES,
+    Place,
+    contents_of,
+    stderr_of,
+    stdout_of,
+)
 from reapi_local.store.blob_store import BlobStore
 
-_MAX_BYTES: Final = 1024 * 1024
-"""Limit for all contents in one result: gRPC clients accept messages of 4 MiB by default."""
+_MAX_MESSAGE_BYTES: Final = 4 * 1024 * 1024
+_OPERATION_BYTES: Final = 4096
+"""More than an operation takes in addition to the result in it."""
 
-_Target: TypeAlias = re_pb2.ActionResult | re_pb2.OutputFile
+_FIELD_BYTES: Final = 16
+"""The most that a content takes in addition to its bytes."""
 
 
 @dataclass(frozen=True)
@@ -28,31 +36,38 @@ class InlineRequest:
     async def fill(
         self, context: Context, result: re_pb2.ActionResult, blobs: BlobStore, function: int
     ) -> re_pb2.ActionResult:
-        """A copy of the result with the requested contents, as far as they fit. Digests stay."""
-        if not (self.stdout or self.stderr or self.files):
+        """A copy of the result with the requested contents, as far as they fit. Digests stay.
+
+        If there is nothing to add, it returns ``result`` itself.
+        """
+        if not (self.stdout or self.stderr or self.files) or not self._wanted(result):
             return result
-        filled, room = re_pb2.ActionResult(), _MAX_BYTES
+        filled = re_pb2.ActionResult()
         filled.CopyFrom(result)
-        chosen: list[tuple[Digest, _Target, str]] = []
-        for message, target, field in self._wanted(filled):
-            if message.hash and message.size_bytes <= room:
-                chosen.append((parse_digest(message, function), target, field))
-                room -= message.size_bytes
-        found = await blobs.read_many(context, [digest for digest, _, _ in chosen])
-        for digest, target, field in chosen:
+        wanted = self._wanted(filled)
+        rest = _MAX_MESSAGE_BYTES - _OPERATION_BYTES - result.ByteSize()
+        room = min(MAX_INLINE_BYTES, rest - _FIELD_BYTES * len(wanted))
+        chosen: list[tuple[Digest, Place]] = []
+        for place in wanted:
+            if place.digest.size_bytes <= room:
+                chosen.append((parse_digest(place.digest, function), place))
+                room -= place.digest.size_bytes
+        found = await blobs.read_many(context, [digest for digest, _ in chosen])
+        for digest, place in chosen:
             if digest in found:
-                setattr(target, field, found[digest])
+                setattr(place.holder, place.field, found[digest])
         return filled
 
-    def _wanted(self, result: re_pb2.ActionResult) -> Iterator[tuple[re_pb2.Digest, _Target, str]]:
-        """Each digest to read, and the message and field that its content goes into."""
+    def _wanted(self, result: re_pb2.ActionResult) -> list[Place]:
+        """The places that the client wants to be filled, and that can be."""
+        wanted = []
         if self.stdout:
-            yield result.stdout_digest, result, "stdout_raw"
+            wanted.append(stdout_of(result))
         if self.stderr:
-            yield result.stderr_digest, result, "stderr_raw"
-        for file in result.output_files:
-            if file.path in self.files:
-                yield file.digest, file, "contents"
+            wanted.append(stderr_of(result))
+        if self.files:
+            wanted += [contents_of(f) for f in result.output_files if f.path in self.files]
+        return [place for place in wanted if place.digest.size_bytes > 0 and not place.content]
 
 
 NO_INLINE: Final = InlineRequest()

@@ -14,8 +14,7 @@ from reapi_local.protocol.digest import Digest
 class Job:
     """An action with everything that the server knows before its turn.
 
-    ``context``: that of the first call that asked for it. ``output_directory``: output paths are
-    relative to it, and it is relative to the input root. ``directories``: the directories that
+    ``context``: that of the first call that asked for it. ``directories``: the directories that
     outputs go into, relative to the input root. ``timeout``: in seconds. ``size_bytes``: the size
     of the encoded Action and Command. ``queued_at``: seconds since the epoch.
     """
@@ -25,7 +24,6 @@ class Job:
     action: ParsedAction
     command: ParsedCommand
     profile: ClientProfile
-    output_directory: str
     directories: tuple[str, ...]
     timeout: float
     size_bytes: int

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 import time
+import uuid
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -15,6 +16,7 @@ from reapi_contract import proof
 from reapi_contract.proof import Proof
 from reapi_local.context import METADATA_HEADERS, SELF_CHECK
 from reapi_local.errors import Code
+from reapi_local.proto import bytestream_pb2
 from reapi_local.proto import remote_execution_pb2 as re_pb2
 from reapi_local.protocol.digest import digest_of
 
@@ -23,6 +25,9 @@ _OURSELVES: Final = re_pb2.RequestMetadata(tool_details=re_pb2.ToolDetails(tool_
 _TIMEOUT_SECONDS: Final = 10.0
 _WRONG_ANSWER: Final = "the server's answer is wrong; its log may say why"
 _RESTART: Final = "see the server's log; `reapi-local down`, then `up`, restarts the server"
+_CERTIFICATE: Final = (
+    "the certificate must be valid now, and name the host by which clients call the server"
+)
 _REMEDIES: Final[Mapping[int, str]] = {
     Code.INVALID_ARGUMENT: "use an instance that this server has; `reapi-local status` lists them",
     Code.RESOURCE_EXHAUSTED: "raise --max-size, or free space on the disk",
@@ -37,43 +42,70 @@ _REMEDIES_ELSEWHERE: Final[Mapping[int, str]] = {
 }
 
 
-class _Failed(Exception):
-    """The call succeeded, but its answer isn't the expected one."""
+_NO_STATUS: Final = (
+    "BatchReadBlobs answers with a blob that has no `status`; Pants 2.28 and later take that for "
+    "an error if `remote_store_batch_load_enabled` is set, so that nearly every hit becomes a miss"
+)
+_NO_BATCHES: Final = (
+    "leave `remote_store_batch_load_enabled` off with this server, until it sets `status` in every "
+    "item of a batch"
+)
 
-    def __init__(self, detail: str, code: int = Code.INTERNAL) -> None:
+
+class _Failed(Exception):
+    """The call succeeded, but its answer isn't the expected one.
+
+    ``remedy``: "" = the usual one for ``code``.
+    """
+
+    def __init__(self, detail: str, code: int = Code.INTERNAL, remedy: str = "") -> None:
         super().__init__(detail)
-        self.code = code
+        self.code, self.remedy = code, remedy
 
 
 @dataclass(frozen=True)
 class Client:
     """How to reach a server at ``address`` (host:port).
 
-    ``token``: "" = none is sent. ``tls``: None = no TLS.
+    ``token``: "" = none is sent. ``tls``: None = no TLS. ``called``: the host that the certificate
+    must be for, "" = that of the address.
     """
 
     address: str
     token: str = ""
     tls: grpc.ChannelCredentials | None = None
+    called: str = ""
 
     def channel(self) -> grpc.aio.Channel:
         # Otherwise gRPC would go through the proxy that the environment names.
-        options = (("grpc.enable_http_proxy", 0),)
+        options: list[tuple[str, int | str]] = [("grpc.enable_http_proxy", 0)]
         if self.tls is None:
             return grpc.aio.insecure_channel(self.address, options)
+        if self.called:
+            options.append(("grpc.ssl_target_name_override", self.called))
         return grpc.aio.secure_channel(self.address, self.tls, options)
 
 
 class RoundTrips:
     """Tries a server as a client of ``instance``.
 
-    ``is_own``: the server checks itself, and its actions run in ``sandbox``. On somebody else's
-    server no action is executed, and calls without the token are not tried.
+    ``is_own``: the server checks itself, and its actions run in ``sandbox``; ``token_is_needed``: a
+    call without the token must fail. On somebody else's server no action is executed, and calls
+    without the token are not tried.
     """
 
-    def __init__(self, client: Client, instance: str, *, is_own: bool, sandbox: str = "") -> None:
+    def __init__(
+        self,
+        client: Client,
+        instance: str,
+        *,
+        is_own: bool,
+        sandbox: str = "",
+        token_is_needed: bool = True,
+    ) -> None:
         self._client, self._instance = client, instance
         self._is_own, self._sandbox = is_own, sandbox
+        self._token_is_needed = is_own and token_is_needed
         self._anonymous = ((METADATA_HEADERS[0], _OURSELVES.SerializeToString()),)
         bearer = (("authorization", f"Bearer {client.token}"),) if client.token else ()
         self._headers = (*self._anonymous, *bearer)
@@ -92,10 +124,10 @@ class RoundTrips:
                 proofs.append(await self._prove(proof.BLOB, self._blob))
                 proofs.append(await self._prove(proof.ACTION_RESULT, self._action_result))
             proofs.append(await self._prove(proof.INSTANCE, self._instance_is_served))
-            if self._is_own:
-                proofs.append(await self._prove(proof.TOKEN, self._token_is_needed))
-                if self._executes:
-                    proofs.append(await self._prove(proof.EXECUTION, self._execution))
+            if self._token_is_needed:
+                proofs.append(await self._prove(proof.TOKEN, self._refused_without_token))
+            if self._is_own and self._executes:
+                proofs.append(await self._prove(proof.EXECUTION, self._execution))
             return proofs
 
     async def _prove(self, name: str, attempt: Callable[[], Awaitable[str]]) -> Proof:
@@ -106,7 +138,7 @@ class RoundTrips:
             detail = f"{error.code().name}: {error.details()}"
             remedy = self._remedy(error.code().value[0])
         except _Failed as error:
-            detail, remedy = str(error), self._remedy(error.code)
+            detail, remedy = str(error), error.remedy or self._remedy(error.code)
         return Proof(name, not remedy, 1000 * (time.perf_counter() - began), detail, remedy)
 
     def _remedy(self, code: int) -> str:
@@ -114,6 +146,8 @@ class RoundTrips:
             return _REMEDIES_ELSEWHERE.get(code, _ASK)
         if code == Code.INTERNAL:
             return _WRONG_ANSWER
+        if code == Code.UNAVAILABLE and self._client.called:
+            return f"{_CERTIFICATE}; the host here is {self._client.called}"
         return _REMEDIES.get(code, _RESTART)
 
     async def _call(self, method: str, request: Any, response: Any, **more: Any) -> Any:
@@ -154,14 +188,54 @@ class RoundTrips:
                 raise _Failed(response.status.message, response.status.code)
 
     async def _blob(self) -> str:
+        """Writes and reads as clients do: small blobs in a batch, others as a stream.
+
+        New releases of Pants read in a batch, old ones as a stream.
+        """
         await self._write(self._content)
-        read = await self._call(
+        batch = await self._call(
             "ContentAddressableStorage/BatchReadBlobs",
             re_pb2.BatchReadBlobsRequest(instance_name=self._instance, digests=[self._digest]),
             re_pb2.BatchReadBlobsResponse,
         )
-        _expect([response.data for response in read.responses], [self._content])
+        for response in batch.responses:
+            if not response.HasField("status"):
+                raise _Failed(_NO_STATUS, remedy=_NO_BATCHES)
+            if response.status.code:
+                raise _Failed(response.status.message, response.status.code)
+        _expect([response.data for response in batch.responses], [self._content])
+        _expect(await self._read_stream(), self._content)
+        await self._write_stream(secrets.token_bytes(len(self._content)))
         return f"{len(self._content)} bytes written and read back"
+
+    async def _write_stream(self, content: bytes) -> None:
+        write = self._channel.stream_unary(
+            "/google.bytestream.ByteStream/Write",
+            request_serializer=bytestream_pb2.WriteRequest.SerializeToString,
+            response_deserializer=bytestream_pb2.WriteResponse.FromString,
+        )
+        digest = _message(content)
+        name = f"uploads/{uuid.uuid4()}/blobs/{digest.hash}/{digest.size_bytes}"
+        message = bytestream_pb2.WriteRequest(
+            resource_name=f"{self._instance}/{name}" if self._instance else name,
+            data=content,
+            finish_write=True,
+        )
+        answer = await write(iter([message]), timeout=_TIMEOUT_SECONDS, metadata=self._headers)
+        _expect(answer.committed_size, len(content))
+
+    async def _read_stream(self) -> bytes:
+        read = self._channel.unary_stream(
+            "/google.bytestream.ByteStream/Read",
+            request_serializer=bytestream_pb2.ReadRequest.SerializeToString,
+            response_deserializer=bytestream_pb2.ReadResponse.FromString,
+        )
+        name = f"blobs/{self._digest.hash}/{self._digest.size_bytes}"
+        request = bytestream_pb2.ReadRequest(
+            resource_name=f"{self._instance}/{name}" if self._instance else name
+        )
+        stream = read(request, timeout=_TIMEOUT_SECONDS, metadata=self._headers)
+        return b"".join([message.data async for message in stream])
 
     async def _action_result(self) -> str:
         result = re_pb2.ActionResult(stdout_digest=self._digest)
@@ -220,7 +294,7 @@ class RoundTrips:
         _expect(response.result.stdout_raw, f"{word}\n".encode())
         return f"a program was run, sandbox: {self._sandbox}"
 
-    async def _token_is_needed(self) -> str:
+    async def _refused_without_token(self) -> str:
         request = re_pb2.GetCapabilitiesRequest(instance_name=self._instance)
         method = "Capabilities/GetCapabilities"
         try:

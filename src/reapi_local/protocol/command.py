@@ -6,16 +6,16 @@ Source: REAPI v2, messages ``Command``, ``Action`` and ``Platform``.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
-from typing import Final, TypeVar
+from typing import Final, Self, TypeVar
 
 from google.protobuf.message import DecodeError
 
 from reapi_local.errors import InvalidRequest
 from reapi_local.proto import remote_execution_pb2 as re_pb2
 from reapi_local.protocol.digest import Digest, parse_digest
-from reapi_local.protocol.tree import check_output_path
+from reapi_local.protocol.paths import resolve_path
 
 _M = TypeVar("_M", re_pb2.Action, re_pb2.Command)
 
@@ -36,15 +36,24 @@ class OutputKind(Enum):
 
 @dataclass(frozen=True)
 class Output:
-    """A path to collect, relative to the working directory; "" is that directory itself."""
+    """An output to collect.
+
+    ``path``: as the client spelt it, relative to the working directory. ``place``: the same,
+    relative to the input root, in the form of :func:`~reapi_local.protocol.paths.resolve_path`.
+    """
 
     path: str
     kind: OutputKind
+    place: str
 
 
 @dataclass(frozen=True)
 class ParsedCommand:
-    """A valid command. ``properties``: those of the platform, by name."""
+    """A valid command.
+
+    ``working_directory``: relative to the input root, like the places of outputs. ``properties``:
+    names and values of the platform's; a name may occur more than once.
+    """
 
     arguments: tuple[str, ...]
     environment: Mapping[str, str]
@@ -52,7 +61,16 @@ class ParsedCommand:
     outputs: tuple[Output, ...]
     output_properties: tuple[str, ...]
     directory_format: int
-    properties: Mapping[str, str]
+    properties: tuple[tuple[str, str], ...]
+
+    def with_outputs_below(self, directory: str) -> Self:
+        """The same command, but output paths are relative to ``directory``.
+
+        Raises:
+            InvalidRequest: an output path leads out of the input root.
+        """
+        outputs = (_output(output.path, output.kind, directory) for output in self.outputs)
+        return replace(self, outputs=tuple(outputs))
 
 
 @dataclass(frozen=True)
@@ -101,7 +119,7 @@ def parse_command(data: bytes, platform: re_pb2.Platform) -> ParsedCommand:
         raise InvalidRequest("the command has no program to run: its arguments are empty")
     if any("\0" in argument for argument in command.arguments):
         raise InvalidRequest("an argument of the command contains a NUL character")
-    _check_working_directory(command.working_directory)
+    directory = _working_directory(command.working_directory)
     for name in command.output_node_properties:
         if name not in NODE_PROPERTIES:
             raise InvalidRequest(
@@ -112,12 +130,21 @@ def parse_command(data: bytes, platform: re_pb2.Platform) -> ParsedCommand:
     return ParsedCommand(
         arguments=tuple(command.arguments),
         environment=dict(_environment(command)),
-        working_directory=command.working_directory,
-        outputs=tuple(_outputs(command)),
+        working_directory=directory,
+        outputs=tuple(_outputs(command, directory)),
         output_properties=tuple(command.output_node_properties),
         directory_format=command.output_directory_format,
-        properties={entry.name: entry.value for entry in chosen.properties},
+        properties=tuple((entry.name, entry.value) for entry in chosen.properties),
     )
+
+
+def working_directory_of(data: bytes) -> str:
+    """The working directory of a command's blob, relative to the input root.
+
+    Raises:
+        InvalidRequest: the blob isn't a Command, or the directory isn't within the input root.
+    """
+    return _working_directory(_decoded(re_pb2.Command, data).working_directory)
 
 
 def _decoded(kind: type[_M], data: bytes) -> _M:
@@ -137,7 +164,7 @@ def _environment(command: re_pb2.Command) -> Iterator[tuple[str, str]]:
         yield variable.name, variable.value
 
 
-def _outputs(command: re_pb2.Command) -> Iterator[Output]:
+def _outputs(command: re_pb2.Command, directory: str) -> Iterator[Output]:
     """Only ``output_paths`` if it is set (REAPI v2.1), else the two older fields."""
     if command.output_paths:
         given = [(OutputKind.ANY, command.output_paths)]
@@ -148,24 +175,32 @@ def _outputs(command: re_pb2.Command) -> Iterator[Output]:
         ]
     for kind, paths in given:
         for path in paths:
-            # Some clients end a directory's name with a slash.
-            name = path if kind is OutputKind.FILE or path == "/" else path.removesuffix("/")
-            _check_path(name, may_be_root=kind is not OutputKind.FILE)
-            yield Output(name, kind)
+            yield _output(path, kind, directory)
 
 
-def _check_working_directory(path: str) -> None:
+def _output(path: str, kind: OutputKind, directory: str) -> Output:
     try:
-        _check_path(path, may_be_root=True)
+        place = _resolved(directory, path)
     except InvalidRequest as error:
+        raise InvalidRequest(f"output {error}") from error
+    if kind is OutputKind.FILE and place == directory:
         raise InvalidRequest(
-            f"the working directory can't be {path[:100]!r}; REAPI wants a path below the input "
-            "root, like a/b"
-        ) from error
+            f"output path {path[:300]!r} is the working directory itself, which can't be an "
+            "output file; use output_paths or output_directories"
+        )
+    return Output(path, kind, place)
 
 
-def _check_path(path: str, *, may_be_root: bool) -> None:
-    check_output_path(path, may_be_root=may_be_root)
-    data = path.encode()
+def _working_directory(path: str) -> str:
+    try:
+        return _resolved("", path)
+    except InvalidRequest as error:
+        raise InvalidRequest(f"the working directory can't be used: {error}") from error
+
+
+def _resolved(directory: str, path: str) -> str:
+    place = resolve_path(directory, path)
+    data = place.encode()
     if len(data) > _MAX_PATH or any(len(name) > _MAX_NAME for name in data.split(b"/")):
-        raise InvalidRequest(f"output path {path[:100]!r}... is longer than file systems allow")
+        raise InvalidRequest(f"path {place[:100]!r}... is longer than file systems allow")
+    return place

@@ -92,6 +92,11 @@ class Digest(bytes):
     def size_bytes(self) -> int:
         return int.from_bytes(self[-_SIZE_BYTES:], "big")
 
+    @property
+    def without_size(self) -> bytes:
+        """Function and hash, which alone identify an action."""
+        return self[:-_SIZE_BYTES]
+
     def __str__(self) -> str:
         return f"{self.hash_hex}/{self.size_bytes}"
 
@@ -168,6 +173,16 @@ def parse_digest_text(function: DigestFunction, hash_hex: str, size_bytes: int) 
     if not 0 <= size_bytes <= _MAX_SIZE:
         raise InvalidRequest(f"digest {hash_hex}/{size_bytes}: the size can't be {size_bytes}")
     return make_digest(function, raw, size_bytes)
+
+
+def parse_action_digest(message: DigestMessage, function_number: int = 0) -> Digest:
+    """Parse the digest of an action, whose size a client may not know; raises likewise.
+
+    A size of -1, which caches in front of this server send, becomes 0.
+    """
+    function = function_for(function_number, message.hash)
+    size_bytes = message.size_bytes
+    return parse_digest_text(function, message.hash, 0 if size_bytes == -1 else size_bytes)
 
 
 def parse_digests(messages: Sequence[DigestMessage], function_number: int = 0) -> list[Digest]:

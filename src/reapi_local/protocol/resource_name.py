@@ -4,7 +4,9 @@ Forms (REAPI v2, ContentAddressableStorage; ``{}`` filled in, ``[]`` optional)::
 
     [{instance}/]blobs/[{function}/]{hash}/{size}
     [{instance}/]uploads/{uuid}/blobs/[{function}/]{hash}/{size}[/{anything}]
-    …/compressed-blobs/{compressor}/[{function}/]{hash}/{uncompressed size}…
+    …/compressed-blobs/zstd/[{function}/]{hash}/{size}…
+
+Hash and size are always those of the uncompressed bytes. Other compressors aren't supported.
 
 A leading slash, which some clients send with an empty instance, is ignored.
 """
@@ -27,6 +29,7 @@ class ReadName:
 
     instance: str
     digest: Digest
+    is_compressed: bool = False
 
 
 @dataclass(frozen=True)
@@ -36,6 +39,7 @@ class UploadName:
     instance: str
     upload: str
     digest: Digest
+    is_compressed: bool = False
 
 
 def instance_of_resource(name: str) -> str:
@@ -47,13 +51,13 @@ def parse_read_name(name: str) -> ReadName:
     """The blob that ``ByteStream.Read`` asks for.
 
     Raises:
-        InvalidRequest: ``name`` has none of the forms above, or asks for compressed data.
+        InvalidRequest: ``name`` has none of the forms above.
     """
     instance, segments = _split(name)
-    digest, rest = _parse_blob(name, segments)
+    is_compressed, digest, rest = _parse_blob(name, segments)
     if rest:
         raise _bad(name, f"{'/'.join(rest)!r} follows the size")
-    return ReadName(instance, digest)
+    return ReadName(instance, digest, is_compressed)
 
 
 def parse_write_name(name: str) -> UploadName:
@@ -64,8 +68,8 @@ def parse_write_name(name: str) -> UploadName:
     instance, segments = _split(name)
     if len(segments) < 2 or segments[0] != "uploads" or not segments[1]:
         raise _bad(name, "a write needs uploads/{uuid}/ before blobs/")
-    digest, _ = _parse_blob(name, segments[2:])
-    return UploadName(instance, segments[1], digest)
+    is_compressed, digest, _ = _parse_blob(name, segments[2:])
+    return UploadName(instance, segments[1], digest, is_compressed)
 
 
 def _split(name: str) -> tuple[str, list[str]]:
@@ -76,12 +80,13 @@ def _split(name: str) -> tuple[str, list[str]]:
     raise _bad(name, "it has neither blobs/ nor uploads/")
 
 
-def _parse_blob(name: str, segments: list[str]) -> tuple[Digest, list[str]]:
-    if segments and segments[0] == "compressed-blobs":
-        raise _bad(name, "this server stores and sends blobs uncompressed; use blobs/")
-    if not segments or segments[0] != "blobs":
+def _parse_blob(name: str, segments: list[str]) -> tuple[bool, Digest, list[str]]:
+    is_compressed = segments[:2] == ["compressed-blobs", "zstd"]
+    if not is_compressed and segments[:1] == ["compressed-blobs"]:
+        raise _bad(name, "this server knows no compressor but zstd; use compressed-blobs/zstd/")
+    if not is_compressed and segments[:1] != ["blobs"]:
         raise _bad(name, "blobs/{hash}/{size} is missing")
-    parts = segments[1:]
+    parts = segments[2:] if is_compressed else segments[1:]
     function = _FUNCTION_SEGMENTS.get(parts[0]) if parts else None
     if function is not None:
         parts = parts[1:]
@@ -92,7 +97,7 @@ def _parse_blob(name: str, segments: list[str]) -> tuple[Digest, list[str]]:
     if not (size.isascii() and size.isdigit()) or len(size) > 19:
         raise _bad(name, f"the size {size!r} isn't a decimal number of bytes")
     function = function or function_for(0, hash_hex)
-    return parse_digest_text(function, hash_hex, int(size)), rest
+    return is_compressed, parse_digest_text(function, hash_hex, int(size)), rest
 
 
 def _bad(name: str, why: str) -> InvalidRequest:

@@ -5,13 +5,20 @@ Source: REAPI v2, messages ``Directory``, ``Tree`` and ``ActionResult``.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
 from google.protobuf.message import DecodeError
 
-from reapi_local.errors import InvalidRequest
+from reapi_local.errors import InvalidRequest, PathLeavesRoot
 from reapi_local.proto import remote_execution_pb2 as re_pb2
-from reapi_local.protocol.digest import Digest, function_for, parse_digest, parse_digest_text
+from reapi_local.protocol.digest import (
+    Digest,
+    digest_of,
+    function_for,
+    parse_digest,
+    parse_digest_text,
+)
+from reapi_local.protocol.paths import resolve_path
 
 
 def parse_directory(data: bytes) -> re_pb2.Directory:
@@ -73,32 +80,48 @@ def tree_files(tree: re_pb2.Tree, function_number: int) -> frozenset[Digest]:
     )
 
 
+def check_tree(tree: re_pb2.Tree, function_number: int) -> None:
+    """Raise InvalidRequest unless clients can make the directories of this Tree from it alone.
+
+    So it has a root, and every sub-directory that it names is among its children (REAPI v2,
+    ``Tree.children``). Clients find a child by the digest of its encoding, as is done here.
+    """
+    if not tree.HasField("root"):
+        raise InvalidRequest("the Tree has no root")
+    named = {
+        (node.digest.hash, node.digest.size_bytes): node.name
+        for directory in (tree.root, *tree.children)
+        for node in directory.directories
+    }
+    if not named:
+        return
+    function = function_for(function_number, next(iter(named))[0])
+    for child in tree.children:
+        digest = digest_of(child.SerializeToString(deterministic=True), function)
+        named.pop((digest.hash_hex, digest.size_bytes), None)
+    for (hash_hex, size_bytes), name in named.items():
+        raise InvalidRequest(
+            f"the Tree names the sub-directory {name!r}, but {hash_hex}/{size_bytes} isn't among "
+            "its children"
+        )
+
+
 def direct_digests(result: re_pb2.ActionResult, function_number: int) -> list[Digest]:
     """The blobs that an action result names directly: files, standard output and error.
 
-    Contents that are inline need no blob and are left out.
+    Those whose contents are inline, too, are among them: many clients read blobs only.
     """
-    digests = [
-        parse_digest(file.digest, function_number)
-        for file in result.output_files
-        if not file.contents
-    ]
-    if result.HasField("stdout_digest") and not result.stdout_raw:
+    digests = [parse_digest(file.digest, function_number) for file in result.output_files]
+    if result.HasField("stdout_digest"):
         digests.append(parse_digest(result.stdout_digest, function_number))
-    if result.HasField("stderr_digest") and not result.stderr_raw:
+    if result.HasField("stderr_digest"):
         digests.append(parse_digest(result.stderr_digest, function_number))
     return digests
 
 
 def check_result(result: re_pb2.ActionResult, function_number: int) -> None:
-    """Raise InvalidRequest unless the result is valid.
-
-    Its paths must stay below the working directory, and its digests must be well-formed.
-    """
-    for file in result.output_files:
-        check_output_path(file.path)
+    """Raise InvalidRequest unless the result's digests are well-formed."""
     for directory in result.output_directories:
-        check_output_path(directory.path, may_be_root=True)
         if not directory.HasField("tree_digest") and not directory.HasField(
             "root_directory_digest"
         ):
@@ -107,25 +130,46 @@ def check_result(result: re_pb2.ActionResult, function_number: int) -> None:
             parse_digest(directory.tree_digest, function_number)
         if directory.HasField("root_directory_digest"):
             parse_digest(directory.root_directory_digest, function_number)
-    for symlink in _symlinks(result):
-        check_output_path(symlink.path)
     direct_digests(result, function_number)
 
 
-def _symlinks(result: re_pb2.ActionResult) -> Iterable[re_pb2.OutputSymlink]:
-    yield from result.output_symlinks
-    yield from result.output_file_symlinks
-    yield from result.output_directory_symlinks
+def leaves_working_directory(result: re_pb2.ActionResult) -> bool:
+    """Whether an output of the result is outside of the working directory, like ``../a``.
+
+    Raises:
+        InvalidRequest: an output path can't be right in any working directory.
+    """
+    found = False
+    for path, may_be_root in _output_paths(result):
+        try:
+            place = resolve_path("", path)
+        except PathLeavesRoot:
+            found = True
+        else:
+            if not place and not may_be_root:
+                raise InvalidRequest(f"output path {path!r} is the working directory itself")
+    return found
 
 
-def check_output_path(path: str, *, may_be_root: bool = False) -> None:
-    """Raise InvalidRequest unless ``path`` is relative and stays below its start."""
-    if not path and may_be_root:
-        return
-    if not path or path.startswith("/") or "\0" in path:
-        raise InvalidRequest(f"output path {path!r} isn't a relative path; REAPI wants a/b")
-    if any(segment in ("", ".", "..") for segment in path.split("/")):
-        raise InvalidRequest(
-            f"output path {path!r} has an empty, '.' or '..' segment; it must stay below the "
-            "working directory"
-        )
+def check_places(result: re_pb2.ActionResult, working_directory: str) -> None:
+    """Raise PathLeavesRoot unless every output is within the input root.
+
+    ``working_directory``: output paths are relative to it, and it is relative to the input root.
+    """
+    for path, _ in _output_paths(result):
+        resolve_path(working_directory, path)
+
+
+def _output_paths(result: re_pb2.ActionResult) -> Iterator[tuple[str, bool]]:
+    """Each path, and whether it may be the working directory itself."""
+    for directory in result.output_directories:
+        yield directory.path, True
+    for file in result.output_files:
+        yield file.path, False
+    for symlinks in (
+        result.output_symlinks,
+        result.output_file_symlinks,
+        result.output_directory_symlinks,
+    ):
+        for symlink in symlinks:
+            yield symlink.path, False

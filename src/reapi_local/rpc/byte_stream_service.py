@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import nullcontext
 from typing import Final
 
 from reapi_local.clock import Clock
@@ -16,10 +17,17 @@ from reapi_local.proto import bytestream_pb2
 from reapi_local.protocol.resource_name import UploadName, parse_read_name, parse_write_name
 from reapi_local.protocol.upload import WriteSequence
 from reapi_local.rpc.partial_uploads import PartialUploads
+from reapi_local.rpc.read_budget import ReadBudget
 from reapi_local.store.blob_store import BlobStore, BlobWriter
+from reapi_local.store.compressed import CompressingReader, next_piece
 
 _CHUNK_BYTES: Final = 1024 * 1024
 """Pants decodes messages of at most 4 MiB; less than 2 MiB is safe for all clients."""
+_DATA_TAG: Final = bytes([bytestream_pb2.ReadResponse.DATA_FIELD_NUMBER << 3 | 2])
+"""Field ``data``, with its length before it."""
+
+_MAX_LARGE_DECODERS: Final = 64
+"""Each takes up to ``MAX_WINDOW_BYTES`` of memory, so 512 MiB together; more uploads wait."""
 
 
 class ByteStreamService:
@@ -29,6 +37,8 @@ class ByteStreamService:
         self._blobs = blobs
         self._active: dict[UploadName, WriteSequence] = {}
         self._partial = PartialUploads(clock)
+        self._read_budget = ReadBudget(clock)
+        self._decoders = asyncio.Semaphore(_MAX_LARGE_DECODERS)
 
     async def close(self) -> None:
         """Drop partial uploads."""
@@ -36,26 +46,47 @@ class ByteStreamService:
 
     async def Read(
         self, request: bytestream_pb2.ReadRequest, context: Context
-    ) -> AsyncGenerator[bytestream_pb2.ReadResponse, None]:
-        """Send a blob, or ``read_limit`` bytes of it from ``read_offset``."""
+    ) -> AsyncGenerator[bytes, None]:
+        """Send a blob, or ``read_limit`` bytes of it from ``read_offset``, in encoded messages.
+
+        The offset is always one in the uncompressed blob.
+        """
         name = parse_read_name(request.resource_name)
-        async with self._blobs.open_read(
-            context, name.digest, request.read_offset, request.read_limit
-        ) as reader:
-            while chunk := await reader.read(_CHUNK_BYTES):
-                yield bytestream_pb2.ReadResponse(data=chunk)
+        if name.is_compressed and request.read_limit:
+            raise InvalidRequest(
+                f"blob {name.digest}: read_limit can't be {request.read_limit} with "
+                "compressed-blobs/; leave it at 0, and stop when you have enough"
+            )
+        budget = self._read_budget
+        read = await budget.begin()
+        try:
+            async with self._blobs.open_read(
+                context, name.digest, request.read_offset, request.read_limit
+            ) as reader:
+                if name.is_compressed:
+                    reader = CompressingReader(reader, name.digest.size_bytes - request.read_offset)
+                while chunk := await reader.read(budget.next_message(read, _CHUNK_BYTES)):
+                    message, chunk = _read_response(chunk), b""
+                    yield message
+        finally:
+            budget.end(read)
 
     async def Write(
         self, requests: AsyncIterator[bytestream_pb2.WriteRequest], context: Context
     ) -> bytestream_pb2.WriteResponse:
-        """Upload a blob. A blob that is stored already is acknowledged without reading the rest."""
+        """Upload a blob. A blob that is stored already is acknowledged without reading the rest.
+
+        ``committed_size``: of a compressed upload, the offset at which the last message ended, or
+        -1 if the blob was stored already (REAPI v2, ContentAddressableStorage).
+        """
         first = await anext(aiter(requests), None)
         if first is None:
             raise InvalidRequest("the call ended before its first message")
         name = parse_write_name(first.resource_name)
-        done = bytestream_pb2.WriteResponse(committed_size=name.digest.size_bytes)
         if not await self._blobs.find_missing(context, [name.digest]):
-            return done
+            return bytestream_pb2.WriteResponse(
+                committed_size=-1 if name.is_compressed else name.digest.size_bytes
+            )
         if name in self._active:
             raise UploadUnderWay(
                 f"upload {name.upload} of {name.digest} is in progress in another call; resume it "
@@ -64,11 +95,14 @@ class ByteStreamService:
         committed = await self._partial.committed(name, first.write_offset)
         sequence = self._active[name] = WriteSequence(first.resource_name, name, committed)
         try:
-            writer = self._partial.take(name) or await self._blobs.open_write(context, name.digest)
-            await self._receive(writer, sequence, first, requests)
+            async with self._decoders if _needs_window(name) else nullcontext():
+                writer = self._partial.take(name) or await self._blobs.open_write(
+                    context, name.digest
+                )
+                await self._receive(writer, sequence, first, requests)
         finally:
             del self._active[name]
-        return done
+        return bytestream_pb2.WriteResponse(committed_size=sequence.offset)
 
     async def _receive(
         self,
@@ -85,15 +119,15 @@ class ByteStreamService:
                     message.resource_name, message.write_offset, len(data), message.finish_write
                 )
                 if data:
-                    await writer.write(data)
+                    await _write(writer, sequence, data)
                 message = await anext(aiter(rest), None)
             sequence.end()
             await writer.commit()
         except (asyncio.CancelledError, InvalidRequest) as error:
-            if not sequence.offset or sequence.finished or isinstance(error, DigestMismatch):
+            if not sequence.received or sequence.finished or isinstance(error, DigestMismatch):
                 await writer.discard()
             else:
-                await self._partial.keep(sequence.name, writer, sequence.offset)
+                await self._partial.keep(sequence.name, writer, sequence.received)
             raise
         except BaseException:
             await writer.discard()
@@ -104,6 +138,8 @@ class ByteStreamService:
     ) -> bytestream_pb2.QueryWriteStatusResponse:
         """How many bytes of an upload were received: the offset at which to resume it.
 
+        They are uncompressed bytes, also of a compressed upload, which goes on with a new frame.
+
         Raises:
             UploadNotFound: no bytes are kept; begin at 0.
         """
@@ -113,9 +149,36 @@ class ByteStreamService:
                 committed_size=name.digest.size_bytes, complete=True
             )
         active = self._active.get(name)
-        committed = active.offset if active else self._partial.offset(name)
+        committed = active.received if active else self._partial.offset(name)
         if committed is None:
             raise UploadNotFound(
                 f"no upload {name.upload} of {name.digest} is in progress here; begin at 0"
             )
         return bytestream_pb2.QueryWriteStatusResponse(committed_size=committed)
+
+
+def _read_response(data: bytes) -> bytes:
+    """A ReadResponse, encoded with one copy of its data: it may wait in memory for its client."""
+    length, varint = len(data), bytearray()
+    while length > 0x7F:
+        varint.append(length & 0x7F | 0x80)
+        length >>= 7
+    varint.append(length)
+    return b"".join((_DATA_TAG, varint, data))
+
+
+def _needs_window(name: UploadName) -> bool:
+    """Whether decompression needs more memory than the messages do."""
+    return name.is_compressed and name.digest.size_bytes > _CHUNK_BYTES
+
+
+async def _write(writer: BlobWriter, sequence: WriteSequence, data: bytes) -> None:
+    decoder = sequence.decoder
+    if decoder is None:
+        await writer.write(data)
+        return
+    decoder.feed(data)
+    while not decoder.needs_data:
+        piece = await next_piece(decoder)
+        sequence.received += len(piece)
+        await writer.write(piece)

@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
-from typing import Final
+from collections.abc import AsyncGenerator, Sequence
+from typing import Final, TypeAlias
 
 from google.rpc import status_pb2
 
 from reapi_local.context import Context
-from reapi_local.errors import BlobNotFound, InvalidRequest, ReapiError, TooLarge
+from reapi_local.errors import BlobNotFound, DigestMismatch, InvalidRequest, ReapiError
 from reapi_local.proto import remote_execution_pb2 as re_pb2
 from reapi_local.protocol.digest import Digest, parse_digest, parse_digests
 from reapi_local.protocol.tree import child_digests, parse_directory
-from reapi_local.rpc.capabilities_service import MAX_BATCH_BYTES
-from reapi_local.store.blob_store import BlobStore
+from reapi_local.rpc import batch_limits
+from reapi_local.store.blob_store import Blob, BlobStore
+from reapi_local.store.compressed import compress_where_smaller, decompress_all
+from reapi_local.threads import in_slices
 
 _PAGE: Final = 1000
 _PAGE_BYTES: Final = 2 * 1024 * 1024
 _MAX_TOKEN_DIGITS: Final = 18
+_OK: Final = status_pb2.Status()
+"""Every item has a status, also one that succeeded: some clients take its absence for an error."""
+
+_Updated: TypeAlias = re_pb2.BatchUpdateBlobsResponse.Response
 
 
 class CasService:
@@ -30,47 +36,97 @@ class CasService:
         self, request: re_pb2.FindMissingBlobsRequest, context: Context
     ) -> re_pb2.FindMissingBlobsResponse:
         """Which blobs the client must upload; the others stay readable for its invocation."""
-        digests = parse_digests(request.blob_digests, request.digest_function)
+        digests = await _parsed(request.blob_digests, request.digest_function)
         missing = await self._blobs.find_missing(context, digests)
-        return re_pb2.FindMissingBlobsResponse(missing_blob_digests=map(_message, missing))
+        response = re_pb2.FindMissingBlobsResponse()
+        async for part in in_slices(missing):
+            response.missing_blob_digests.extend(map(_message, part))
+        return response
 
     async def BatchUpdateBlobs(
         self, request: re_pb2.BatchUpdateBlobsRequest, context: Context
     ) -> re_pb2.BatchUpdateBlobsResponse:
-        """Upload several blobs; each has a status of its own."""
-        contents = [item.data for item in request.requests]  # each access to ``data`` makes a copy
-        _check_total(sum(map(len, contents)))
+        """Upload several blobs; each has a status of its own, also if one digest comes twice."""
         response = re_pb2.BatchUpdateBlobsResponse()
-        blobs: list[tuple[Digest, bytes]] = []
-        for item, content in zip(request.requests, contents, strict=True):
-            answer = response.responses.add(digest=item.digest)
-            try:
-                blobs.append((_uncompressed(item, request.digest_function), content))
-            except InvalidRequest as error:
-                answer.status.CopyFrom(_status(error))
+        answers: dict[Digest, _Updated] = {}
+        blobs: list[Blob] = []
+        repeated: list[tuple[_Updated, Blob]] = []
+        compressed: list[tuple[_Updated, Blob]] = []
+        content_bytes = 0
+        async for part in in_slices(request.requests):
+            for item in part:
+                answer = response.responses.add(digest=item.digest, status=_OK)
+                data = item.data  # each access makes a copy
+                content_bytes += len(data)
+                try:
+                    digest = parse_digest(item.digest, request.digest_function)
+                    is_compressed = _is_compressed(item)
+                except InvalidRequest as error:
+                    answer.status.CopyFrom(_status(error))
+                    continue
+                if is_compressed:
+                    compressed.append((answer, (digest, data)))
+                    content_bytes += max(0, digest.size_bytes - len(data))
+                elif digest in answers:
+                    repeated.append((answer, (digest, data)))
+                else:
+                    answers[digest] = answer
+                    blobs.append((digest, data))
+            batch_limits.check_content(content_bytes)
+        others = [digest for _, (digest, _) in (*repeated, *compressed)]
+        batch_limits.check_answer([*answers, *others])
+        for answer, (digest, data) in await _decompressed(compressed):
+            if digest in answers:
+                repeated.append((answer, (digest, data)))
+            else:
+                answers[digest] = answer
+                blobs.append((digest, data))
         failures = await self._blobs.write_many(context, blobs)
-        if failures:
-            for answer in response.responses:
-                if not answer.status.code:
-                    digest = parse_digest(answer.digest, request.digest_function)
-                    if digest in failures:
-                        answer.status.CopyFrom(_status(failures[digest]))
+        for digest, failure in failures.items():
+            answers[digest].status.CopyFrom(_status(failure))
+        await self._write_repeated(context, repeated)
+        if failures or len(blobs) < len(response.responses):
+            batch_limits.shorten_messages(response)
         return response
+
+    async def _write_repeated(
+        self, context: Context, repeated: Sequence[tuple[_Updated, Blob]]
+    ) -> None:
+        """Write blobs whose digests came before in the batch, maybe with other content."""
+        async for part in in_slices(repeated):
+            for answer, blob in part:
+                failures = await self._blobs.write_many(context, [blob])
+                for error in failures.values():
+                    answer.status.CopyFrom(_status(error))
 
     async def BatchReadBlobs(
         self, request: re_pb2.BatchReadBlobsRequest, context: Context
     ) -> re_pb2.BatchReadBlobsResponse:
         """Download several blobs; each has a status of its own."""
-        digests = parse_digests(request.digests, request.digest_function)
-        _check_total(sum(digest.size_bytes for digest in digests))
+        digests = await _parsed(request.digests, request.digest_function)
+        content_bytes = sum(digest.size_bytes for digest in digests)
+        batch_limits.check_content(content_bytes)
+        batch_limits.check_answer(digests, content_bytes)
         found = await self._blobs.read_many(context, digests)
+        accepts_zstd = re_pb2.Compressor.ZSTD in request.acceptable_compressors
+        compressed = await compress_where_smaller(found) if accepts_zstd else {}
         response = re_pb2.BatchReadBlobsResponse()
-        for message, digest in zip(request.digests, digests, strict=True):
-            data = found.get(digest)
-            if data is None:
-                response.responses.add(digest=message, status=_status(BlobNotFound(digest)))
-            else:
-                response.responses.add(digest=message, data=data)
+        async for part in in_slices(list(zip(request.digests, digests, strict=True))):
+            for message, digest in part:
+                data = found.get(digest)
+                if data is None:
+                    response.responses.add(digest=message, status=_status(BlobNotFound(digest)))
+                elif digest in compressed:
+                    response.responses.add(
+                        digest=message,
+                        data=compressed[digest],
+                        compressor=re_pb2.Compressor.ZSTD,
+                        status=_OK,
+                    )
+                else:
+                    response.responses.add(digest=message, data=data, status=_OK)
+        if len(found) < len(digests):
+            batch_limits.shorten_messages(response)
         return response
 
     async def GetTree(
@@ -123,22 +179,34 @@ class CasService:
             level = below
 
 
-def _uncompressed(item: re_pb2.BatchUpdateBlobsRequest.Request, function_number: int) -> Digest:
-    if item.compressor:
+async def _parsed(messages: Sequence[re_pb2.Digest], function_number: int) -> list[Digest]:
+    digests: list[Digest] = []
+    async for part in in_slices(messages):
+        digests += parse_digests(part, function_number)
+    return digests
+
+
+def _is_compressed(item: re_pb2.BatchUpdateBlobsRequest.Request) -> bool:
+    if item.compressor not in (re_pb2.Compressor.IDENTITY, re_pb2.Compressor.ZSTD):
         raise InvalidRequest(
-            f"blob {item.digest.hash}/{item.digest.size_bytes} is compressed; this server takes "
-            "uncompressed data only, as its Capabilities say"
+            f"blob {item.digest.hash}/{item.digest.size_bytes} has compressor {item.compressor}; "
+            "this server takes IDENTITY and ZSTD, as its Capabilities say"
         )
-    return parse_digest(item.digest, function_number)
+    return item.compressor == re_pb2.Compressor.ZSTD
 
 
-def _check_total(total_bytes: int) -> None:
-    if total_bytes > MAX_BATCH_BYTES:
-        raise TooLarge(
-            f"the batch has {total_bytes} bytes of content, but {MAX_BATCH_BYTES} are allowed "
-            "(Capabilities, max_batch_total_size_bytes); send fewer blobs per call, or use "
-            "ByteStream"
-        )
+async def _decompressed(compressed: Sequence[tuple[_Updated, Blob]]) -> list[tuple[_Updated, Blob]]:
+    """The blobs with their content; the others have an error in their answers now."""
+    if not compressed:
+        return []
+    whole: list[tuple[_Updated, Blob]] = []
+    contents = await decompress_all([blob for _, blob in compressed])
+    for (answer, (digest, _)), content in zip(compressed, contents, strict=True):
+        if isinstance(content, DigestMismatch):
+            answer.status.CopyFrom(_status(content))
+        else:
+            whole.append((answer, (digest, content)))
+    return whole
 
 
 def _page_start(token: str) -> int:

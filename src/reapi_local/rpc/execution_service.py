@@ -66,5 +66,6 @@ def operation(state: OperationState) -> operations_pb2.Operation:
     )
     message.metadata.Pack(metadata)
     if state.response is not None:
+        state.response.status.SetInParent()  # OK is a status, too: it is sent, though it is empty
         message.response.Pack(state.response)
     return message

@@ -3,16 +3,16 @@
 ``native`` (pygrpc-native) does HTTP/2 outside the interpreter lock and needs a third of the CPU for
 small calls; ``grpcio`` works everywhere. Handlers and tests are the same for both.
 
-``native`` itself serves only methods with one request and one response. For a stream it would
-block a thread of the event loop's small pool while a client reads slowly, and six slow clients
-would stop the server. So streams go to the grpcio server that pygrpc-native runs behind itself.
+``native`` serves methods with one request. A method with a stream of requests goes to a grpcio
+server behind it.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping
 from importlib.util import find_spec
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import grpc
 from google.longrunning import operations_pb2
@@ -21,22 +21,30 @@ from google.protobuf.message import DecodeError, Message
 from google.protobuf.message_factory import GetMessageClass
 from grpc_health.v1 import _async as health_aio
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
-from grpc_reflection.v1alpha import reflection
 
 from reapi_local.config.schema import Transport
 from reapi_local.errors import InvalidRequest
 from reapi_local.proto import bytestream_pb2, remote_execution_pb2
 from reapi_local.rpc.interceptor import Interceptor
 from reapi_local.rpc.methods import METHODS
+from reapi_local.rpc.reflection import SERVICE_NAMES, add_reflection
+
+if TYPE_CHECKING:
+    from reapi_local.rpc.native_server import NativeServer
 
 _MAX_MESSAGE_BYTES: Final = 64 * 1024 * 1024
 """Pants puts all digests into one FindMissingBlobs; 200,000 digests take 14 MB."""
 
+_MAX_STREAMS: Final = 1024
+
 _OPTIONS: Final = (
     ("grpc.max_receive_message_length", _MAX_MESSAGE_BYTES),
     ("grpc.max_send_message_length", _MAX_MESSAGE_BYTES),
-    ("grpc.max_concurrent_streams", 1024),
+    ("grpc.max_concurrent_streams", _MAX_STREAMS),
     ("grpc.so_reuseport", 0),
+    # Clients may ping as often as they like while an action runs silently. By default grpcio hangs
+    # up if they do so more than every five minutes; pygrpc-native never does.
+    ("grpc.http2.max_ping_strikes", 0),
 )
 
 
@@ -53,38 +61,50 @@ class GrpcServer:
     """
 
     def __init__(
-        self, interceptor: Interceptor, services: Mapping[str, object], transport: Transport
+        self,
+        interceptor: Interceptor,
+        services: Mapping[str, object],
+        transport: Transport,
+        socket_directory: str,
     ) -> None:
         self._interceptor = interceptor
-        self._server = _new_server(transport)
-        for full_name, descriptor in _descriptors().items():
-            implementation = services[descriptor.name]
-            handlers = {
-                method.name: _handler(interceptor, descriptor.name, method, implementation)
-                for method in descriptor.methods
-                if hasattr(implementation, method.name)
-            }
-            unary = {name: h for name, h in handlers.items() if h.unary_unary}
-            streams = {f"/{full_name}/{n}": h for n, h in handlers.items() if n not in unary}
-            self._server.add_registered_method_handlers(full_name, unary)
-            self._server.add_generic_rpc_handlers((_Generic(streams),))
-        self._names = (*_descriptors(), health.SERVICE_NAME, reflection.SERVICE_NAME)
-        reflection.enable_server_reflection(self._names, self._server)
+        self._socket = f"unix:{socket_directory}/grpcio.sock"
+        handlers = {
+            f"/{full_name}/{method.name}": _handler(
+                interceptor, descriptor.name, method, services[descriptor.name]
+            )
+            for full_name, descriptor in _descriptors().items()
+            for method in descriptor.methods
+            if hasattr(services[descriptor.name], method.name)
+        }
+        self._native = _native(handlers) if _is_native(transport) else None
+        self._grpcio = grpc.aio.server(options=list(_OPTIONS))
+        self._grpcio.add_generic_rpc_handlers((_Generic(handlers),))
+        self._names = (*_descriptors(), health.SERVICE_NAME, *SERVICE_NAMES)
+        add_reflection(self._names, self._grpcio)
         self._health = health_aio.HealthServicer()
-        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._grpcio)
 
-    def bind(self, address: str) -> int:
+    def bind(self, address: str, credentials: grpc.ServerCredentials | None = None) -> int:
         """Listen on ``address`` (host:port, port 0 = any); returns the port.
 
+        ``credentials``: None = no TLS. Only grpcio has TLS.
+
         Raises:
-            RuntimeError: the address can't be used.
+            RuntimeError, OSError: the address can't be used.
         """
-        port: int = self._server.add_insecure_port(address)
-        return port
+        if self._native is not None:
+            self._grpcio.add_insecure_port(self._socket)
+            return self._native.bind(address)
+        if credentials is not None:
+            return self._grpcio.add_secure_port(address, credentials)
+        return self._grpcio.add_insecure_port(address)
 
     async def start(self) -> None:
         """Start to serve calls."""
-        await self._server.start()
+        await self._grpcio.start()
+        if self._native is not None:
+            self._native.start(self._socket.removeprefix("unix:"))
         for name in ("", *self._names):
             await self._health.set(name, health_pb2.HealthCheckResponse.SERVING)
 
@@ -92,7 +112,11 @@ class GrpcServer:
         """Refuse new calls, and give calls in flight ``grace_seconds`` to finish."""
         self._interceptor.drain()
         await self._health.enter_graceful_shutdown()
-        await self._server.stop(grace_seconds)
+        if self._native is None:
+            await self._grpcio.stop(grace_seconds)
+            return
+        await asyncio.gather(self._grpcio.stop(grace_seconds), self._native.finish(grace_seconds))
+        await self._native.close()
 
 
 class _Generic(grpc.GenericRpcHandler):  # type: ignore[type-arg]  # generic in its stubs alone
@@ -118,14 +142,18 @@ def _descriptors() -> dict[str, ServiceDescriptor]:
     return {service.full_name: service for service in every if service.name in _OFFERED}
 
 
-def _new_server(transport: Transport) -> Any:
+def _is_native(transport: Transport) -> bool:
     if transport == "auto":
-        transport = "native" if find_spec("pygrpc_native") else "grpcio"
-    if transport == "native":
-        import pygrpc_native.aio
+        return find_spec("pygrpc_native") is not None
+    return transport == "native"
 
-        return pygrpc_native.aio.server(options=list(_OPTIONS))
-    return grpc.aio.server(options=list(_OPTIONS))
+
+def _native(handlers: Mapping[str, grpc.RpcMethodHandler[Any, Any]]) -> NativeServer:
+    """It serves the methods with one request; the others stay with grpcio."""
+    from reapi_local.rpc.native_server import NativeServer
+
+    with_one_request = {path: h for path, h in handlers.items() if not h.request_streaming}
+    return NativeServer(with_one_request, _MAX_MESSAGE_BYTES, _MAX_STREAMS)
 
 
 def _handler(

@@ -36,8 +36,9 @@ class OperationsService:
     ) -> operations_pb2.ListOperationsResponse:
         """The operations of an instance, oldest first, including those that ended recently.
 
-        ``name`` is ``{instance}/operations``, or ``operations`` for the unnamed instance; "" lists
-        all instances. A page token is the name of the last operation on the previous page.
+        ``name`` is ``{instance}/operations`` or ``{instance}``, or ``operations`` for the unnamed
+        instance; "" lists all instances. A page token is the name of the last operation on the
+        previous page.
         """
         if request.filter:
             raise InvalidRequest(

@@ -10,7 +10,10 @@ from reapi_local.protocol.lookup import Lookup, StoredResult
 
 
 class ActionCache(Protocol):
-    """The action results of the context's instance. A miss is a value that has a reason."""
+    """The action results of the context's instance. A miss is a value that has a reason.
+
+    An action is identified by its digest function and hash; the size in its digest has no effect.
+    """
 
     async def get(self, context: Context, action: Digest) -> Lookup:
         """The entry, which is now leased to the invocation, or the reason of the miss."""

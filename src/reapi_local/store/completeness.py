@@ -9,10 +9,10 @@ from cachetools import LRUCache
 from reapi_local.context import Context
 from reapi_local.errors import InvalidRequest
 from reapi_local.events import EntryRemoved, EventStream
-from reapi_local.proto import remote_execution_pb2 as re_pb2
 from reapi_local.protocol.digest import Digest, parse_digest
-from reapi_local.protocol.lookup import Lookup, Miss, MissReason, StoredResult
+from reapi_local.protocol.lookup import Hit, Lookup, Miss, MissReason, StoredResult
 from reapi_local.protocol.tree import (
+    check_tree,
     child_digests,
     direct_digests,
     file_digests,
@@ -22,6 +22,7 @@ from reapi_local.protocol.tree import (
 )
 from reapi_local.store.action_cache import ActionCache
 from reapi_local.store.blob_store import BlobStore
+from reapi_local.threads import in_slices, in_thread_if_long
 
 _MAX_REMEMBERED_DIGESTS: Final = 200_000
 
@@ -38,9 +39,10 @@ class CompleteActionCache:
     """An action cache that returns a hit only if every blob that the result reaches is there.
 
     These are output files, standard output and error, Trees with the files that they name, and
-    root Directories with all below them. They are then leased to the invocation. An incomplete
-    entry is removed, because its action has to run again, unless it was replaced while it was
-    checked. (REAPI v2, rpc GetActionResult.)
+    root Directories with all below them. They are then leased to the invocation. A Tree that lacks
+    a sub-directory can't be used, so it counts as damaged. An incomplete entry is removed, because
+    its action has to run again, unless it was replaced while it was checked. (REAPI v2, rpc
+    GetActionResult.)
     """
 
     def __init__(self, results: ActionCache, blobs: BlobStore, events: EventStream) -> None:
@@ -55,7 +57,7 @@ class CompleteActionCache:
         if isinstance(found, Miss):
             return found
         try:
-            await self._check(context, found.result, action.function)
+            await self._check(context, found, action.function)
         except _Incomplete as gap:
             miss = Miss(MissReason.INCOMPLETE, gap.missing)
         except InvalidRequest:
@@ -72,8 +74,10 @@ class CompleteActionCache:
     async def remove(self, context: Context, action: Digest, stored: StoredResult) -> bool:
         return await self._results.remove(context, action, stored)
 
-    async def _check(self, context: Context, result: re_pb2.ActionResult, function: int) -> None:
-        reached = set(direct_digests(result, function))
+    async def _check(self, context: Context, hit: Hit, function: int) -> None:
+        result = hit.result
+        length = len(hit.stored.result)
+        reached = set(await in_thread_if_long(length, direct_digests, result, function))
         for directory in result.output_directories:
             if directory.HasField("tree_digest"):
                 tree = parse_digest(directory.tree_digest, function)
@@ -89,19 +93,29 @@ class CompleteActionCache:
     async def _files_of_tree(self, context: Context, tree: Digest) -> frozenset[Digest]:
         files = self._tree_files.get(tree)
         if files is None:
-            files = tree_files(parse_tree(await self._read(context, tree)), tree.function)
+            data = await self._read(context, tree)
+            files = await in_thread_if_long(len(data), _files_of, data, tree.function)
             if len(files) < _MAX_REMEMBERED_DIGESTS:
                 self._tree_files[tree] = files
         return files
 
     async def _directory_closure(self, context: Context, root: Digest) -> set[Digest]:
-        reached, waiting = {root}, [root]
-        while waiting:
-            directory = parse_directory(await self._read(context, waiting.pop()))
-            reached.update(file_digests(directory, root.function))
-            children = set(child_digests(directory, root.function)) - reached
-            waiting += children
-            reached |= children
+        reached, level = {root}, [root]
+        while level:
+            below: set[Digest] = set()
+            async for part in in_slices(level):
+                found = await self._blobs.read_many(context, part)
+                for digest in part:
+                    data = found.get(digest)
+                    if data is None:
+                        raise _Incomplete([digest])
+                    files, children = await in_thread_if_long(
+                        len(data), _entries_of, data, root.function
+                    )
+                    reached |= files
+                    below |= children
+            level = list(below - reached)
+            reached |= below
         return reached
 
     async def _read(self, context: Context, digest: Digest) -> bytes:
@@ -109,3 +123,16 @@ class CompleteActionCache:
         if data is None:
             raise _Incomplete([digest])
         return data
+
+
+def _files_of(data: bytes, function: int) -> frozenset[Digest]:
+    """The files of a Tree, which is complete in itself."""
+    tree = parse_tree(data)
+    check_tree(tree, function)
+    return tree_files(tree, function)
+
+
+def _entries_of(data: bytes, function: int) -> tuple[set[Digest], set[Digest]]:
+    """The files and the sub-directories of a Directory."""
+    directory = parse_directory(data)
+    return set(file_digests(directory, function)), set(child_digests(directory, function))

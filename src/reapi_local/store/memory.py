@@ -9,7 +9,7 @@ from reapi_contract.admin_api import StoreStatus
 from reapi_local.context import Context
 from reapi_local.errors import BlobNotFound, ReapiError
 from reapi_local.protocol.digest import EMPTY_BLOBS, Digest
-from reapi_local.protocol.lookup import ActionKey, Hit, Lookup, Miss, MissReason, StoredResult
+from reapi_local.protocol.lookup import Hit, Lookup, Miss, MissReason, StoredResult
 from reapi_local.store.blob_store import Blob, BlobReader, BlobWriter
 from reapi_local.store.reading import BytesReader, check_range
 from reapi_local.store.verification import verify
@@ -66,17 +66,17 @@ class MemoryActionCache:
     """An :class:`~reapi_local.store.action_cache.ActionCache` that evicts nothing."""
 
     def __init__(self) -> None:
-        self.results: dict[ActionKey, StoredResult] = {}
+        self.results: dict[tuple[str, bytes], StoredResult] = {}
 
     async def get(self, context: Context, action: Digest) -> Lookup:
-        stored = self.results.get(ActionKey(context.instance, action))
+        stored = self.results.get((context.instance, action.without_size))
         return Miss(MissReason.ABSENT) if stored is None else Hit(stored)
 
     async def put(self, context: Context, action: Digest, stored: StoredResult) -> None:
-        self.results[ActionKey(context.instance, action)] = stored
+        self.results[context.instance, action.without_size] = stored
 
     async def remove(self, context: Context, action: Digest, stored: StoredResult) -> bool:
-        key = ActionKey(context.instance, action)
+        key = (context.instance, action.without_size)
         is_same = self.results.get(key) == stored
         if is_same:
             del self.results[key]

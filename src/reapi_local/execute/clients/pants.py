@@ -24,7 +24,7 @@ from typing import Final
 from reapi_local.errors import Code, InvalidRequest, OperationNotFound, ReapiError
 from reapi_local.execute.clients.profile import ClientProfile
 from reapi_local.protocol.command import ParsedCommand
-from reapi_local.protocol.tree import check_output_path
+from reapi_local.protocol.paths import resolve_path
 
 WRAPPER: Final = "__pants_wrapper__"
 """The script's name in the input root."""
@@ -70,10 +70,9 @@ class PantsProfile(ClientProfile):
             return ""
         try:
             (directory,) = shlex.split(changes[-1].decode())
-            check_output_path(directory)
+            return resolve_path("", directory)
         except (ValueError, InvalidRequest):  # not a script that Pants makes
             return ""
-        return directory
 
     def error_for_unknown_operation(self, error: OperationNotFound) -> ReapiError:
         return ExecuteAgain(str(error))

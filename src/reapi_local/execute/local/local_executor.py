@@ -24,6 +24,7 @@ from reapi_local.errors import (
     Draining,
     MissingInputs,
     OperationNotFound,
+    OtherPlatform,
     ReapiError,
     SandboxFailed,
 )
@@ -96,7 +97,7 @@ class LocalExecutor:
             if response is None:
                 job = await self._resolver.resolve(context, request.action)
                 self._submit(name, job, request.priority)
-        except MissingInputs as error:
+        except (MissingInputs, OtherPlatform) as error:
             response = failed(error)
         if response is not None:
             state = OperationState(name, request.action, Stage.COMPLETED, response)

@@ -80,7 +80,6 @@ class Outputs:
     didn't fill a batch. To stop early, close the iterator; that closes all open files.
 
     Args:
-        working_directory: output paths are relative to it.
         follow: for an output that is a symlink to a path below the root, collect that path instead
             of the symlink.
         cancel_check: called repeatedly; iterating raises what it raises.
@@ -93,14 +92,12 @@ class Outputs:
         self,
         root_fd: int,
         command: ParsedCommand,
-        working_directory: str,
         function: DigestFunction,
         *,
         follow: bool,
         cancel_check: CancelCheck = never_cancelled,
     ) -> None:
-        self._root_fd, self._command = root_fd, command
-        self._working_directory, self._follow = working_directory, follow
+        self._root_fd, self._command, self._follow = root_fd, command, follow
         self._builder = _Builder(function, command.output_properties, cancel_check)
         self.result = re_pb2.ActionResult()
 
@@ -113,10 +110,9 @@ class Outputs:
             yield from self._collect(output)
 
     def _collect(self, output: Output) -> _Pieces[None]:
-        path = f"{self._working_directory}/{output.path}"
         try:
-            follow = self._follow and resolves_below(self._root_fd, path)
-            with open_parent(self._root_fd, path, follow=follow) as (parent, name):
+            follow = self._follow and resolves_below(self._root_fd, output.place)
+            with open_parent(self._root_fd, output.place, follow=follow) as (parent, name):
                 yield from self._add(output, parent, name)
         except (FileNotFoundError, NotADirectoryError):
             return  # an action need not create all of its outputs

@@ -42,6 +42,7 @@ class ActionResolver:
 
         Raises:
             MissingInputs: the action or its command isn't in the store.
+            OtherPlatform: it asks for another operating system or processor.
             InvalidRequest: it is malformed, or asks for something that this server doesn't allow.
         """
         action = parse_action(await self._read(context, digest), digest.function)
@@ -49,18 +50,18 @@ class ActionResolver:
         # A check of a hundred thousand paths would block the event loop.
         do = in_thread if len(data) > _MAX_ON_LOOP_BYTES else _at_once
         command = await do(parse_command, data, action.platform)
+        self._policy.check_platform(command)
         profile = profile_of(context.metadata)
-        directory = command.working_directory or await self._wrapped_directory(
-            context, profile, action, command
-        )
+        directory = await self._wrapped_directory(context, profile, action, command)
+        if directory:
+            command = await do(command.with_outputs_below, directory)
         return Job(
             context=context,
             digest=digest,
             action=action,
             command=command,
             profile=profile,
-            output_directory=directory,
-            directories=await do(_parents, command, directory),
+            directories=await do(_parents, command),
             timeout=self._policy.timeout(action.timeout),
             size_bytes=digest.size_bytes + len(data),
             queued_at=self._clock.now(),
@@ -95,7 +96,6 @@ async def _at_once(function: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwar
     return function(*args, **kwargs)
 
 
-def _parents(command: ParsedCommand, directory: str) -> tuple[str, ...]:
+def _parents(command: ParsedCommand) -> tuple[str, ...]:
     """The directories that outputs go into, relative to the input root."""
-    paths = ("/".join(filter(None, (directory, output.path))) for output in command.outputs)
-    return tuple(sorted({os.path.dirname(path) for path in paths} - {""}))
+    return tuple(sorted({os.path.dirname(output.place) for output in command.outputs} - {""}))

@@ -99,23 +99,24 @@ class Runner:
         self._stamp(metadata.input_fetch_start_timestamp)
         async with self._input_roots.hold(job.context, job.action.input_root) as layers:
             self._stamp(metadata.input_fetch_completed_timestamp)
-            spec = await self._bind(job, layers)
-            process_started()
-            async with self._sandbox.run(spec, stop.event) as process:
-                process_ended()
-                _describe(metadata, process)
-                self._stamp(metadata.output_upload_start_timestamp)
-                # Outputs of a stopped process are collected, too: they may show why it hung.
-                cancel_check = never_cancelled if process.stopped else stop.raise_if_requested
-                result, blobs = await self._collect(job, process, cancel_check)
+            with self._environment.caches(job) as caches:
+                spec = await self._bind(job, layers, caches)
+                process_started()
+                async with self._sandbox.run(spec, stop.event) as process:
+                    process_ended()
+                    _describe(metadata, process)
+                    self._stamp(metadata.output_upload_start_timestamp)
+                    # Outputs of a stopped process are collected, too: they may show why it hung.
+                    cancel_check = never_cancelled if process.stopped else stop.raise_if_requested
+                    result, blobs = await self._collect(job, process, cancel_check)
         result.execution_metadata.CopyFrom(metadata)
         return await self._keep(job, result, blobs, process, stop)
 
-    async def _bind(self, job: Job, layers: tuple[str, ...]) -> ProcessSpec:
+    async def _bind(self, job: Job, layers: tuple[str, ...], caches: str | None) -> ProcessSpec:
         root = self._sandbox.root
         if job.size_bytes > _MAX_ON_LOOP_BYTES:
-            return await in_thread(self._environment.bind, job, root, layers)
-        return self._environment.bind(job, root, layers)
+            return await in_thread(self._environment.bind, job, root, layers, caches)
+        return self._environment.bind(job, root, layers, caches)
 
     def _stamp(self, field: Timestamp) -> None:
         field.CopyFrom(_timestamp(self._clock.now()))
@@ -128,7 +129,6 @@ class Runner:
         outputs = Outputs(
             process.root_fd,
             job.command,
-            job.output_directory,
             function,
             follow=job.profile.follows_links,
             cancel_check=cancel_check,

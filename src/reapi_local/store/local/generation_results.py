@@ -80,7 +80,7 @@ class GenerationActionCache:
 
 
 def _key(context: Context, action: Digest) -> bytes:
-    return RESULT_KEY_PREFIX + action + context.instance.encode()
+    return RESULT_KEY_PREFIX + action.without_size + context.instance.encode()
 
 
 def _encode(stored: StoredResult) -> bytes:

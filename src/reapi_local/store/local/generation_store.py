@@ -58,6 +58,7 @@ class GenerationStore:
             disk_bytes=self.capacity.used_bytes,
             free_disk_bytes=self.capacity.free_bytes,
             generations=len(self.generations.newest_first),
+            min_free_bytes=self._limits.min_free_bytes,
         )
 
     async def close(self) -> None:

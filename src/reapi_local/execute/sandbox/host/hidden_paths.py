@@ -13,6 +13,7 @@ SECRET_DIRECTORIES: Final = (
     ".gnupg",
     ".pki",
     ".password-store",
+    ".config/reapi-local",
     ".local/share/keyrings",
     ".local/share/kwalletd",
     ".local/share/gopass",

@@ -1,0 +1,186 @@
+"""Serves calls on pygrpc-native, whose HTTP/2 runs in Rust, outside the interpreter lock.
+
+It uses the library's low-level interface. The library's own asyncio server holds 4 MiB for each
+reader that doesn't read, or blocks a thread for it; here a stream waits on the event loop, and at
+most two of its messages are in memory. Methods with a stream of requests go to the grpcio server
+behind it, on a Unix socket.
+
+Source: pygrpc-native 0.5, docs/low-level-api.md.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import aclosing, suppress
+from typing import Any, Final, NoReturn, TypeAlias
+
+import grpc
+from pygrpc_native import EVENT_CANCEL, STREAM_FULL, STREAM_SENT, NativeGrpcFront
+
+_log = logging.getLogger(__name__)
+
+_EVENTS_AT_ONCE: Final = 64
+_SHORTEST_WAIT: Final = 0.0005
+_LONGEST_WAIT: Final = 0.1
+
+Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
+Event = tuple[int, int, int, bytes | None, Any, Any]
+
+
+class NativeCall:
+    """What the interceptor needs of a call: its headers, and a way to end it with a status."""
+
+    def __init__(self, headers: Sequence[tuple[str, str | bytes]]) -> None:
+        self._headers = headers
+        self.status = grpc.StatusCode.UNKNOWN
+        self.details = ""
+
+    def invocation_metadata(self) -> Sequence[tuple[str, str | bytes]]:
+        """The headers that the client sent, names in lower case."""
+        return self._headers
+
+    async def abort(self, code: grpc.StatusCode, details: str) -> NoReturn:
+        """End the call with this status. Raises AbortError, as grpcio does."""
+        self.status, self.details = code, details
+        raise grpc.aio.AbortError
+
+
+class _Method:
+    """A handler in the form in which it is called."""
+
+    def __init__(self, handler: Handler) -> None:
+        self.is_stream: bool = handler.response_streaming
+        self.call: Any = handler.unary_stream if self.is_stream else handler.unary_unary
+        self.serialize: Any = handler.response_serializer
+
+
+class NativeServer:
+    """Methods with one request, by path; what it doesn't know goes to ``fallback_socket``."""
+
+    def __init__(
+        self, handlers: Mapping[str, Handler], max_message_bytes: int, max_streams: int
+    ) -> None:
+        self._handlers = [_Method(handler) for handler in handlers.values()]
+        self._methods = [(path, handler.response_streaming) for path, handler in handlers.items()]
+        self._max_message_bytes = max_message_bytes
+        self._max_streams = max_streams
+        self._calls: dict[int, asyncio.Task[None]] = {}
+        self._front: Any = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    def bind(self, address: str) -> int:
+        """Bind ``address`` (host:port, port 0 = any); returns the port.
+
+        Raises:
+            OSError: the address can't be used.
+        """
+        self._front = NativeGrpcFront(
+            address,
+            self._methods,
+            call_details=True,
+            delay_stream_headers=True,
+            max_concurrent_streams=self._max_streams,
+            metrics=True,
+        )
+        port: int = self._front.bound_port
+        return port
+
+    def start(self, fallback_socket: str) -> None:
+        """Serve calls on the running event loop."""
+        self._loop = asyncio.get_running_loop()
+        self._front.set_fallback(fallback_socket)
+        self._front.start()
+        threading.Thread(target=self._receive, name="native-grpc", daemon=True).start()
+
+    async def finish(self, grace_seconds: float) -> None:
+        """Give calls in flight ``grace_seconds``, and their clients time to take the answers."""
+        assert self._loop is not None
+        deadline = self._loop.time() + grace_seconds
+        if calls := list(self._calls.values()):
+            await asyncio.wait(calls, timeout=grace_seconds)
+        for call in (calls := list(self._calls.values())):
+            call.cancel()
+        await asyncio.gather(*calls, return_exceptions=True)
+        # The library has no event for it.
+        while self._answers_under_way() and self._loop.time() < deadline:  # noqa: ASYNC110
+            await asyncio.sleep(_LONGEST_WAIT)
+
+    def _answers_under_way(self) -> bool:
+        """Whether a client has not taken all of an answer yet; the library counts those it has."""
+        return any(
+            method["started"] > sum(status["count"] for status in method["status"].values())
+            for method in self._front.metrics()["methods"].values()
+        )
+
+    async def close(self) -> None:
+        """Close all connections, those of calls to the server behind it too."""
+        await asyncio.to_thread(self._front.close)
+
+    def _receive(self) -> None:
+        """The thread that takes calls from the library to the event loop."""
+        assert self._loop is not None
+        while (events := self._front.recv_batch_details(_EVENTS_AT_ONCE)) is not None:
+            try:
+                self._loop.call_soon_threadsafe(self._on_events, events)
+            except RuntimeError:  # the loop was closed without a stop
+                self._front.close()
+                return
+
+    def _on_events(self, events: Iterable[Event]) -> None:
+        assert self._loop is not None
+        for kind, call_id, method, request, _, details in events:
+            if kind != EVENT_CANCEL:
+                serving = self._serve(call_id, self._handlers[method], request, details[0])
+                self._calls[call_id] = self._loop.create_task(serving)
+            elif call := self._calls.get(call_id):
+                call.cancel()
+
+    async def _serve(self, call_id: int, method: _Method, request: Any, headers: Any) -> None:
+        call = NativeCall(headers)
+        try:
+            if len(request) > self._max_message_bytes:
+                await call.abort(
+                    grpc.StatusCode.RESOURCE_EXHAUSTED,
+                    f"a message of {len(request)} bytes is larger than the largest one that this "
+                    f"server takes, {self._max_message_bytes} bytes; divide the request",
+                )
+            if method.is_stream:
+                await self._stream(call_id, method, request, call)
+            else:
+                response = method.serialize(await method.call(request, call))
+                self._front.respond(call_id, response)
+        except grpc.aio.AbortError:
+            self._fail(call_id, call.status, call.details)
+        except asyncio.CancelledError:
+            self._fail(call_id, grpc.StatusCode.CANCELLED, "the call was cancelled")
+        except Exception:
+            _log.exception("a call failed outside its handler")
+            self._fail(call_id, grpc.StatusCode.INTERNAL, "the server failed; its log says why")
+        finally:
+            del self._calls[call_id]
+
+    def _fail(self, call_id: int, code: grpc.StatusCode, details: str) -> None:
+        with suppress(ValueError):  # the call has ended already
+            self._front.fail(call_id, code.value[0], details)
+
+    async def _stream(
+        self, call_id: int, method: _Method, request: bytes, call: NativeCall
+    ) -> None:
+        async with aclosing(method.call(request, call)) as responses:
+            async for response in responses:
+                if not await self._send(call_id, method.serialize(response)):
+                    return
+        self._front.stream_end(call_id)
+
+    async def _send(self, call_id: int, message: bytes) -> bool:
+        """Send a message when the client has room for it; whether it is still there."""
+        sent: int = self._front.stream_try_send(call_id, message)
+        wait = 0.0
+        while sent == STREAM_FULL:  # the library has no event for "there is room"
+            await asyncio.sleep(wait)
+            wait = min(max(2 * wait, _SHORTEST_WAIT), _LONGEST_WAIT)
+            sent = self._front.stream_try_send(call_id, message)
+        return sent == STREAM_SENT

@@ -1,0 +1,1 @@
+"""Certificates of the server: they are read, watched for changes, and made."""
