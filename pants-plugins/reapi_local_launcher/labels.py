@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from shlex import quote
 
 from reapi_contract import setting_names
 from reapi_contract.setting_names import flag
@@ -24,6 +26,25 @@ class Labels:
     server_python: str = "--server-python"
     address: str = "--address"
     token_path: str = "--token-path"
+
+    @property
+    def restart(self) -> str:
+        """Both commands, for a sentence."""
+        return f"`{self.down}`, then `{self.up}`"
+
+    def with_flags(self, every: Sequence[str], of_up: Sequence[str] = ()) -> Labels:
+        """The commands for a server that was chosen by flags. `of_up`: what only `up` takes."""
+        return replace(
+            self,
+            up=_with(self.up, [*every, *of_up]),
+            down=_with(self.down, every),
+            kill=_with(self.kill, every),
+            check=_with(self.check, every),
+        )
+
+
+def _with(command: str, flags: Sequence[str]) -> str:
+    return " ".join([command, *map(quote, flags)])
 
 
 COMMAND_LINE = Labels()

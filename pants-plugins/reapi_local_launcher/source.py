@@ -19,6 +19,8 @@ from reapi_local_launcher.launcher_error import LauncherError
 
 LAUNCHER = Path(__file__).resolve().parent
 ARCHIVE = "server.zip"
+SOURCES = "sources"
+"""The directory of prepared packages, below the directory that all data directories share."""
 
 _VERSION = re.compile(r"""^__version__\s*=\s*["']([^"']+)["']""", re.MULTILINE)
 
@@ -30,6 +32,13 @@ class Source:
     location: Path
     label: str
 
+    @property
+    def prepared_name(self) -> str:
+        """The name of the directory that `prepare` makes."""
+        is_directory = self.location.is_dir()
+        content = os.fsencode(self.location) if is_directory else self.location.read_bytes()
+        return hashlib.sha256(content).hexdigest()[:16]
+
     def prepare(self, support_dir: Path) -> Path:
         """Make a directory with these packages only, to be the PYTHONPATH of the server.
 
@@ -37,11 +46,7 @@ class Source:
         would hide those of the server's interpreter. The directory is under `support_dir` and is
         made once. Raises OSError.
         """
-        if self.location.is_dir():
-            name = hashlib.sha256(os.fsencode(self.location)).hexdigest()[:16]
-        else:
-            name = hashlib.sha256(self.location.read_bytes()).hexdigest()[:16]
-        root = support_dir / "sources" / name
+        root = support_dir / SOURCES / self.prepared_name
         if _has_packages(root):
             return root
         import shutil

@@ -25,7 +25,7 @@ def up_text(up: Up, write: Write, style: Style) -> None:
     if up.execution is not None:
         shown.append(("execution", summary(up.execution)))
     file = up.config.path.name
-    shown += _wrapped("wrote", [f"{line} in {file}" for line in _settings(up.config.written)])
+    shown += _wrapped("wrote", [f"{line} in {file}" for line in _settings(up.config.added)])
     shown += _wrapped("removed", [f"{line} from {file}" for line in _settings(up.config.removed)])
     shown += _wrapped("kept", up.config.kept)
     failed = sum(not proof.ok for proof in up.proofs)

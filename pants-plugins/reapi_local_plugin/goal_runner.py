@@ -10,6 +10,7 @@ from typing import Any, Optional, Union
 
 from reapi_contract.admin_api import ExecutionStatus
 from reapi_contract.proof import Proof
+from reapi_contract.status import Status, status_from
 from reapi_local_launcher.launcher_error import LauncherError
 from reapi_local_launcher.server.execution_status import (
     must_be_as_asked,
@@ -21,7 +22,7 @@ from reapi_local_launcher.server.presence import NotServing, look
 from reapi_local_launcher.server.remote_check import RemoteEndpoint, check_remote
 from reapi_local_launcher.server.running import Running, find_running
 from reapi_local_launcher.server.self_check import check
-from reapi_local_launcher.server.server_status import execution_of
+from reapi_local_launcher.server.server_status import execution_in, execution_of, fetch_status
 from reapi_local_launcher.server.stop import stop
 from reapi_local_launcher.server_settings import ServerSettings
 from reapi_local_plugin import counted_run
@@ -71,17 +72,19 @@ class GoalRunner:
         if execution:
             self._must_be_able_to_execute(settings)
         running: Optional[Running] = None
+        status: Optional[Status] = None
         offered, address = None, self.reapi.address
         notes: list[str] = []
         if self._is_own:
             running = launch(settings, self.env, progress)
             address = running.grpc_address
-            notes += running.notes
+            status = status_from(fetch_status(running, settings.labels))
+            notes += [*running.notes, *status.notes]
         untrusted = tls_conflicts(self.pants, running.state) if running is not None else []
-        if execution and running is not None:
+        if execution and status is not None:
             if untrusted:
                 raise _cannot_execute(untrusted, settings)
-            offered = execution_of(running, settings.labels)
+            offered = execution_in(status)
             must_be_offered(offered, settings.labels)
             must_be_as_asked(offered, settings)
             notes += [*user_notes(offered, settings), *self._execution_notes(offered)]

@@ -26,6 +26,10 @@ LABELS = Labels(
     address="[reapi].address, where `auto` is a server of your own",
     token_path="[reapi].token_path",
 )
+_SERVER_OPTIONS = (
+    *("data_dir", "port", "max_size", "idle_exit"),
+    *("server_python", "slots", "hermetic", "sandbox"),
+)
 EXECUTION_LABELS = replace(LABELS, up="pants reapi-up --execution")
 
 
@@ -43,8 +47,32 @@ def launcher_settings(reapi: Any, *, executes: bool) -> ServerSettings:
         slots=reapi.slots,
         hermetic=reapi.hermetic,
         sandbox=_plain(reapi.sandbox),
-        labels=EXECUTION_LABELS if executes else LABELS,
+        labels=_labels(reapi, EXECUTION_LABELS if executes else LABELS),
     )
+
+
+def _labels(reapi: Any, labels: Labels) -> Labels:
+    """The commands for the same server: with the options that were given as flags.
+
+    Options from files and from the environment are the same for the next command.
+    """
+    get_rank = getattr(getattr(reapi, "options", reapi), "get_rank", None)
+    if get_rank is None:
+        return labels
+    given = {
+        name: _flag(name, getattr(reapi, name))
+        for name in _SERVER_OPTIONS
+        if getattr(get_rank(name), "name", "") == "FLAG"
+    }
+    every = [given.pop("data_dir")] if "data_dir" in given else []
+    return labels.with_flags(every, [*given.values()])
+
+
+def _flag(name: str, value: Any) -> str:
+    option = f"reapi-{name.replace('_', '-')}"
+    if isinstance(value, bool):
+        return f"--{option}" if value else f"--no-{option}"
+    return f"--{option}={_plain(value)}"
 
 
 def is_own_server(reapi: Any) -> bool:

@@ -16,6 +16,15 @@ STORE = "store"
 INPUTS = "inputs"
 """The directory of input trees. What earlier boots of the machine left in it is of no use."""
 
+INPUT_RECORDS = "records"
+"""In `INPUTS`: a file `NUMBER-…` for each directory `NUMBER` that is complete."""
+
+INPUT_STAMP = "stamp"
+"""In `INPUTS`: a file whose words say what the directories were made for, among them the boot."""
+
+BOOT_ID_FILE = "/proc/sys/kernel/random/boot_id"
+"""An id that differs after each boot of the machine; some systems have no such file."""
+
 CACHES = "caches"
 """The directory of named caches, a directory for each instance, whose mtime says when it was used
 last."""

@@ -14,6 +14,7 @@ BLOB = "blob"
 ACTION_RESULT = "action-result"
 INSTANCE = "instance"
 EXECUTION = "execution"
+DISK_SPACE = "disk-space"
 # What the launcher and the plugin try themselves.
 REACHABLE = "reachable"
 TOKEN = "token"
@@ -21,6 +22,10 @@ SELF_CHECK = "self-check"
 ROUND_TRIPS = "round-trips"
 CONFIGURED = "configured"
 LAST_RUN = "last-run"
+
+# Remedies of the server for which a launcher knows the exact command.
+RESTART = "restart the server; its log may say why"
+NO_ROOM = "raise the limit of the store, or wait until running builds end"
 
 
 @dataclass(frozen=True)

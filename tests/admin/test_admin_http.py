@@ -14,6 +14,7 @@ from typing import Any
 
 import grpc
 import pytest
+import pytest_asyncio
 from prometheus_client.parser import text_string_to_metric_families
 
 from patience import PATIENCE_S
@@ -24,6 +25,8 @@ from reapi_local.proto.remote_execution_pb2 import (
     UpdateActionResultRequest,
 )
 from rpc.helpers import TRANSPORTS, Server, digest_of, serving
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 ROUTES = [
     ("GET", "/v1/health"),
@@ -37,14 +40,22 @@ PROOFS = ["capabilities", "blob", "action-result", "instance", "token"]
 RUN_HEADER = "build.bazel.remote.execution.v2.requestmetadata-bin"
 
 
-@pytest.fixture(params=TRANSPORTS)
+@pytest.fixture(params=TRANSPORTS, scope="module")
 def transport(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="module")
 async def server(tmp_path: Path, transport: str) -> AsyncIterator[Server]:
+    """One for one test."""
     async with serving(tmp_path / "data", transport) as running:
+        yield running
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def shared(tmp_path_factory: pytest.TempPathFactory, transport: str) -> AsyncIterator[Server]:
+    """One for all tests that leave nothing behind."""
+    async with serving(tmp_path_factory.mktemp("data"), transport) as running:
         yield running
 
 
@@ -81,8 +92,8 @@ async def checked(server: Server, instance: str = "") -> dict[str, Any]:
     return {proof["name"]: proof for proof in answer["proofs"]}
 
 
-async def test_every_route_wants_the_token(server: Server) -> None:
-    token = server.token
+async def test_every_route_wants_the_token(shared: Server) -> None:
+    token = shared.token
     wrong = [
         {},
         {"Authorization": ""},
@@ -98,10 +109,10 @@ async def test_every_route_wants_the_token(server: Server) -> None:
     ]
     for method, path in [*ROUTES, ("GET", "/"), ("GET", "/v1/unknown")]:
         for headers in wrong:
-            status, answer = await ask(server, method, path, {"instance": ""}, headers)
+            status, answer = await ask(shared, method, path, {"instance": ""}, headers)
             assert (status, answer["error"]) == (401, "unauthenticated")
             assert "Authorization" in answer["message"]
-    assert (await ask(server, "GET", "/v1/health"))[1]["status"] == "serving"
+    assert (await ask(shared, "GET", "/v1/health"))[1]["status"] == "serving"
 
 
 def encoded(credentials: str) -> str:
@@ -199,8 +210,8 @@ async def test_runs_come_newest_first_by_instance_and_at_most_as_many_as_asked(
 
 
 @pytest.mark.parametrize("limit", ["x", "-1", "1.5", "", "%C2%B2", "%D9%A3", "9" * 10, "9" * 5000])
-async def test_a_limit_that_is_no_number_is_refused(server: Server, limit: str) -> None:
-    status, answer = await ask(server, "GET", f"/v1/runs?limit={limit}")
+async def test_a_limit_that_is_no_number_is_refused(shared: Server, limit: str) -> None:
+    status, answer = await ask(shared, "GET", f"/v1/runs?limit={limit}")
     assert (status, answer["error"]) == (400, "bad-request")
     assert "limit" in answer["message"]
 
@@ -221,44 +232,44 @@ async def test_a_limit_that_is_no_number_is_refused(server: Server, limit: str) 
         b"[" * 100_000,
     ],
 )
-async def test_a_check_without_an_instance_is_refused(server: Server, body: bytes) -> None:
-    status, answer = await ask(server, "POST", "/v1/check", body)
+async def test_a_check_without_an_instance_is_refused(shared: Server, body: bytes) -> None:
+    status, answer = await ask(shared, "POST", "/v1/check", body)
     assert (status, answer["error"]) == (400, "bad-request")
     assert '{"instance": NAME}' in answer["message"]
 
 
 @pytest.mark.parametrize("name", ["a//b", "blobs", "a\n", "\ud800", "x" * 256])
-async def test_a_check_of_what_can_be_no_instance_is_refused(server: Server, name: str) -> None:
-    status, answer = await ask(server, "POST", "/v1/check", {"instance": name})
+async def test_a_check_of_what_can_be_no_instance_is_refused(shared: Server, name: str) -> None:
+    status, answer = await ask(shared, "POST", "/v1/check", {"instance": name})
     assert (status, answer["error"]) == (400, "bad-request")
     assert "instance name" in answer["message"]
 
 
-async def test_unknown_paths_and_wrong_methods_are_told_apart(server: Server) -> None:
+async def test_unknown_paths_and_wrong_methods_are_told_apart(shared: Server) -> None:
     for path in ("/", "/v1", "/v2/health", "/v1/health/x", "/v1/../etc/passwd", "/v1/%2e%2e"):
-        status, answer = await ask(server, "GET", path)
+        status, answer = await ask(shared, "GET", path)
         assert (status, answer["error"]) == (404, "not-found"), path
     for method, path in ROUTES:
         other = "POST" if method == "GET" else "GET"
         for wrong in (other, "DELETE", "PUT"):
-            status, answer = await ask(server, wrong, path)
+            status, answer = await ask(shared, wrong, path)
             assert (status, answer["error"]) == (405, "method-not-allowed"), (wrong, path)
-    assert (await ask(server, "GET", "/v1/health"))[1]["status"] == "serving"
+    assert (await ask(shared, "GET", "/v1/health"))[1]["status"] == "serving"
 
 
-async def test_endless_headers_are_refused_and_the_server_goes_on(server: Server) -> None:
-    reader, writer = await asyncio.open_connection("127.0.0.1", server.app.admin_port)
+async def test_endless_headers_are_refused_and_the_server_goes_on(shared: Server) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", shared.app.admin_port)
     writer.write(b"GET /v1/health HTTP/1.1\r\nHost: x\r\nX-Big: " + b"y" * 1_000_000)
     # It ends here: after an answer, or without one because more was on its way.
     with contextlib.suppress(ConnectionResetError):
         assert (await reader.read()).startswith(b"HTTP/1.1 400 ")
     writer.close()
-    assert (await ask(server, "GET", "/v1/health"))[0] == 200
+    assert (await ask(shared, "GET", "/v1/health"))[0] == 200
 
 
-async def test_a_client_that_says_nothing_holds_up_nobody(server: Server) -> None:
-    silent = [await asyncio.open_connection("127.0.0.1", server.app.admin_port) for _ in range(50)]
-    assert (await ask(server, "GET", "/v1/health"))[0] == 200
+async def test_a_client_that_says_nothing_holds_up_nobody(shared: Server) -> None:
+    silent = [await asyncio.open_connection("127.0.0.1", shared.app.admin_port) for _ in range(50)]
+    assert (await ask(shared, "GET", "/v1/health"))[0] == 200
     for _, writer in silent:
         writer.close()
 
@@ -272,7 +283,7 @@ async def test_a_server_that_works_proves_it_and_does_not_count_itself(
         assert proof["ok"] is True, proof
         assert proof["remedy"] == ""
         assert proof["detail"]
-        assert 0 < proof["milliseconds"] < 10_000
+        assert 0 < proof["milliseconds"] < 1000 * PATIENCE_S
     status = await server.status()
     assert status["calls"] == {}
     assert status["action_cache"] == {}
@@ -342,11 +353,11 @@ async def scraped(server: Server) -> Samples:
 
 
 async def test_a_proxy_in_the_environment_is_not_asked(
-    server: Server, monkeypatch: pytest.MonkeyPatch
+    shared: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("grpc_proxy", "http_proxy", "https_proxy"):
         monkeypatch.setenv(name, "http://127.0.0.1:1")
-    assert all(proof["ok"] for proof in (await checked(server)).values())
+    assert all(proof["ok"] for proof in (await checked(shared)).values())
 
 
 async def test_an_instance_that_is_not_listed_is_told_with_a_remedy(

@@ -191,8 +191,6 @@ class Workspace:
         output_base, invocation = self.root / base, str(uuid.uuid4())
         spawns = self.root / f"{invocation}.json"
         command = [
-            # Else Ctrl-C does nothing where the tests are a shell's background job.
-            *("env", "--default-signal=INT"),
             # Debian's needs the system's settings; the user's don't matter.
             *(self._program, "--batch", "--nohome_rc", "--noworkspace_rc"),
             *(f"--output_base={output_base}", "--host_jvm_args=-Xmx512m"),

@@ -47,7 +47,7 @@ TROUBLE = {
     "trouble/BUILD": """
 genrule(name = "fails", outs = ["fails.out"], cmd = "echo made >$@; echo the reason >&2; exit 7")
 genrule(name = "folder", outs = ["folder.out"], cmd = "mkdir $@")
-sh_test(name = "failing_test", size = "small", srcs = ["failing_test.sh"])
+sh_test(name = "failing_test", size = "medium", srcs = ["failing_test.sh"])
 sh_test(name = "slow_test", size = "small", srcs = ["slow_test.sh"])
 """,
     "trouble/failing_test.sh": "#!/bin/sh\necho not today; exit 5\n",
@@ -254,7 +254,8 @@ def test_a_failing_test_and_one_that_takes_too_long_are_told_apart(
     shop: Shop, first: Build
 ) -> None:
     tests = ("//trouble:failing_test", "//trouble:slow_test")
-    failed = shop.run("tests", "test", *tests, "--test_timeout=2")
+    # By size: only what is small has so little.
+    failed = shop.run("tests", "test", *tests, "--test_timeout=5,300,300,300")
     assert failed.status == TESTS_FAILED
     assert "not today" in failed.log
     assert "so far" in failed.log

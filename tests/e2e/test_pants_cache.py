@@ -77,9 +77,14 @@ def counted(shop: Machine, repository: Repository) -> tuple[int, int]:
     return shop.lookups(instance_name(None, repository.root))
 
 
+def no_local_results(root: Path) -> list[str]:
+    """Flags for a Pants that remembers no result."""
+    return [f"--local-store-dir={root}/store"]
+
+
 def nothing_local(root: Path) -> list[str]:
-    """Flags for a Pants that remembers nothing."""
-    return [f"--local-store-dir={root}/store", f"--named-caches-dir={root}/named"]
+    """Flags for a Pants that remembers nothing, not even its tools."""
+    return [*no_local_results(root), f"--named-caches-dir={root}/named"]
 
 
 def test_the_first_run_misses_and_writes_every_result(
@@ -107,7 +112,7 @@ def test_an_empty_local_cache_is_served_by_the_server_alone(
     assert (run["hits"], run["misses"]) == (hits, misses)
     assert (after[0] - before[0], after[1] - before[1]) == (hits, misses)
     assert second.err.count("cached remotely") == len(TESTS)
-    check = repository.run("reapi-check").must_succeed()
+    check = repository.run(*nothing_local(tmp_path), "reapi-check").must_succeed()
     assert f"the last run used it: {hits} hits, {misses} misses" in check.out
 
 
@@ -115,7 +120,7 @@ def test_a_changed_source_runs_again_only_what_depends_on_it(
     shop: Machine, repository: Repository, first_run: Done, tmp_path: Path
 ) -> None:
     repository.write({"middle.py": MODULES["middle.py"].replace("1", "2")})
-    changed = repository.run(*nothing_local(tmp_path), "test", "::").must_succeed()
+    changed = repository.run(*no_local_results(tmp_path), "test", "::").must_succeed()
     run = shop.newest_run(instance_name(None, repository.root))
     repository.write({"middle.py": MODULES["middle.py"]})
     # The tests of middle and of top.
@@ -132,7 +137,7 @@ def test_another_worktree_without_the_daemon_is_served_what_the_first_one_wrote(
     worktree = shop.adopt(root)
     assert instance_name(None, root) == instance_name(None, repository.root)
     switches = ["--remote-cache-read", "--remote-cache-write"]
-    done = worktree.run(*nothing_local(tmp_path), *switches, "test", "::", daemon=False)
+    done = worktree.run(*no_local_results(tmp_path), *switches, "test", "::", daemon=False)
     assert done.must_succeed().lookups == (first_run.lookups[1], 0)
     run = shop.newest_run(instance_name(None, root))
     assert (run["hits"], run["misses"]) == done.lookups

@@ -22,6 +22,7 @@ from e2e.pants_repo import (
     machine,
     pants_toml,
 )
+from patience import PATIENCE_S
 from reapi_local_plugin.instance_name import instance_name
 
 pytestmark = pytest.mark.slow
@@ -78,7 +79,7 @@ def test_a_build_passes_when_the_server_is_killed_in_the_middle_of_it(
     wired.write({"waits/BUILD": WAITS.format(runs=tmp_path / "runs", go_on=tmp_path / "go_on")})
     with opened(tmp_path / "runs") as runs, opened(tmp_path / "go_on") as go_on:
         build = wired.start("test", ":", "waits:")
-        assert select.select([runs], [], [], 120)[0], "the command never ran"
+        assert select.select([runs], [], [], PATIENCE_S)[0], "the command never ran"
         shop.kill_server()
         os.write(go_on, b"go on\n")
         done = finish(build).must_succeed()

@@ -61,7 +61,9 @@ def test_two_repositories_at_once_share_one_server_and_no_results(shop: Machine)
     )
     for repository in (first, second):
         repository.write({"BUILD": SLOW_TEST})
+        repository.run("--version").must_succeed()  # so that its daemon runs
     # No server runs: both want to start one.
+    assert shop.find_server() is None
     started = [repository.start("test", "::") for repository in (first, second)]
     builds = [finish(build).must_succeed() for build in started]
     instances = [instance_name(None, repository.root) for repository in (first, second)]

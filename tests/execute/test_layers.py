@@ -158,7 +158,7 @@ async def test_a_reboot_of_the_machine_drops_all_layers(
     store: MemoryStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     boot = tmp_path / "boot_id"
-    monkeypatch.setattr(layers_module, "_BOOT_ID_FILE", str(boot))
+    monkeypatch.setattr(layers_module, "BOOT_ID_FILE", str(boot))
     boot.write_text("one\n")
     await make_one(store, tmp_path / "roots")
     assert await cached_after_restart(store, tmp_path / "roots")
@@ -170,7 +170,7 @@ async def test_a_reboot_of_the_machine_drops_all_layers(
 async def test_without_a_boot_id_no_layer_survives_a_restart(
     store: MemoryStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(layers_module, "_BOOT_ID_FILE", str(tmp_path / "none"))
+    monkeypatch.setattr(layers_module, "BOOT_ID_FILE", str(tmp_path / "none"))
     await make_one(store, tmp_path / "roots")
     assert not await cached_after_restart(store, tmp_path / "roots")
 

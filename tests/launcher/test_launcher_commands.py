@@ -54,7 +54,8 @@ def test_what_a_running_server_was_not_started_with_is_noted(site: Site) -> None
     site.json("up", "--sandbox=process-group")
     notes = site.json("up", "--slots=9", "--sandbox=slots", "--hermetic")["notes"]
 
-    change = "; to change: `reapi-local down`, then `reapi-local up`."
+    up = "reapi-local up --slots=9 --sandbox=slots --hermetic"
+    change = f"; to change: `reapi-local down`, then `{up}`."
     assert notes == [
         "Processes can read your files.",
         "The running server runs 2 processes at once" + change,

@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from launcher.fake_python import fake_python
 from launcher.harness import REAL, Site
 from reapi_local_launcher.launcher_error import LauncherError
-from reapi_local_launcher.python import base_python, environment
+from reapi_local_launcher.python import base_python, places
 
 _NEEDS_PACKAGES = "import grpc, lmdb, starlette, uvicorn"
 needs_fake = pytest.mark.skipif(REAL, reason="this Python has no packages for the real server")
@@ -109,6 +110,15 @@ def test_an_interpreter_is_asked_again_after_it_failed_to_start_the_server(site:
     assert (site.data_dir.parent / "interpreters.json").exists()
 
 
+@pytest.fixture
+def no_usual_python(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine without Pythons, but for those that a test makes."""
+    monkeypatch.setattr(places, "USUAL", ())
+    monkeypatch.setattr(sys, "_base_executable", str(tmp_path / "none"))
+    monkeypatch.setattr(sys, "base_prefix", str(tmp_path / "none"))
+
+
+@pytest.mark.usefixtures("no_usual_python")
 def test_without_a_suitable_python_the_error_lists_what_was_looked_at(
     site: Site, tmp_path: Path
 ) -> None:
@@ -136,6 +146,57 @@ def test_without_a_suitable_python_the_error_lists_what_was_looked_at(
     assert "--server-python" in refused.value.remedy
 
 
+@pytest.mark.usefixtures("no_usual_python")
+@pytest.mark.parametrize(
+    ("place", "variable"),
+    [
+        ("path/python3.14", "PATH={root}/path"),
+        ("path/python3.11", "PATH={root}/path"),
+        ("home/.pyenv/versions/3.12.4/bin/python", ""),
+        ("elsewhere/versions/3.12.4/bin/python", "PYENV_ROOT={root}/elsewhere"),
+        ("home/.pyenv/versions/3.12.4/bin/python", f"PYENV_ROOT=/{'x' * 5000}"),
+        ("home/.local/share/uv/python/cpython-3.13.2-linux-x86_64-gnu/bin/python", ""),
+        ("data/uv/python/cpython-3.13.2-linux-x86_64-gnu/bin/python", "XDG_DATA_HOME={root}/data"),
+        ("uv/cpython-3.13.2-linux-x86_64-gnu/bin/python", "UV_PYTHON_INSTALL_DIR={root}/uv"),
+        ("home/.local/share/mise/installs/python/3.12/bin/python", ""),
+        ("home/.asdf/installs/python/3.12.4/bin/python", ""),
+        ("asdf/installs/python/3.12.4/bin/python", "ASDF_DATA_DIR={root}/asdf"),
+    ],
+    ids=lambda text: text[:60],
+)
+def test_a_python_is_found_where_users_have_theirs(
+    site: Site, tmp_path: Path, place: str, variable: str
+) -> None:
+    root = tmp_path / "root"
+    python = fake_python(root / place, version=(3, 12, 4))
+    fake_python(root / "home" / ".pyenv" / "versions" / "3.14.0t" / "bin" / "python", threaded=True)
+    name, _, value = variable.format(root=root).partition("=")
+    env = {
+        "PATH": str(tmp_path / "none"),
+        "HOME": str(root / "home"),
+        **({name: value} if name else {}),
+    }
+
+    found = base_python.find_base_python(site.settings, env)
+
+    assert found == base_python.BasePython(python, (3, 12, 4))
+
+
+@pytest.mark.usefixtures("no_usual_python")
+def test_the_base_of_the_python_that_pants_runs_on_is_found(
+    site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    base = fake_python(tmp_path / "of-pants" / "bin" / "python3.11", version=(3, 11, 9))
+    env = {"PATH": str(tmp_path / "none"), "HOME": str(site.home)}
+    monkeypatch.setattr(sys, "_base_executable", str(base))
+    assert base_python.find_base_python(site.settings, env).path == base
+
+    monkeypatch.setattr(sys, "_base_executable", None)
+    monkeypatch.setattr(sys, "base_prefix", str(base.parent.parent))
+    assert base_python.find_base_python(site.settings, env).path == base
+
+
+@pytest.mark.usefixtures("no_usual_python")
 def test_a_python_under_pyenv_is_found_by_a_shim_that_does_not_run(
     site: Site, tmp_path: Path
 ) -> None:
@@ -156,18 +217,6 @@ def test_a_python_under_pyenv_is_found_by_a_shim_that_does_not_run(
     )
 
     assert found == base_python.BasePython(Path("/the/base"), (3, 12, 99))
-
-
-@pytest.mark.slow
-def test_remains_of_a_killed_builder_are_removed_by_the_next(site: Site, tmp_path: Path) -> None:
-    root = tmp_path / "environments"
-    (root / ".partial-of-a-killed-one").mkdir(parents=True)
-    env = {**site.env, "PIP_NO_INDEX": "1", "PIP_FIND_LINKS": "", "PIP_CONFIG_FILE": os.devnull}
-
-    with pytest.raises(LauncherError):
-        environment.build(site.settings, env, tmp_path, lambda line: None)
-
-    assert [path.name for path in root.iterdir() if path.is_dir()] == []
 
 
 def _bare_python(directory: Path, name: str = "bare") -> str:

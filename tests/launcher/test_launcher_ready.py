@@ -38,7 +38,7 @@ def test_a_server_is_started_at_once_where_everything_is_there(site: Site) -> No
     answer = quick(site)
 
     assert answer.outcome == "started"
-    assert find_running(site.settings, site.env) is not None
+    assert find_running(site.settings, site.env, PATIENCE_S) is not None
 
 
 @pytest.mark.skipif(REAL, reason="holds back the stand-in server")
@@ -99,7 +99,7 @@ def test_an_unusable_data_directory_is_named_with_the_setting_for_another(
 
 def test_a_server_that_does_not_answer_is_not_found(site: Site) -> None:
     pid = site.json("up")["pid"]
-    assert find_running(site.settings, site.env) is not None
+    assert find_running(site.settings, site.env, PATIENCE_S) is not None
     os.kill(pid, signal.SIGSTOP)
 
     assert find_running(site.settings, site.env, timeout_s=0.2) is None

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import os
-import random
 import signal
 import socket
 import subprocess
 import sys
+import time
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from threading import Thread
@@ -149,6 +149,16 @@ def test_an_older_release_is_replaced_in_good_order(site: Site) -> None:
     assert not is_server(old["pid"], site.data_dir)
 
 
+def test_the_server_that_replaced_another_is_not_called_replaced(site: Site) -> None:
+    site.set_version("0.1.9")
+    site.json("up")
+    site.set_version("0.2.0")
+
+    shown = site.run("up").stdout
+
+    assert shown.startswith("reapi-local 0.2.0 replaced the server that ran, process ")
+
+
 def test_a_newer_release_is_kept_with_a_note(site: Site) -> None:
     site.set_version("0.10.0")
     newer = site.json("up")
@@ -186,11 +196,14 @@ def test_a_file_in_place_of_the_cache_directory_names_the_way_out(site: Site) ->
 
 @pytest.mark.slow
 def test_ups_killed_at_any_point_leave_nothing_that_blocks_the_next(site: Site) -> None:
-    chance = random.Random(20240229)
-    for _ in range(8):
+    began = time.monotonic()
+    site.json("up")
+    whole_s = time.monotonic() - began
+    site.json("down")
+    for part in (0.1, 0.3, 0.5, 0.7, 0.9):
         with site.start("up") as doomed:
             try:
-                doomed.wait(timeout=chance.uniform(0.02, 0.6))
+                doomed.wait(timeout=part * whole_s)
             except subprocess.TimeoutExpired:
                 doomed.kill()
         found = site.json("up")

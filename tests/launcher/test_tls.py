@@ -107,7 +107,7 @@ def test_settings_of_tls_that_can_not_be_used_are_told_when_it_starts(
     assert refused.returncode == 1
     said = " ".join(refused.stderr.split())
     assert "doesn't belong to the certificate" in said
-    assert "Correct that setting." in said
+    assert "Name the two files of one pair" in said
 
 
 def test_a_relative_directory_is_that_of_the_user(site: Site, tmp_path: Path) -> None:

@@ -201,6 +201,7 @@ def test_what_is_no_longer_wanted_is_removed_and_reported() -> None:
     plan = plan_put(executing, {"remote_cache_read": True, "slots": 3})
 
     assert plan.written == ("[GLOBAL]", "remote_cache_read = true", "slots = 3")
+    assert plan.added == ("slots = 3",)
     assert plan.removed == ("remote_execution = true", "slots = 2")
     assert parsed(plan.text)["GLOBAL"] == {"remote_cache_read": True, "slots": 3}
 

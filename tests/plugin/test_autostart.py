@@ -15,6 +15,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from patience import PATIENCE_S
 from reapi_contract.state import read_state
 from reapi_local_launcher.server.process import is_server
 from reapi_local_plugin.build_server import server_of
@@ -92,7 +93,7 @@ def said(caplog: pytest.LogCaptureFixture) -> Iterator[Callable[[str], None]]:
 
     def wait_for(text: str) -> None:
         with more:
-            assert more.wait_for(lambda: any(text in line for line in caplog.messages), 120)
+            assert more.wait_for(lambda: any(text in line for line in caplog.messages), PATIENCE_S)
 
     listener = Listener()
     logging.getLogger().addHandler(listener)

@@ -127,6 +127,17 @@ def test_up_wires_execution_and_says_how_processes_run(site: Site, root: Path) -
 
 
 @pytest.mark.usefixtures("x86")
+def test_what_was_there_already_is_not_said_to_be_written(site: Site, root: Path) -> None:
+    site.json("up")
+    first, second = (up(runner(site, root)) for _ in range(2))
+
+    assert f"  wrote      {EXECUTE} in .pants.rc\n" in text(first)
+    assert "wrote" not in text(second)
+    assert up_json(second)["pants_config"]["written"] == up_json(first)["pants_config"]["written"]
+    assert up_json(second)["pants_config"]["added"] == ()
+
+
+@pytest.mark.usefixtures("x86")
 def test_up_and_check_find_the_server_once(
     site: Site, root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import os
 import shutil
 import socket
 import ssl
@@ -24,9 +25,11 @@ from cryptography.hazmat.primitives.serialization import (
     PrivateFormat,
 )
 
+from execute.sandbox_helpers import visible_directory
 from reapi_contract.state import read_state
 from reapi_local.compose.cannot_start import CannotStart
 from reapi_local.proto.remote_execution_pb2 import GetCapabilitiesRequest
+from rpc.actions import execute, make
 from rpc.certificates import Authority, authority
 from rpc.helpers import Server, consume, refusal, serving
 
@@ -216,6 +219,8 @@ async def test_a_bad_new_pair_leaves_the_old_one_and_is_logged_once(
         assert len([one for one in caplog.messages if "stay in use" in one]) == 2
         for name in ("server.pem", "server-key.pem"):
             shutil.copy(other.path(name), own.path(name))
+        # Nobody has connected since: the check is the first that sees the new authority.
+        assert all(proof.ok for proof in await server.app.check(""))
         assert await shown(server) == in_der(other.path("server.pem"))
 
 
@@ -329,3 +334,23 @@ def test_the_state_of_a_server_before_this_release_has_no_tls(tmp_path: Path) ->
     read = read_state(tmp_path)
     assert read is not None
     assert (read.ca_certs_path, read.needs_client_certificate) == ("", False)
+
+
+@pytest.mark.parametrize("is_made_by_us", [True, False], ids=["tls init", "a key alone"])
+async def test_actions_do_not_see_keys(tmp_path: Path, is_made_by_us: bool) -> None:
+    """Whoever has the key of the authority makes a certificate that takes the place of a token."""
+    with visible_directory(os.getuid()) as visible:
+        own = authority(visible)
+        (visible / "open").write_text("no secret\n")
+        keys = ["ca-key.pem", "server-key.pem", "client-me-key.pem"]
+        if not is_made_by_us:
+            (visible / "ca-key.pem").unlink()
+            keys = ["server-key.pem"]
+        for key in keys:
+            (visible / key).chmod(0o644)  # as if the sandbox alone kept them secret
+        async with serving(tmp_path, "grpcio", execution="on", **own.settings) as server:
+            client = server.connect(tls=own.trusting())
+            files = " ".join(f"{visible}/{name}" for name in ("open", *keys))
+            action = await make(client, "/bin/sh", "-c", f"cat {files}; echo seen")
+            seen = await execute(client, action, inline_stdout=True)
+    assert seen.result.stdout_raw == (b"seen\n" if is_made_by_us else b"no secret\nseen\n")

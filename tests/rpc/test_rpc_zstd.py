@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import grpc
 import pytest
 import zstandard
 
+from reapi_local.clock import ManualClock
 from reapi_local.proto.bytestream_pb2 import (
     QueryWriteStatusRequest,
     QueryWriteStatusResponse,
@@ -26,7 +28,17 @@ from reapi_local.proto.remote_execution_pb2 import (
     DigestFunction,
     GetCapabilitiesRequest,
 )
-from rpc.helpers import HASHERS, MIB, Client, blob_name, digest_of, pieces, refusal, upload_name
+from rpc.helpers import (
+    HASHERS,
+    MIB,
+    Client,
+    blob_name,
+    digest_of,
+    pieces,
+    refusal,
+    serving,
+    upload_name,
+)
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -202,35 +214,37 @@ async def test_a_blob_that_is_there_is_acknowledged_with_minus_1_before_it_is_se
     assert (answer.committed_size, answer.complete) == (size, True)
 
 
-def wrong_forms(data: bytes) -> dict[str, bytes]:
-    form = zstd(data)
-    wide = zstandard.ZstdCompressionParameters.from_level(1, window_log=27)
-    stream = zstandard.ZstdCompressor(compression_params=wide).compressobj()
-    return {
-        "nothing": b"",
-        "not-compressed": data,
-        "cut-short": form[:-1],
-        "without-its-checksum": zstd(data, write_checksum=True)[:-4],
-        "with-a-wrong-checksum": zstd(data, write_checksum=True)[:-4] + b"1234",
-        "followed-by-garbage": form + b"garbage",
-        "followed-by-half-a-frame": form + zstd(b"")[:-1],
-        "of-other-content": zstd(bytes(len(data))),
-        "of-one-byte-less": zstd(data[:-1]),
-        "of-one-byte-more": zstd(data + b"x"),
-        "of-far-too-much": zstd(data + bytes(100 * MIB)),
-        "with-a-window-that-is-too-large": stream.compress(data) + stream.flush(),
-        "of-another-format": b"\x1f\x8b\x08" + form,
-    }
+def with_window(data: bytes, log: int) -> bytes:
+    settings = zstandard.ZstdCompressionParameters.from_level(1, window_log=log)
+    stream = zstandard.ZstdCompressor(compression_params=settings).compressobj()
+    return stream.compress(data) + stream.flush()
+
+
+WRONG: dict[str, Callable[[bytes], bytes]] = {
+    "nothing": lambda data: b"",
+    "not-compressed": lambda data: data,
+    "cut-short": lambda data: zstd(data)[:-1],
+    "without-its-checksum": lambda data: zstd(data, write_checksum=True)[:-4],
+    "with-a-wrong-checksum": lambda data: zstd(data, write_checksum=True)[:-4] + b"1234",
+    "followed-by-garbage": lambda data: zstd(data) + b"garbage",
+    "followed-by-half-a-frame": lambda data: zstd(data) + zstd(b"")[:-1],
+    "of-other-content": lambda data: zstd(bytes(len(data))),
+    "of-one-byte-less": lambda data: zstd(data[:-1]),
+    "of-one-byte-more": lambda data: zstd(data + b"x"),
+    "of-far-too-much": lambda data: zstd(data + bytes(100 * MIB)),
+    "with-a-window-that-is-too-large": lambda data: with_window(data, 24),
+    "of-another-format": lambda data: b"\x1f\x8b\x08" + zstd(data),
+}
 
 
 @pytest.mark.parametrize("size", [SMALL, LARGE])
-@pytest.mark.parametrize("kind", wrong_forms(b"ab"))
+@pytest.mark.parametrize("kind", WRONG)
 async def test_a_form_that_does_not_give_the_blob_is_refused_and_leaves_nothing(
     client: Client, kind: str, size: int
 ) -> None:
     data = text(size)
     digest = digest_of(data)
-    form = wrong_forms(data)[kind]
+    form = WRONG[kind](data)
     name = compressed(upload_name(digest))
     await refusal(client.Write(upload(name, form, 50_000)), INVALID, digest.hash)
     item = {"digest": digest, "data": form, "compressor": Compressor.ZSTD}
@@ -276,10 +290,10 @@ async def test_an_upload_goes_on_with_a_new_frame_where_it_broke_off(
     with pytest.raises(asyncio.CancelledError):
         await call
     rest = zstd(data[half:])
-    while True:
+    answer = None
+    while answer is None:
         try:
             answer = await client.Write(upload(name, rest, 1000, start=half))
-            break
         except grpc.aio.AioRpcError as error:
             if error.code() is not grpc.StatusCode.ABORTED:  # it hasn't heard of the cancellation
                 raise
@@ -302,23 +316,55 @@ async def test_compressed_and_plain_uploads_of_one_blob_do_not_disturb_each_othe
 
 
 async def test_uploads_wait_while_the_memory_for_windows_is_in_use(client: Client) -> None:
-    blobs = [text(MIB + 1) for _ in range(65)]
-    names = [compressed(upload_name(digest_of(blob))) for blob in blobs]
+    blobs = [os.urandom(16) + bytes(MIB) for _ in range(64)]
+    halves = [(zstd(blob[:MIB]), zstd(blob[MIB:])) for blob in blobs]
     calls = [client.Write() for _ in blobs]
-    half = len(blobs[0]) // 2
-    for name, blob, call in zip(names, blobs, calls, strict=True):
-        await call.write(WriteRequest(resource_name=name, data=zstd(blob[:half])))
-        if name is not names[-1]:
-            await received(client, name, half)
-    await received(client, names[-1], 0)
-    for name, blob, call in zip(names, blobs, calls, strict=True):
-        start = len(zstd(blob[:half]))
-        message = WriteRequest(write_offset=start, data=zstd(blob[half:]), finish_write=True)
-        await call.write(message)
+    for blob, (first, _), call in zip(blobs, halves, calls, strict=True):
+        name = compressed(upload_name(digest_of(blob)))
+        await call.write(WriteRequest(resource_name=name, data=first))
+        await received(client, name, MIB)
+    waiting = os.urandom(16) + bytes(MIB)
+    name = compressed(upload_name(digest_of(waiting)))
+    last = asyncio.ensure_future(client.Write(upload(name, zstd(waiting))))
+    while await status(client, name) is None:
+        pass
+    for _ in range(20):  # small ones don't wait
+        small = text(SMALL)
+        await client.Write(upload(compressed(upload_name(digest_of(small))), zstd(small)))
+    answer = await status(client, name)
+    assert answer is not None
+    assert answer.committed_size == 0
+    assert not last.done()
+    for (first, second), call in zip(halves, calls, strict=True):
+        await call.write(WriteRequest(write_offset=len(first), data=second, finish_write=True))
         await call.done_writing()
-        assert (await call).committed_size == start + len(message.data)
-        if name is names[0]:
-            await received(client, names[-1], half)
+        assert (await call).committed_size == len(first) + len(second)
+        if call is calls[0]:
+            assert (await last).committed_size == len(zstd(waiting))
+
+
+async def test_only_so_many_compressed_reads_go_on_at_once(tmp_path: Path, transport: str) -> None:
+    clock = ManualClock()
+    async with serving(tmp_path / "data", transport, clock) as server:
+        # Without this a client takes some megabytes that nobody has asked for.
+        client = server.connect(options=[("grpc.http2.bdp_probe", 0)])
+        digest = await client.upload(os.urandom(4 * MIB))
+        request = ReadRequest(resource_name=compressed(blob_name(digest)))
+        calls = [client.Read(request) for _ in range(128)]
+        for call in calls:
+            assert (await call.read()).data
+        waiting = [client.Read(request) for _ in range(2)]
+        messages = [asyncio.ensure_future(call.read()) for call in waiting]
+        for _ in range(20):  # others don't wait
+            small = await client.upload(text(SMALL))
+            assert await client.download(small)
+        assert not any(message.done() for message in messages)
+        calls[0].cancel()
+        await asyncio.wait(messages, return_when=asyncio.FIRST_COMPLETED)
+        clock.advance(10)  # and the clients of the other reads have taken nothing meanwhile
+        assert all([(await message).data for message in messages])
+        for call in (*calls, *waiting):
+            call.cancel()
 
 
 async def test_each_blob_of_a_batch_has_its_compressor_and_its_status(client: Client) -> None:
@@ -400,7 +446,7 @@ async def test_a_batch_read_is_compressed_where_that_helps_and_the_client_can(
     digests = [await client.upload(content) for content in contents]
     missing = digest_of(text(SMALL))
 
-    async def answer(*acceptable: int) -> list[Any]:
+    async def answer(*acceptable: Any) -> list[Any]:
         request = BatchReadBlobsRequest(
             digests=[*digests, missing], acceptable_compressors=acceptable
         )

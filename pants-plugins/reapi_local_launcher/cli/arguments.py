@@ -6,9 +6,10 @@ import argparse
 
 from reapi_contract import command_line, sandbox_levels, setting_names
 from reapi_contract.bounds import parse_whole
-from reapi_contract.setting_names import flag
+from reapi_contract.setting_names import flag, repeated_flag
 from reapi_local_launcher.cli.parser import Parser
 from reapi_local_launcher.cli.server_flags import add_server_flags, checked
+from reapi_local_launcher.labels import COMMAND_LINE, Labels
 from reapi_local_launcher.server_settings import ServerSettings
 
 _ABOUT = """\
@@ -29,6 +30,13 @@ and on Ctrl-C.
 Flags that are not listed here are passed to the server as they are. Settings
 without a flag come from variables such as REAPI_LOCAL_MAX_SIZE, then from the
 file.
+"""
+_GC = """\
+Remove what nobody needs any more: environments and copied packages of other
+releases, environments of the script `pants` that were not used for a month,
+and, if no server runs: input trees that are of no use, named caches above
+their limit, and what killed servers left. It lists each with its size. What a
+running server or Pants uses stays, and so does everything that is stored.
 """
 _UNWIRE = """\
 Take what `pants reapi-up` wrote out of the .pants.rc of a repository, so that
@@ -68,6 +76,7 @@ def make_parser() -> Parser:
     status = parser.add_command("status", "show sizes, action cache hits and calls since the start")
     logs = parser.add_command("logs", "show the last lines of the server's log")
     purge = parser.add_command("purge", "delete all blobs and action results; token and port stay")
+    gc = parser.add_command("gc", "free disk space that nobody needs any more", _GC)
     init = parser.add_command("init", "put the plugin into a Pants repository, or upgrade it there")
     unwire = parser.add_command(
         "unwire", "take what `pants reapi-up` wrote out of .pants.rc", _UNWIRE
@@ -89,14 +98,15 @@ def make_parser() -> Parser:
         command_line.TLS_INIT, "make an authority and a pair for the server", _TLS_INIT
     )
     _add_tls_init(tls_init)
+    gc.add_argument("--dry-run", action="store_true", help="only list it, and remove nothing")
     purge.add_argument("--yes", action="store_true", help="do not ask")
     for one in (serve, up, check, purge, tls_init):
         _add_server_python(one)
-    for one in (serve, up, down, check, status, logs, purge):
+    for one in (serve, up, down, check, status, logs, purge, gc):
         _add_data_dir(one)
     _add_directory(init, "the directory of pants.toml (default: the current one)")
     _add_directory(unwire, "a directory in the repository (default: the current one)")
-    for one in (up, down, check, status, purge, init, unwire, version):
+    for one in (up, down, check, status, purge, gc, init, unwire, version):
         _add_format(one)
     completion.add_argument("shell", choices=("bash", "zsh", "fish"), help="the shell")
     shown.add_argument("words", nargs="*", metavar="COMMAND", help="the command")
@@ -117,7 +127,31 @@ def settings_from(options: argparse.Namespace) -> ServerSettings:
         slots=getattr(options, "slots", 0),
         hermetic=getattr(options, "hermetic", False),
         sandbox=getattr(options, "sandbox", sandbox_levels.AUTO),
+        labels=_labels(options),
     )
+
+
+def _labels(options: argparse.Namespace) -> Labels:
+    """Commands for the same server: remedies name them with the flags that were given."""
+    data_dir = getattr(options, "data_dir", None)
+    every = [] if data_dir is None else [f"{flag(setting_names.DATA_DIR)}={data_dir}"]
+    if options.command != "up":
+        return COMMAND_LINE.with_flags(every)
+    names = (
+        *(setting_names.PORT, setting_names.MAX_SIZE, setting_names.IDLE_EXIT),
+        *(setting_names.SLOTS, setting_names.SANDBOX, "server_python"),
+    )
+    defaults = ServerSettings()
+    given = {name: getattr(options, name) for name in names}
+    of_up = [
+        f"{flag(name)}={value}"
+        for name, value in given.items()
+        if value not in (None, getattr(defaults, name, 0), 0)
+    ]
+    of_up += [f"{repeated_flag(setting_names.INSTANCES)}={one}" for one in options.instances or ()]
+    if options.hermetic:
+        of_up.append(flag(setting_names.HERMETIC))
+    return COMMAND_LINE.with_flags(every, of_up)
 
 
 def _add_serve(parser: Parser) -> None:

@@ -24,7 +24,7 @@ from reapi_local_launcher.server.execution_status import summary
 from reapi_local_launcher.server.purge import Purged
 from reapi_local_launcher.server.running import FOUND, REPLACED, STARTED, Running
 
-OUTCOMES = {FOUND: "is running", STARTED: "was started", REPLACED: "was replaced"}
+OUTCOMES = {FOUND: "is running", STARTED: "was started", REPLACED: "replaced the server that ran"}
 """How reports describe a server after each outcome of a launch."""
 
 

@@ -7,17 +7,22 @@ from collections.abc import Mapping
 from typing import Any
 
 from reapi_contract.admin_api import CacheCount, ExecutionStatus
+from reapi_contract.data_dir import CACHES, INPUTS
 from reapi_contract.json_records import to_json
 from reapi_contract.sizes import format_size
 from reapi_contract.status import Status
 from reapi_local_launcher.cli.terminal import PLAIN, Style, Write, fields, notes, table
+from reapi_local_launcher.disk.usage import BOOTSTRAP, DiskUsage
 from reapi_local_launcher.labels import Labels
 from reapi_local_launcher.server.execution_status import summary
 from reapi_local_launcher.server.presence import Condition, NotServing, explain
 
+_PARTS = {INPUTS: "input trees", CACHES: "named caches", BOOTSTRAP: "bootstrap of ./pants"}
+"""How the parts of the disk usage are shown; all others have their own names."""
 
-def status_text(status: Status, write: Write, style: Style = PLAIN) -> None:
-    """Sizes, execution, and tables of the counts since the server's start."""
+
+def status_text(status: Status, usage: DiskUsage, write: Write, style: Style = PLAIN) -> None:
+    """Sizes, execution, and tables of the disk usage and of the counts since the start."""
     store, execution = status.store, status.execution or ExecutionStatus()
     _headline(status, write, style)
     fields(
@@ -32,6 +37,7 @@ def status_text(status: Status, write: Write, style: Style = PLAIN) -> None:
     )
     reasons = () if execution.offered else execution.reasons
     notes([*status.notes, *reasons], write, style)
+    usage_table(usage, write, style)
     table(
         ("action cache", "hits", "misses", "writes", "hit rate"),
         [_cache_row(name, counts) for name, counts in sorted(status.action_cache.items())],
@@ -40,6 +46,18 @@ def status_text(status: Status, write: Write, style: Style = PLAIN) -> None:
     )
     _counts_table("executions", status.executions, write, style)
     _counts_table("calls", status.calls, write, style)
+
+
+def usage_table(usage: DiskUsage, write: Write, style: Style = PLAIN) -> None:
+    """What reapi-local keeps on this machine; parts that are empty are left out."""
+    rows = [
+        (_PARTS.get(part, part), format_size(part_bytes))
+        for part, part_bytes in usage.parts.items()
+        if part_bytes
+    ]
+    if rows:
+        rows.append(("total", format_size(usage.total_bytes)))
+    table(("disk usage", "size"), rows, write, style)
 
 
 def summary_text(status: Status, write: Write, style: Style = PLAIN) -> None:

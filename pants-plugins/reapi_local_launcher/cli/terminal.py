@@ -9,9 +9,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TextIO
 
+from reapi_local_launcher.progress import Say, Terminal
+
 Write = Callable[[str], object]
 
 WIDTH = 80
+_UNBROKEN = "\0"
 
 
 @dataclass(frozen=True)
@@ -56,10 +59,17 @@ def showable(text: str) -> str:
     return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
-def progress(line: str) -> None:
-    """Say on standard error what is done at the moment."""
-    sys.stderr.write(f"{line}\n")
+def _write_progress(text: str) -> None:
+    sys.stderr.write(text)
     sys.stderr.flush()
+
+
+def _progress_line(line: str) -> None:
+    _write_progress(f"{line}\n")
+
+
+progress: Say = Terminal(_write_progress) if sys.stderr.isatty() else _progress_line
+"""Says on standard error what is done at the moment; a terminal's last line is rewritten."""
 
 
 def write_json(content: object, write: Write) -> None:
@@ -85,13 +95,17 @@ def notes(sentences: Sequence[str], write: Write, style: Style) -> None:
 def indented(lead: str, text: str, write: Write, lead_width: int | None = None) -> None:
     """A lead and a text: its first line is wrapped, further lines such as those of a log are not.
 
+    What is in backticks stays on one line, so that a command can be copied.
     `lead_width`: the columns of a lead that has colour codes.
     """
+    import re
     import textwrap
 
     indent = (len(lead) if lead_width is None else lead_width) + 1
     first, *more = text.split("\n")
-    lines = textwrap.wrap(first, WIDTH - indent, break_long_words=False, break_on_hyphens=False)
+    first = re.sub("`[^`]*`", lambda command: command.group().replace(" ", _UNBROKEN), first)
+    wrapped = textwrap.wrap(first, WIDTH - indent, break_long_words=False, break_on_hyphens=False)
+    lines = [line.replace(_UNBROKEN, " ") for line in wrapped]
     write(f"{lead} {lines[0] if lines else ''}\n")
     for line in lines[1:]:
         write(" " * indent + line + "\n")

@@ -4,23 +4,20 @@ from __future__ import annotations
 
 import json
 import os
-import re
-import subprocess
-from collections.abc import Iterator, Mapping
-from contextlib import suppress
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from reapi_local_launcher.launcher_error import LauncherError
-from reapi_local_launcher.paths import user_home
+from reapi_local_launcher.patience import run_patiently
+from reapi_local_launcher.python.places import candidates
 from reapi_local_launcher.server_settings import ServerSettings
 
 # The newest first, but 3.14 last, because fewer packages have wheels for it.
 PREFERENCE = ((3, 13), (3, 12), (3, 11), (3, 14))
 
 _RANGE = "CPython {}.{} to {}.{}".format(*min(PREFERENCE), *max(PREFERENCE))
-_NAMES = (*(f"python{major}.{minor}" for major, minor in PREFERENCE), "python3", "python")
-_PYENV_VERSION = re.compile(r"(\d+)\.(\d+)\.\w+")
+_STILL_S = 10.0
 _NOT_PYTHON = "does not answer like a Python 3"
 _QUESTION = """
 import json, sys, sysconfig
@@ -54,7 +51,7 @@ class _Search:
     rejected: list[str] = field(default_factory=list)
 
     def consider(self, path: Path) -> None:
-        real = path.resolve()
+        real = Path(os.path.realpath(path))
         # All shims of pyenv are links to one script, which runs the program that the link is named
         # after. So both names together identify an interpreter.
         identity = real if real.name == path.name else real.with_name(f"{real.name} {path.name}")
@@ -70,22 +67,23 @@ class _Search:
 
 
 def find_base_python(settings: ServerSettings, env: Mapping[str, str]) -> BasePython:
-    """The CPython on PATH or under pyenv that comes first in `PREFERENCE`.
+    """The CPython of this machine that comes first in `PREFERENCE`; `places` says where it looks.
 
     Raises LauncherError, which lists the interpreters that were looked at.
     """
     search = _Search(env)
-    for path in _candidates(env):
+    for path in candidates(env, PREFERENCE):
         search.consider(path)
     if search.found:
         return min(search.found, key=_rank)
     looked_at = "; ".join(search.rejected) if search.rejected else "there is no Python"
     raise LauncherError(
         "No Python was found that can run the server.",
-        f"It needs {_RANGE}, and PATH and pyenv were searched: {looked_at}.",
+        f"It needs {_RANGE}. PATH, the usual directories, pyenv, uv, mise and asdf have none: "
+        f"{looked_at}.",
         "Install one (for example `apt install python3.12 python3.12-venv`, `brew install "
-        "python@3.13` or `pyenv install 3.13`), or name one that has reapi-local[server] "
-        f"installed with {settings.labels.server_python}.",
+        "python@3.13`, `uv python install 3.13` or `pyenv install 3.13`), or name one that has "
+        f"reapi-local[server] installed with {settings.labels.server_python}.",
     )
 
 
@@ -94,48 +92,15 @@ def _rank(python: BasePython) -> tuple[int, tuple[int, ...]]:
     return PREFERENCE.index((python.version[0], python.version[1])), newest_patch_first
 
 
-def _candidates(env: Mapping[str, str]) -> Iterator[Path]:
-    directories = [Path(part) for part in env.get("PATH", "").split(os.pathsep) if part[:1] == "/"]
-    for name in _NAMES:
-        for directory in directories:
-            if os.access(directory / name, os.X_OK):
-                yield directory / name
-    for root in _pyenv_roots(env, directories):
-        for version in sorted(root.glob("versions/*"), reverse=True):
-            python = version / "bin" / "python"
-            if _is_preferred(version.name) and python.exists():
-                yield python
-
-
-def _is_preferred(pyenv_version: str) -> bool:
-    found = _PYENV_VERSION.fullmatch(pyenv_version)
-    return found is not None and (int(found.group(1)), int(found.group(2))) in PREFERENCE
-
-
-def _pyenv_roots(env: Mapping[str, str], directories: list[Path]) -> list[Path]:
-    roots = [Path(env["PYENV_ROOT"])] if env.get("PYENV_ROOT") else []
-    with suppress(LauncherError):
-        roots.append(Path(user_home(env), ".pyenv"))
-    roots += [directory.parent for directory in directories if directory.name == "shims"]
-    return list(dict.fromkeys(roots))
-
-
 def _ask(path: Path, env: Mapping[str, str]) -> dict[str, object] | str:
     """What the interpreter says about itself, or a clause that says why it does not answer."""
     clean = {name: value for name, value in env.items() if not name.startswith("PYTHON")}
     try:
-        asked = subprocess.run(
-            [str(path), "-c", _QUESTION],
-            env=clean,
-            cwd="/",
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            timeout=10,
-            check=False,
-        )
-    except (OSError, subprocess.TimeoutExpired) as error:
-        return f"does not run: {getattr(error, 'strerror', None) or 'no answer within 10 s'}"
+        asked = run_patiently([str(path), "-c", _QUESTION], clean, _STILL_S, cwd="/")
+    except OSError as error:
+        return f"does not run: {error.strerror or error}"
+    if asked is None:
+        return "does not answer"
     if asked.returncode != 0:
         return f"does not run: status {asked.returncode}"
     try:

@@ -25,7 +25,7 @@ def must_be_offered(execution: ExecutionStatus, labels: Labels) -> None:
     raise LauncherError(
         "The server doesn't run processes.",
         " ".join(execution.reasons) or "It gives no reason; its log may have one.",
-        f"Remove the cause, then start the server again: `{labels.down}`, then `{labels.up}`. "
+        f"Remove the cause, then start the server again: {labels.restart}. "
         "It works as a cache meanwhile.",
     )
 
@@ -39,7 +39,7 @@ def must_be_as_asked(execution: ExecutionStatus, settings: ServerSettings) -> No
     raise LauncherError(
         "The running server doesn't isolate processes as its settings now say.",
         f"It {' and '.join(differences)}: it was started with other settings.",
-        f"Start it again: `{labels.down}`, then `{labels.up}`.",
+        f"Start it again: {labels.restart}.",
     )
 
 
@@ -54,7 +54,7 @@ def user_notes(execution: ExecutionStatus, settings: ServerSettings) -> tuple[st
     differences = _differences(execution, settings)
     if settings.slots not in (0, execution.slots):
         differences.insert(0, f"runs {execution.slots} processes at once")
-    change = f"to change: `{settings.labels.down}`, then `{settings.labels.up}`."
+    change = f"to change: {settings.labels.restart}."
     unlike = (f"The running server {difference}; {change}" for difference in differences)
     return (*execution.notes, *execution.reasons, *unlike)
 

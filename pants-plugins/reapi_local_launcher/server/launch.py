@@ -92,7 +92,7 @@ def _with_notes(running: Running, settings: ServerSettings, source: Source) -> R
     notes = []
     labels, state = settings.labels, running.state
     verdict = judge(running.version, source.label)
-    restart = f"`{labels.down}`, then `{labels.up}`"
+    restart = labels.restart
     if verdict is Verdict.NEWER:
         notes.append(
             f"The running server is {running.version}, newer than {source.label} here; it was kept."

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from reapi_contract import admin_api, proof
 from reapi_contract.data_dir import LOG_FILE
 from reapi_contract.proof import Proof, proofs_from
@@ -28,8 +30,22 @@ def check(
     reachable = Proof(proof.REACHABLE, True, running.milliseconds, where)
     try:
         answer = running.call("POST", admin_api.CHECK, admin_api.check_request(instance), timeout_s)
-        return [reachable, *proofs_from(answer)]
+        return [reachable, *(_exact(one, running, labels) for one in proofs_from(answer))]
     except (admin.AdminError, ValueError) as error:
-        log = f"{running.state.data_dir}/{LOG_FILE}"
-        remedy = f"Run `{labels.down}` and `{labels.up}`; see {log}."
+        remedy = _restart(running, labels)
         return [reachable, Proof(proof.SELF_CHECK, False, 0.0, str(error), remedy)]
+
+
+def _exact(one: Proof, running: Running, labels: Labels) -> Proof:
+    """A proof whose remedy names the commands and settings of this server."""
+    if one.remedy == proof.RESTART:
+        return replace(one, remedy=_restart(running, labels))
+    if one.remedy == proof.NO_ROOM:
+        remedy = f"Raise {labels.max_size} ({labels.restart}), or wait until running builds end."
+        return replace(one, remedy=remedy)
+    return one
+
+
+def _restart(running: Running, labels: Labels) -> str:
+    log = f"{running.state.data_dir}/{LOG_FILE}"
+    return f"Restart the server: {labels.restart}. Its log is {log}."

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from reapi_contract import admin_api
 from reapi_contract.admin_api import ExecutionStatus
-from reapi_contract.status import status_from
+from reapi_contract.status import Status, status_from
 from reapi_local_launcher.labels import Labels
 from reapi_local_launcher.launcher_error import LauncherError
 from reapi_local_launcher.server import admin_client as admin
@@ -30,5 +30,9 @@ def fetch_status(running: Running, labels: Labels) -> admin.Json:
 
 def execution_of(running: Running, labels: Labels) -> ExecutionStatus:
     """Whether and how a running server runs processes. Raises LauncherError."""
-    status = status_from(fetch_status(running, labels))
+    return execution_in(status_from(fetch_status(running, labels)))
+
+
+def execution_in(status: Status) -> ExecutionStatus:
+    """The part of a status about processes, also for a server that runs none."""
     return status.execution or ExecutionStatus(reasons=(_TOO_OLD,))

@@ -18,7 +18,7 @@ WHAT = "The server could not start."
 def refused(line: NotStarted, labels: Labels, data_dir: Path) -> LauncherError | None:
     """The error for a server that said why it can't start; None if it found no cause itself."""
     remedies = {
-        ready_line.SETTINGS: "Correct that setting.",
+        ready_line.SETTINGS: _sentence(line.remedy or "correct that setting"),
         ready_line.PORT_IN_USE: f"Choose another {labels.port}, or leave it out to get a free one.",
         ready_line.DATA_DIR_UNUSABLE: f"Choose another directory with {labels.data_dir}.",
         ready_line.DISK_FULL: f"Free some space on the disk of {data_dir}, or choose a directory "

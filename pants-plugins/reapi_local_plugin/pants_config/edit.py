@@ -22,13 +22,14 @@ class Plan:
 
     `text`: the new text; None for no file. `refusal`: why the edit is not possible, and what to do;
     then `text` is the old text, and `paste` has the lines to put in by hand. `written`: our lines
-    that are in the new text. `removed`: our lines that were taken out. `left`: lines of the user
-    that were among ours and stay. `kept`: the settings that the user made, so that we make none:
-    key to value, as it is written in the file.
+    that are in the new text, and `added`: those that were not in the old one. `removed`: our lines
+    that were taken out. `left`: lines of the user that were among ours and stay. `kept`: the
+    settings that the user made, so that we make none: key to value, as it is written in the file.
     """
 
     text: str | None
     written: tuple[str, ...] = ()
+    added: tuple[str, ...] = ()
     removed: tuple[str, ...] = ()
     left: tuple[str, ...] = ()
     kept: Mapping[str, str] = field(default_factory=dict)

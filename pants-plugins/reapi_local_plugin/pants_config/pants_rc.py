@@ -65,7 +65,8 @@ def plan_put(text: str | None, wanted: Mapping[str, OptionValue]) -> Plan:
         rest = _take_out(text)
         plan = _put_in(rest, lines)
         gone = tuple(line for line in rest.removed if line not in plan.written)
-        return replace(plan, removed=gone, left=rest.left)
+        added = tuple(line for line in plan.written if line not in rest.removed)
+        return replace(plan, added=added, removed=gone, left=rest.left)
     except BrokenBlockError as problem:
         return Plan(text, refusal=str(problem))
     except (UnsafeEditError, TomlError) as problem:

@@ -28,13 +28,15 @@ _FILE = ".pants.rc"
 class ConfigChange:
     """How `.pants.rc` was changed.
 
-    `written` and `removed`: our lines that are now in it, and those taken out. `kept`: settings
-    that the user made, as "key = value in file". `notes`: sentences for the user. `executes`: Pants
-    sends processes to the server, as far as the configuration files say.
+    `written`: our lines that are now in it, and `added`: those that were not in it before.
+    `removed`: our lines that were taken out. `kept`: settings that the user made, as "key = value
+    in file". `notes`: sentences for the user. `executes`: Pants sends processes to the server, as
+    far as the configuration files say.
     """
 
     path: Path
     written: Sequence[str] = ()
+    added: Sequence[str] = ()
     removed: Sequence[str] = ()
     kept: Sequence[str] = ()
     notes: Sequence[str] = ()
@@ -86,6 +88,7 @@ def switch_on(
     return ConfigChange(
         path=path,
         written=plan.written,
+        added=plan.added,
         removed=plan.removed,
         kept=[f"{key} = {value} in {file}" for key, (value, file) in kept.items()],
         notes=notes,

@@ -25,6 +25,7 @@ from reapi_local.clock import Clock, SystemClock, set_within
 from reapi_local.compose.addresses import bracketed, host_for_clients, reachable
 from reapi_local.compose.cannot_start import CannotStart
 from reapi_local.compose.data_dir import owned, unusable
+from reapi_local.compose.disk_space import disk_note, with_disk
 from reapi_local.compose.execution import make_executor
 from reapi_local.compose.notes import notes_of, warnings_at_start
 from reapi_local.compose.ports import bind_first, free_port
@@ -48,7 +49,7 @@ from reapi_local.rpc.grpc_server import GrpcServer
 from reapi_local.rpc.interceptor import Interceptor
 from reapi_local.rpc.operations_service import OperationsService
 from reapi_local.store.local.capacity import free_disk_bytes
-from reapi_local.tls.names import NO_LIBRARY
+from reapi_local.tls.names import INSTALL_IT, NO_LIBRARY
 
 if TYPE_CHECKING:
     from reapi_local.rpc.encryption import Encryption
@@ -235,8 +236,12 @@ class App:
             calls=self._metrics.calls(),
             action_cache=self._metrics.caches(),
             executions=self._metrics.executions(),
-            notes=(*notes_of(self._config), *self._tls_warnings()),
+            notes=(*notes_of(self._config), *self._tls_warnings(), *self._disk_notes()),
         )
+
+    def _disk_notes(self) -> list[str]:
+        note = disk_note(self._storage.blobs.describe(), self._config.data_dir)
+        return [note] if note else []
 
     def metrics(self) -> bytes:
         """All counters in Prometheus' text format."""
@@ -257,9 +262,10 @@ class App:
             client = Client(address, self._remembered.token, tls, called)
         sandbox = (await self._executor.describe()).sandbox
         is_needed = _without_token(self._config) is None
-        return await RoundTrips(
+        proofs = await RoundTrips(
             client, instance, is_own=True, sandbox=sandbox, token_is_needed=is_needed
         ).run()
+        return with_disk(proofs, self._storage.blobs.describe(), self._config.data_dir)
 
     def _write_state(self, pid: int | None) -> None:
         write_state(
@@ -333,12 +339,12 @@ def _encryption(config: Config, clock: Clock) -> Encryption | None:
         from reapi_local.rpc.encryption import Encryption  # most servers need no cryptography
         from reapi_local.tls.pem_files import TlsPaths, UnusableTls
     except ImportError as error:
-        raise CannotStart(ready_line.SETTINGS, NO_LIBRARY) from error
+        raise CannotStart(ready_line.SETTINGS, NO_LIBRARY, INSTALL_IT) from error
     listen = config.listen
     try:
         return Encryption(TlsPaths(listen.tls_cert, listen.tls_key, listen.tls_client_ca), clock)
     except UnusableTls as error:
-        raise CannotStart(ready_line.SETTINGS, str(error)) from error
+        raise CannotStart(ready_line.SETTINGS, error.why, error.remedy) from error
 
 
 def _without_token(config: Config) -> Principal | None:

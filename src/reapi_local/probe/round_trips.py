@@ -24,13 +24,12 @@ _PACKAGE: Final = "build.bazel.remote.execution.v2"
 _OURSELVES: Final = re_pb2.RequestMetadata(tool_details=re_pb2.ToolDetails(tool_name=SELF_CHECK))
 _TIMEOUT_SECONDS: Final = 10.0
 _WRONG_ANSWER: Final = "the server's answer is wrong; its log may say why"
-_RESTART: Final = "see the server's log; `reapi-local down`, then `up`, restarts the server"
 _CERTIFICATE: Final = (
     "the certificate must be valid now, and name the host by which clients call the server"
 )
 _REMEDIES: Final[Mapping[int, str]] = {
-    Code.INVALID_ARGUMENT: "use an instance that this server has; `reapi-local status` lists them",
-    Code.RESOURCE_EXHAUSTED: "raise --max-size, or free space on the disk",
+    Code.INVALID_ARGUMENT: "use an instance that this server has",
+    Code.RESOURCE_EXHAUSTED: proof.NO_ROOM,
 }
 _ASK: Final = "ask the server's administrator"
 _REMEDIES_ELSEWHERE: Final[Mapping[int, str]] = {
@@ -113,6 +112,7 @@ class RoundTrips:
         self._digest = _message(self._content)
         self._executes = False
         self._may_write = True
+        self._has_written = False
 
     async def run(self) -> list[Proof]:
         """All proofs, in the order a client would meet them."""
@@ -122,11 +122,13 @@ class RoundTrips:
                 return proofs
             if self._may_write:
                 proofs.append(await self._prove(proof.BLOB, self._blob))
+            if self._has_written:
                 proofs.append(await self._prove(proof.ACTION_RESULT, self._action_result))
             proofs.append(await self._prove(proof.INSTANCE, self._instance_is_served))
             if self._token_is_needed:
                 proofs.append(await self._prove(proof.TOKEN, self._refused_without_token))
-            if self._is_own and self._executes:
+            # Where no blob can be written, that is the one thing to tell.
+            if self._is_own and self._executes and self._has_written:
                 proofs.append(await self._prove(proof.EXECUTION, self._execution))
             return proofs
 
@@ -148,7 +150,7 @@ class RoundTrips:
             return _WRONG_ANSWER
         if code == Code.UNAVAILABLE and self._client.called:
             return f"{_CERTIFICATE}; the host here is {self._client.called}"
-        return _REMEDIES.get(code, _RESTART)
+        return _REMEDIES.get(code, proof.RESTART)
 
     async def _call(self, method: str, request: Any, response: Any, **more: Any) -> Any:
         call = self._channel.unary_unary(
@@ -193,6 +195,7 @@ class RoundTrips:
         New releases of Pants read in a batch, old ones as a stream.
         """
         await self._write(self._content)
+        self._has_written = True
         batch = await self._call(
             "ContentAddressableStorage/BatchReadBlobs",
             re_pb2.BatchReadBlobsRequest(instance_name=self._instance, digests=[self._digest]),
@@ -261,7 +264,7 @@ class RoundTrips:
         answer = await self._call(
             "ContentAddressableStorage/FindMissingBlobs", request, re_pb2.FindMissingBlobsResponse
         )
-        _expect(len(answer.missing_blob_digests), 0 if self._may_write else 1)
+        _expect(len(answer.missing_blob_digests), 0 if self._has_written else 1)
         return self._instance or "(the unnamed one)"
 
     async def _execution(self) -> str:

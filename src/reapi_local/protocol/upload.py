@@ -57,8 +57,11 @@ class WriteSequence:
                     f"upload of {self._digest}: received at least {self.received} bytes, "
                     f"but the digest says {self._digest.size_bytes}"
                 )
-            if finish_write:
-                self._check_whole()
+            if finish_write and self.received < self._digest.size_bytes:
+                raise DigestMismatch(
+                    f"upload of {self._digest}: finish_write came after {self.received} bytes, "
+                    f"but the digest says {self._digest.size_bytes}"
+                )
         self.finished = finish_write
 
     def end(self) -> None:
@@ -68,7 +71,7 @@ class WriteSequence:
 
         Raises:
             InvalidRequest: there are fewer bytes, and no ``finish_write``.
-            DigestMismatch: compressed data is too short, or ends within a frame.
+            DigestMismatch: compressed data ends within a frame.
         """
         if not self.finished and self.received < self._digest.size_bytes:
             raise InvalidRequest(
@@ -77,12 +80,4 @@ class WriteSequence:
             )
         if self.decoder is not None:
             self.decoder.finish()
-            self._check_whole()
         self.finished = True
-
-    def _check_whole(self) -> None:
-        if self.received < self._digest.size_bytes:
-            raise DigestMismatch(
-                f"upload of {self._digest}: finish_write came after {self.received} bytes, "
-                f"but the digest says {self._digest.size_bytes}"
-            )

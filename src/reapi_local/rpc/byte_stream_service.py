@@ -26,6 +26,8 @@ _CHUNK_BYTES: Final = 1024 * 1024
 _DATA_TAG: Final = bytes([bytestream_pb2.ReadResponse.DATA_FIELD_NUMBER << 3 | 2])
 """Field ``data``, with its length before it."""
 
+_MAX_COMPRESSED_READS: Final = 128
+"""Each has a compressor, which takes up to 1.5 MiB, so 192 MiB together."""
 _MAX_LARGE_DECODERS: Final = 64
 """Each takes up to ``MAX_WINDOW_BYTES`` of memory, so 512 MiB together; more uploads wait."""
 
@@ -38,6 +40,7 @@ class ByteStreamService:
         self._active: dict[UploadName, WriteSequence] = {}
         self._partial = PartialUploads(clock)
         self._read_budget = ReadBudget(clock)
+        self._compressed_read_budget = ReadBudget(clock, _MAX_COMPRESSED_READS)
         self._decoders = asyncio.Semaphore(_MAX_LARGE_DECODERS)
 
     async def close(self) -> None:
@@ -57,7 +60,7 @@ class ByteStreamService:
                 f"blob {name.digest}: read_limit can't be {request.read_limit} with "
                 "compressed-blobs/; leave it at 0, and stop when you have enough"
             )
-        budget = self._read_budget
+        budget = self._compressed_read_budget if name.is_compressed else self._read_budget
         read = await budget.begin()
         try:
             async with self._blobs.open_read(

@@ -15,11 +15,12 @@ from reapi_local.protocol.tree import child_digests, parse_directory
 from reapi_local.rpc import batch_limits
 from reapi_local.store.blob_store import Blob, BlobStore
 from reapi_local.store.compressed import compress_where_smaller, decompress_all
-from reapi_local.threads import in_slices
+from reapi_local.threads import DIRECTORIES_SLICE, WRITES_SLICE, in_slices, in_thread_if_long
 
 _PAGE: Final = 1000
 _PAGE_BYTES: Final = 2 * 1024 * 1024
 _MAX_TOKEN_DIGITS: Final = 18
+_ZSTD: Final = re_pb2.Compressor.ZSTD
 _OK: Final = status_pb2.Status()
 """Every item has a status, also one that succeeded: some clients take its absence for an error."""
 
@@ -82,18 +83,19 @@ class CasService:
                 answers[digest] = answer
                 blobs.append((digest, data))
         failures = await self._blobs.write_many(context, blobs)
-        for digest, failure in failures.items():
-            answers[digest].status.CopyFrom(_status(failure))
+        async for failed in in_slices(list(failures.items())):
+            for digest, failure in failed:
+                answers[digest].status.CopyFrom(_status(failure))
         await self._write_repeated(context, repeated)
         if failures or len(blobs) < len(response.responses):
-            batch_limits.shorten_messages(response)
+            await batch_limits.shorten_messages(response)
         return response
 
     async def _write_repeated(
         self, context: Context, repeated: Sequence[tuple[_Updated, Blob]]
     ) -> None:
         """Write blobs whose digests came before in the batch, maybe with other content."""
-        async for part in in_slices(repeated):
+        async for part in in_slices(repeated, WRITES_SLICE):
             for answer, blob in part:
                 failures = await self._blobs.write_many(context, [blob])
                 for error in failures.values():
@@ -104,11 +106,13 @@ class CasService:
     ) -> re_pb2.BatchReadBlobsResponse:
         """Download several blobs; each has a status of its own."""
         digests = await _parsed(request.digests, request.digest_function)
-        content_bytes = sum(digest.size_bytes for digest in digests)
+        content_bytes = 0
+        async for some in in_slices(digests):
+            content_bytes += sum(digest.size_bytes for digest in some)
         batch_limits.check_content(content_bytes)
         batch_limits.check_answer(digests, content_bytes)
         found = await self._blobs.read_many(context, digests)
-        accepts_zstd = re_pb2.Compressor.ZSTD in request.acceptable_compressors
+        accepts_zstd = _ZSTD in request.acceptable_compressors
         compressed = await compress_where_smaller(found) if accepts_zstd else {}
         response = re_pb2.BatchReadBlobsResponse()
         async for part in in_slices(list(zip(request.digests, digests, strict=True))):
@@ -120,13 +124,13 @@ class CasService:
                     response.responses.add(
                         digest=message,
                         data=compressed[digest],
-                        compressor=re_pb2.Compressor.ZSTD,
+                        compressor=_ZSTD,
                         status=_OK,
                     )
                 else:
                     response.responses.add(digest=message, data=data, status=_OK)
         if len(found) < len(digests):
-            batch_limits.shorten_messages(response)
+            await batch_limits.shorten_messages(response)
         return response
 
     async def GetTree(
@@ -160,23 +164,32 @@ class CasService:
     async def _walk(self, context: Context, root: Digest) -> AsyncGenerator[re_pb2.Directory, None]:
         level, seen = [root], {root}
         while level:
-            found = await self._blobs.read_many(context, level)
-            if root in level and root not in found:
-                raise BlobNotFound(root)
             below: list[Digest] = []
-            for digest in level:
-                if digest not in found:
-                    continue
-                try:
-                    directory = parse_directory(found[digest])
-                except InvalidRequest as error:
-                    raise InvalidRequest(f"{digest} isn't a directory: {error}") from error
-                yield directory
-                for child in child_digests(directory, digest.function):
-                    if child not in seen:
-                        seen.add(child)
-                        below.append(child)
+            async for part in in_slices(level, DIRECTORIES_SLICE):
+                found = await self._blobs.read_many(context, part)
+                if part[0] == root and root not in found:
+                    raise BlobNotFound(root)
+                for digest in part:
+                    if digest not in found:
+                        continue
+                    data = found[digest]
+                    directory, children = await in_thread_if_long(
+                        len(data), _directory, digest, data
+                    )
+                    yield directory
+                    fresh = [child for child in children if child not in seen]
+                    seen.update(fresh)
+                    below += fresh
             level = below
+
+
+def _directory(digest: Digest, data: bytes) -> tuple[re_pb2.Directory, list[Digest]]:
+    """A Directory and the digests of its sub-directories, each once."""
+    try:
+        directory = parse_directory(data)
+    except InvalidRequest as error:
+        raise InvalidRequest(f"{digest} isn't a directory: {error}") from error
+    return directory, list(dict.fromkeys(child_digests(directory, digest.function)))
 
 
 async def _parsed(messages: Sequence[re_pb2.Digest], function_number: int) -> list[Digest]:
@@ -187,12 +200,13 @@ async def _parsed(messages: Sequence[re_pb2.Digest], function_number: int) -> li
 
 
 def _is_compressed(item: re_pb2.BatchUpdateBlobsRequest.Request) -> bool:
-    if item.compressor not in (re_pb2.Compressor.IDENTITY, re_pb2.Compressor.ZSTD):
+    compressor = item.compressor
+    if compressor and compressor != _ZSTD:
         raise InvalidRequest(
-            f"blob {item.digest.hash}/{item.digest.size_bytes} has compressor {item.compressor}; "
-            "this server takes IDENTITY and ZSTD, as its Capabilities say"
+            f"blob {item.digest.hash}/{item.digest.size_bytes} has compressor {compressor}; this "
+            "server takes IDENTITY and ZSTD, as its Capabilities say"
         )
-    return item.compressor == re_pb2.Compressor.ZSTD
+    return compressor == _ZSTD
 
 
 async def _decompressed(compressed: Sequence[tuple[_Updated, Blob]]) -> list[tuple[_Updated, Blob]]:

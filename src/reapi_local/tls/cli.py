@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from reapi_contract.command_line import CLIENT_FLAG, HOST_FLAG, RENEW_FLAG, TLS, TLS_INIT
 from reapi_contract.setting_names import flag
-from reapi_local.tls.names import AUTHORITY, NO_LIBRARY, SERVER, client
+from reapi_local.tls.names import AUTHORITY, INSTALL_IT, NO_LIBRARY, SERVER, client
 
 if TYPE_CHECKING:
     from reapi_local.tls.init import Initialised
@@ -34,7 +34,7 @@ def run(options: dict[str, Any]) -> int:
     try:
         from reapi_local.tls.init import NotMade, init  # other commands need no cryptography
     except ImportError:
-        print(f"reapi-local: {NO_LIBRARY}", file=sys.stderr)
+        print(f"reapi-local: {NO_LIBRARY}; {INSTALL_IT}", file=sys.stderr)
         return 1
     directory = Path(options["directory"] or _default_directory()).absolute()
     try:

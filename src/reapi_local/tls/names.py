@@ -7,10 +7,8 @@ from typing import Final
 AUTHORITY: Final = "ca"
 SERVER: Final = "server"
 
-NO_LIBRARY: Final = (
-    "TLS needs the package cryptography, which this Python doesn't have; install "
-    "`reapi-local[server]` into it again"
-)
+NO_LIBRARY: Final = "TLS needs the package cryptography, which this Python doesn't have"
+INSTALL_IT: Final = "install `reapi-local[server]` into it again"
 
 
 def client(name: str) -> str:

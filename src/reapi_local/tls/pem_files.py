@@ -15,11 +15,15 @@ from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
-_REMEDY: Final = "`reapi-local tls init` makes a new pair"
+_NEW_PAIR: Final = "`reapi-local tls init` makes a new pair"
 
 
 class UnusableTls(Exception):
-    """A file can't be used for TLS; the message says which one, why, and what to do."""
+    """A file can't be used for TLS: which one and why, and what to do."""
+
+    def __init__(self, why: str, remedy: str = f"correct that setting; {_NEW_PAIR}") -> None:
+        super().__init__(f"{why}; {remedy}")
+        self.why, self.remedy = why, remedy
 
 
 @dataclass(frozen=True)
@@ -60,8 +64,8 @@ def read_tls(paths: TlsPaths) -> Tls:
     certificate = _certificates(chain, paths.certificate)[0]
     if _private_key(key, paths.key).public_key() != certificate.public_key():
         raise UnusableTls(
-            f"the key {paths.key} doesn't belong to the certificate {paths.certificate}; name the "
-            f"two files of one pair ({_REMEDY})"
+            f"the key {paths.key} doesn't belong to the certificate {paths.certificate}",
+            f"name the two files of one pair; {_NEW_PAIR}",
         )
     client_ca = b""
     if paths.client_ca:
@@ -107,8 +111,8 @@ def _read(path: str) -> bytes:
             return file.read()
     except OSError as error:
         raise UnusableTls(
-            f"{path} can't be read: {error.strerror or error}; correct the path, or let this user "
-            f"read it ({_REMEDY})"
+            f"{path} can't be read: {error.strerror or error}",
+            f"correct the path, or let this user read it; {_NEW_PAIR}",
         ) from error
 
 
@@ -116,7 +120,7 @@ def _certificates(pem: bytes, path: str) -> list[x509.Certificate]:
     try:
         return x509.load_pem_x509_certificates(pem)
     except ValueError as error:
-        raise UnusableTls(f"{path} has no certificate in PEM; {_REMEDY}") from error
+        raise UnusableTls(f"{path} has no certificate in PEM") from error
 
 
 def _private_key(pem: bytes, path: str) -> RSAPrivateKey | EllipticCurvePrivateKey:
@@ -124,13 +128,13 @@ def _private_key(pem: bytes, path: str) -> RSAPrivateKey | EllipticCurvePrivateK
         key = load_pem_private_key(pem, None)
     except TypeError as error:
         raise UnusableTls(
-            f"the key {path} has a passphrase, and nobody can be asked for it; "
-            f"`openssl pkey -in {path}` writes it without"
+            f"the key {path} has a passphrase, and nobody can be asked for it",
+            f"write it without: `openssl pkey -in {path} -out FILE`",
         ) from error
     except (ValueError, UnsupportedAlgorithm) as error:
-        raise UnusableTls(f"{path} has no private key in PEM; {_REMEDY}") from error
+        raise UnusableTls(f"{path} has no private key in PEM") from error
     if not isinstance(key, RSAPrivateKey | EllipticCurvePrivateKey):
-        raise UnusableTls(f"the key {path} is neither RSA nor EC, which gRPC needs; {_REMEDY}")
+        raise UnusableTls(f"the key {path} is neither RSA nor EC, which gRPC needs")
     return key
 
 

@@ -9,7 +9,7 @@ import sys
 from reapi_contract.status import status_from
 from reapi_local_launcher.cli import status_report
 from reapi_local_launcher.cli.terminal import fields, style_of
-from reapi_local_launcher.server.presence import NotServing, look
+from reapi_local_launcher.server.presence import Condition, NotServing, look
 from reapi_local_launcher.server.server_status import fetch_status
 from reapi_local_launcher.server_settings import ServerSettings
 
@@ -23,6 +23,7 @@ _WITH_SERVER = (
     ("reapi-local init", "put the plugin into a Pants repository"),
     ("reapi-local check", "prove that it works"),
     ("reapi-local status", "see hits, calls and disk usage"),
+    ("reapi-local gc", "free disk space that nobody needs"),
     ("reapi-local logs -f", "follow its log"),
     ("reapi-local down", "stop it; what is stored stays"),
     ("reapi-local help", "list all commands"),
@@ -34,8 +35,11 @@ def run(options: argparse.Namespace) -> int:
     write, style = sys.stdout.write, style_of(sys.stdout)
     found = look(settings, os.environ)
     if isinstance(found, NotServing):
-        status_report.no_server_text(found, settings.labels, write)
-        write("\n")
+        if found.condition is Condition.ABSENT:
+            write(f"No server is running for {found.data_dir}\n\n")
+        else:
+            status_report.no_server_text(found, settings.labels, write)
+            write("\n")
         fields(_WITHOUT_SERVER, write)
     else:
         status = status_from(fetch_status(found, settings.labels))

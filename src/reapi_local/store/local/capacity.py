@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Final
 
+from reapi_contract.sizes import format_size
 from reapi_local.clock import Clock, set_within
 from reapi_local.errors import Draining, StorageFull
 from reapi_local.events import EventStream, GenerationEvicted
@@ -179,10 +180,16 @@ class Capacity:
                 self._urgent.clear()
 
     def _no_room(self, needed_bytes: int) -> StorageFull:
+        free, least = self._free_bytes(), self._limits.min_free_bytes
+        if free - needed_bytes < least:
+            return StorageFull(
+                f"no room for {needed_bytes} bytes: the disk has {format_size(free)} free, and the "
+                f"server leaves {format_size(least)} free; free some space on it"
+            )
         return StorageFull(
             f"no room for {needed_bytes} bytes: {self.used_bytes} of {self._limits.max_bytes} are "
-            f"in use, {self._free_bytes()} are free on the disk, and running builds have leases on "
-            "the stored blobs; raise --max-size, free disk space, or wait for builds to end"
+            "in use, and running builds have leases on the stored blobs; raise --max-size, or wait "
+            "for builds to end"
         )
 
     async def _maintain(self) -> None:

@@ -5,10 +5,9 @@ from __future__ import annotations
 import os
 from typing import Final, NamedTuple
 
+from reapi_contract.data_dir import INPUT_RECORDS
 from reapi_local.execute.local.inputs.layer_plan import LayerPlan
 from reapi_local.execute.local.inputs.parsed_directory import DEFAULT_PROPERTIES, File
-
-RECORDS: Final = "records"
 
 _PRIVATE_MODE, _SEARCHABLE_MODE = 0o700, 0o755
 _NEW_FILE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
@@ -88,7 +87,7 @@ class LayerWriter:
             mode, mtime_ns = self.plan.properties.get(directory, DEFAULT_PROPERTIES)
             self._seal_directory(self._path(directory), mode, mtime_ns)
         self._seal_directory(self._root, _SEARCHABLE_MODE, DEFAULT_PROPERTIES.mtime_ns)
-        record = os.path.join(RECORDS, self.record.name)
+        record = os.path.join(INPUT_RECORDS, self.record.name)
         os.close(os.open(record, _NEW_FILE, _PRIVATE_MODE, dir_fd=self._parent_fd))
 
     def _seal_directory(self, path: bytes, mode: int, mtime_ns: int) -> None:

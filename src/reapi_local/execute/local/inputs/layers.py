@@ -17,14 +17,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final
 
+from reapi_contract.data_dir import BOOT_ID_FILE, INPUT_RECORDS, INPUT_STAMP
 from reapi_local.errors import StorageFull
 from reapi_local.execute.local.inputs.background_deletion import BackgroundDeletion
 from reapi_local.execute.local.inputs.layer_plan import LayerPlan
-from reapi_local.execute.local.inputs.layer_writer import RECORDS, LayerRecord, LayerWriter
+from reapi_local.execute.local.inputs.layer_writer import LayerRecord, LayerWriter
 
 _log = logging.getLogger(__name__)
 _FORMAT: Final = 1
-_BOOT_ID_FILE: Final = "/proc/sys/kernel/random/boot_id"
 
 
 @dataclass(slots=True, eq=False)
@@ -58,7 +58,7 @@ class Layers:
 
     def __init__(self, directory: str, max_bytes: int, owner: int | None) -> None:
         self._directory, self._max_bytes, self._owner = directory, max_bytes, owner
-        self._records = os.path.join(directory, RECORDS)
+        self._records = os.path.join(directory, INPUT_RECORDS)
         _prepare(directory, self._records, owner)
         self._fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
         self._block_bytes = os.fstatvfs(self._fd).f_frsize
@@ -203,7 +203,7 @@ def _prepare(directory: str, records: str, owner: int | None) -> None:
     """Create the directory. Drop all layers of another format, boot of the machine or owner."""
     os.makedirs(records, exist_ok=True)
     os.chmod(directory, 0o755)  # sandboxes look up layers in it; the directory above is private
-    stamp, boot = os.path.join(directory, "stamp"), _boot_id()
+    stamp, boot = os.path.join(directory, INPUT_STAMP), _boot_id()
     wanted = f"{_FORMAT} {boot} {owner}"
     if boot and _content(stamp) == wanted:
         return
@@ -215,7 +215,7 @@ def _prepare(directory: str, records: str, owner: int | None) -> None:
 
 def _boot_id() -> str:
     """An id that differs after each boot of the machine; "" if the system has none."""
-    return _content(_BOOT_ID_FILE).strip()
+    return _content(BOOT_ID_FILE).strip()
 
 
 def _content(path: str) -> str:
