@@ -9,6 +9,7 @@ import logging
 from collections.abc import Mapping
 from typing import Any, Optional, Union
 
+from reapi_local_launcher.cli.terminal import showable
 from reapi_local_launcher.server.execution_status import must_be_as_asked, must_be_offered
 from reapi_local_launcher.server.launch import launch
 from reapi_local_launcher.server.presence import Condition, NotServing, explain, look
@@ -84,12 +85,16 @@ def server_of(options: Any, reapi: Any, env: Mapping[str, str]) -> tuple[str, Op
     return reapi.address, own_options.read_token(reapi.token_path)
 
 
+def _log_progress(line: str) -> None:
+    logger.info("%s", showable(line))
+
+
 def _own_server(options: Any, reapi: Any, env: Mapping[str, str]) -> Running:
     """The user's own server, started if it may be. Raises NoServerError or LauncherError."""
     executes = needs_server(options)
     settings = own_options.launcher_settings(reapi, executes=executes)
     if reapi.autostart and may_run_processes(options):
-        running = launch(settings, env, logger.info, timeouts=TIMEOUTS)
+        running = launch(settings, env, _log_progress, timeouts=TIMEOUTS)
     else:
         running = _found(look(settings, env), settings)
     untrusted = tls_conflicts(options.for_global_scope(), running.state)

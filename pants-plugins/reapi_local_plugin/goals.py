@@ -21,7 +21,7 @@ from pants.option.global_options import GlobalOptions
 from pants.option.option_types import BoolOption, EnumOption
 
 from reapi_local_launcher.cli.report import error_json, error_text
-from reapi_local_launcher.cli.terminal import Style, write_json
+from reapi_local_launcher.cli.terminal import Style, showable, write_json
 from reapi_local_launcher.launcher_error import LauncherError
 from reapi_local_plugin import goal_report
 from reapi_local_plugin.goal_runner import GoalRunner
@@ -112,7 +112,7 @@ async def reapi_up(
 ) -> ReapiUp:
     runner = _runner(reapi, global_options, environments, build_root, session)
     code = _Output(console, goal.format).attempt(
-        lambda: runner.up(console.print_stderr, execution=goal.execution),
+        lambda: runner.up(_progress_to(console), execution=goal.execution),
         goal_report.up_text,
         goal_report.up_json,
     )
@@ -131,7 +131,7 @@ async def reapi_check(
 ) -> ReapiCheck:
     runner = _runner(reapi, global_options, environments, build_root, session)
     code = _Output(console, goal.format).attempt(
-        lambda: runner.check(console.print_stderr),
+        lambda: runner.check(_progress_to(console)),
         goal_report.check_text,
         goal_report.check_json,
     )
@@ -176,11 +176,18 @@ def _runner(
     )
 
 
+def _progress_to(console: Console) -> Callable[[str], None]:
+    return lambda line: console.print_stderr(showable(line))
+
+
 class _Output:
-    """Shows the result of a goal, or why it failed."""
+    """Shows the result of a goal, or why it failed.
+
+    Pants fails to write what UTF-8 cannot encode, and then runs the goal again and again.
+    """
 
     def __init__(self, console: Console, wanted: Format) -> None:
-        self._write = console.write_stdout
+        self._write = lambda text: console.write_stdout(showable(text))
         self._style = Style(colour=console.use_colors)
         self._json = wanted is Format.json
 

@@ -15,6 +15,7 @@ from typing import Any, NoReturn, Optional
 
 from pants.base.build_root import BuildRoot
 
+from reapi_local_launcher.cli.terminal import showable
 from reapi_local_launcher.launcher_error import LauncherError
 from reapi_local_plugin import options as own_options
 from reapi_local_plugin.build_server import (
@@ -107,7 +108,7 @@ def _answer(
     try:
         return _find(options, env, store_headers, execution_headers)
     except (NoServerError, LauncherError) as error:
-        why = str(error)
+        why = showable(str(error))
     if needs_server(options):
         _end_build(why)
     if may_run_processes(options):

@@ -14,6 +14,12 @@ LONG_BYTES: Final = 64 * 1024
 SLICE: Final = 1024
 """How many small things, like digests, are handled before other calls have their turn."""
 
+DIRECTORIES_SLICE: Final = 128
+"""Likewise for directories, of which each may have `LONG_BYTES`."""
+
+WRITES_SLICE: Final = 128
+"""Likewise for writes to the store, one by one."""
+
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
 
@@ -51,12 +57,12 @@ async def to_the_end(work: Coroutine[Any, Any, _T] | asyncio.Future[_T]) -> _T:
         raise
 
 
-async def in_slices(items: Sequence[_T]) -> AsyncGenerator[Sequence[_T], None]:
-    """The items in slices of :data:`SLICE`, between which the event loop serves other calls."""
-    if len(items) <= SLICE:
+async def in_slices(items: Sequence[_T], size: int = SLICE) -> AsyncGenerator[Sequence[_T], None]:
+    """The items in slices, between which the event loop serves other calls."""
+    if len(items) <= size:
         yield items
         return
-    for start in range(0, len(items), SLICE):
+    for start in range(0, len(items), size):
         if start:
             await asyncio.sleep(0)
-        yield items[start : start + SLICE]
+        yield items[start : start + size]

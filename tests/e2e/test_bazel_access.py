@@ -50,22 +50,13 @@ def is_from_the_server(one: Build) -> bool:
     return one.must_succeed().ran == [] and one.outputs() == {"left.out": b"HELLO\n"}
 
 
-def test_bazel_2_1_works_where_calls_need_no_token(tmp_path: Path) -> None:
-    workspace = bazel(tmp_path)
-    with server(tmp_path, **NO_TOKEN, anonymous="write") as running:
-        cache = f"--remote_cache={running.grpc_address}"
-        assert build(workspace, "first", cache).must_succeed().ran == ["left"]
-    with server(tmp_path, **NO_TOKEN) as running:
-        cache = f"--remote_cache={running.grpc_address}"
-        read_only = "--noremote_upload_local_results"
-        assert is_from_the_server(build(workspace, "second", cache, read_only))
-
-
-def test_bazel_speaks_tls(tmp_path: Path) -> None:
+def test_bazel_2_1_works_where_calls_need_no_token_and_over_tls(tmp_path: Path) -> None:
     own, workspace = authority(tmp_path / "tls"), bazel(tmp_path)
     with server(tmp_path, **NO_TOKEN, anonymous="write", **own.settings) as running:
         assert running.grpc_address.startswith("grpcs://localhost:")
         flags = [flag for flag in bazel_flags(running) if not flag.startswith("'--remote_header")]
         assert flags[-1].startswith("--tls_certificate=")
         assert build(workspace, "first", *flags).must_succeed().ran == ["left"]
+    with server(tmp_path, **NO_TOKEN) as running:
+        flags = [*bazel_flags(running)[:2], "--noremote_upload_local_results"]
         assert is_from_the_server(build(workspace, "second", *flags))

@@ -200,3 +200,18 @@ def test_commands_that_build_nothing_neither_start_a_server_nor_warn_nor_fail(
             assert "Traceback" not in done.out + done.err
             assert shop.find_server() is None
     assert not (repository.root / ".pants.rc").exists()
+
+
+def test_names_that_are_not_ascii_are_shown_and_those_that_are_no_text_escaped(
+    tmp_path: Path,
+) -> None:
+    with machine(tmp_path / "żółć") as made:
+        made.env |= {"LC_ALL": "C", "PYTHONIOENCODING": "ascii"}
+        shown = made.repository("repository", pants_toml(PLUGIN)).run("reapi-up", daemon=False)
+        assert f"  {made.data_dir}\n" in shown.must_succeed().out
+        made.env["XDG_CACHE_HOME"] = str(tmp_path / os.fsdecode(b"\xff"))
+        refused = made.repository("other", pants_toml(PLUGIN)).run("reapi-up", daemon=False)
+    # The store can't be there. Where this could not be said, Pants ran the goal without end.
+    assert refused.status == 1
+    assert "error: The server could not start.\n" in refused.out
+    assert f"{tmp_path}/\\udcff/reapi-local/data" in "".join(refused.out.split())

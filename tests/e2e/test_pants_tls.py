@@ -53,5 +53,3 @@ def test_pants_says_which_option_it_needs_and_then_uses_the_cache(
     assert second.warnings == []
     assert second.lookups == (1, 0)
     assert shop.lookups(instance_name(None, repository.root)) == (1, 1)
-    check = repository.run(flag, "reapi-check").must_succeed()
-    assert "grpcs://" in check.out

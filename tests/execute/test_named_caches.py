@@ -82,6 +82,23 @@ async def test_caches_of_a_running_action_stay_and_go_when_it_has_ended(
     assert not running.exists()
 
 
+async def test_caches_that_are_used_while_sizes_are_measured_stay(
+    caches: NamedCaches, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = used(caches, "first", 600)
+
+    def measured(path: str) -> int:
+        with caches.use("first"):  # an action begins and ends meanwhile
+            return disk_bytes(path)
+
+    monkeypatch.setattr("reapi_local.execute.local.named_caches.disk_bytes", measured)
+    await kept(caches)
+    assert first.exists()
+    monkeypatch.undo()
+    await kept(caches)
+    assert not first.exists()
+
+
 async def test_an_action_after_the_deletion_finds_them_empty(caches: NamedCaches) -> None:
     before = used(caches, "a", 600)
     await kept(caches)

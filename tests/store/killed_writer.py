@@ -58,7 +58,8 @@ async def client(store: GenerationStore, seeds: count[int]) -> None:
 
 async def grow(store: GenerationStore) -> None:
     for _ in range(6):
-        await asyncio.sleep(0.02)
+        for _ in range(200):
+            await asyncio.sleep(0)
         await store.capacity.start_generation()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -16,6 +17,7 @@ from reapi_local.protocol.inline_contents import (
     stdout_of,
 )
 from reapi_local.store.blob_store import BlobStore
+from reapi_local.threads import in_thread_if_long
 
 _MAX_MESSAGE_BYTES: Final = 4 * 1024 * 1024
 _OPERATION_BYTES: Final = 4096
@@ -40,23 +42,35 @@ class InlineRequest:
 
         If there is nothing to add, it returns ``result`` itself.
         """
-        if not (self.stdout or self.stderr or self.files) or not self._wanted(result):
+        if not (self.stdout or self.stderr or self.files):
             return result
+        length = result.ByteSize()
+        filled, chosen = await in_thread_if_long(length, self._choose, result, length, function)
+        found = await blobs.read_many(context, [digest for digest, _ in chosen])
+        await in_thread_if_long(length, _put, chosen, found)
+        return filled
+
+    def _choose(
+        self, result: re_pb2.ActionResult, length: int, function: int
+    ) -> tuple[re_pb2.ActionResult, list[tuple[Digest, Place]]]:
+        """A copy of the result, and its places whose contents fit, each with its digest.
+
+        Of a result without such places there is no copy.
+        """
+        if not self._wanted(result):
+            return result, []
         filled = re_pb2.ActionResult()
         filled.CopyFrom(result)
         wanted = self._wanted(filled)
-        rest = _MAX_MESSAGE_BYTES - _OPERATION_BYTES - result.ByteSize()
+        rest = _MAX_MESSAGE_BYTES - _OPERATION_BYTES - length
         room = min(MAX_INLINE_BYTES, rest - _FIELD_BYTES * len(wanted))
         chosen: list[tuple[Digest, Place]] = []
         for place in wanted:
-            if place.digest.size_bytes <= room:
+            size_bytes = place.digest.size_bytes
+            if size_bytes <= room:
                 chosen.append((parse_digest(place.digest, function), place))
-                room -= place.digest.size_bytes
-        found = await blobs.read_many(context, [digest for digest, _ in chosen])
-        for digest, place in chosen:
-            if digest in found:
-                setattr(place.holder, place.field, found[digest])
-        return filled
+                room -= size_bytes
+        return filled, chosen
 
     def _wanted(self, result: re_pb2.ActionResult) -> list[Place]:
         """The places that the client wants to be filled, and that can be."""
@@ -68,6 +82,12 @@ class InlineRequest:
         if self.files:
             wanted += [contents_of(f) for f in result.output_files if f.path in self.files]
         return [place for place in wanted if place.digest.size_bytes > 0 and not place.content]
+
+
+def _put(chosen: Sequence[tuple[Digest, Place]], contents: Mapping[Digest, bytes]) -> None:
+    for digest, place in chosen:
+        if digest in contents:
+            setattr(place.holder, place.field, contents[digest])
 
 
 NO_INLINE: Final = InlineRequest()

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Final, Protocol
 
 from google.rpc import status_pb2
 
 from reapi_local.errors import TooLarge
 from reapi_local.protocol.digest import Digest
+from reapi_local.threads import in_slices
 
 MAX_MESSAGE_BYTES: Final = 4 * 1024 * 1024
 """The longest message that gRPC clients accept, unless they are told otherwise."""
@@ -29,7 +30,7 @@ class _Item(Protocol):
 
 class _Answer(Protocol):
     @property
-    def responses(self) -> Iterable[_Item]: ...
+    def responses(self) -> Sequence[_Item]: ...
 
     def ByteSize(self) -> int: ...
 
@@ -56,8 +57,9 @@ def check_answer(digests: Sequence[Digest], content_bytes: int = 0) -> None:
         )
 
 
-def shorten_messages(answer: _Answer) -> None:
+async def shorten_messages(answer: _Answer) -> None:
     """Drop the messages of the statuses if the answer to a batch would be too long with them."""
     if answer.ByteSize() > MAX_MESSAGE_BYTES:
-        for item in answer.responses:
-            item.status.ClearField("message")
+        async for part in in_slices(answer.responses):
+            for item in part:
+                item.status.ClearField("message")

@@ -15,7 +15,7 @@ from reapi_local.protocol.tree import child_digests, parse_directory
 from reapi_local.rpc import batch_limits
 from reapi_local.store.blob_store import Blob, BlobStore
 from reapi_local.store.compressed import compress_where_smaller, decompress_all
-from reapi_local.threads import in_slices
+from reapi_local.threads import DIRECTORIES_SLICE, SLICE, WRITES_SLICE, in_slices, in_thread_if_long
 
 _PAGE: Final = 1000
 _PAGE_BYTES: Final = 2 * 1024 * 1024
@@ -39,6 +39,8 @@ class CasService:
         """Which blobs the client must upload; the others stay readable for its invocation."""
         digests = await _parsed(request.blob_digests, request.digest_function)
         missing = await self._blobs.find_missing(context, digests)
+        if len(missing) <= SLICE:
+            return re_pb2.FindMissingBlobsResponse(missing_blob_digests=map(_message, missing))
         response = re_pb2.FindMissingBlobsResponse()
         async for part in in_slices(missing):
             response.missing_blob_digests.extend(map(_message, part))
@@ -56,7 +58,8 @@ class CasService:
         content_bytes = 0
         async for part in in_slices(request.requests):
             for item in part:
-                answer = response.responses.add(digest=item.digest, status=_OK)
+                answer = response.responses.add(digest=item.digest)
+                answer.status.SetInParent()  # there, though it is empty
                 data = item.data  # each access makes a copy
                 content_bytes += len(data)
                 try:
@@ -83,18 +86,19 @@ class CasService:
                 answers[digest] = answer
                 blobs.append((digest, data))
         failures = await self._blobs.write_many(context, blobs)
-        for digest, failure in failures.items():
-            answers[digest].status.CopyFrom(_status(failure))
+        async for failed in in_slices(list(failures.items())):
+            for digest, failure in failed:
+                answers[digest].status.CopyFrom(_status(failure))
         await self._write_repeated(context, repeated)
         if failures or len(blobs) < len(response.responses):
-            batch_limits.shorten_messages(response)
+            await batch_limits.shorten_messages(response)
         return response
 
     async def _write_repeated(
         self, context: Context, repeated: Sequence[tuple[_Updated, Blob]]
     ) -> None:
         """Write blobs whose digests came before in the batch, maybe with other content."""
-        async for part in in_slices(repeated):
+        async for part in in_slices(repeated, WRITES_SLICE):
             for answer, blob in part:
                 failures = await self._blobs.write_many(context, [blob])
                 for error in failures.values():
@@ -105,15 +109,18 @@ class CasService:
     ) -> re_pb2.BatchReadBlobsResponse:
         """Download several blobs; each has a status of its own."""
         digests = await _parsed(request.digests, request.digest_function)
-        content_bytes = sum(digest.size_bytes for digest in digests)
+        content_bytes = 0
+        async for some in in_slices(digests):
+            content_bytes += sum(digest.size_bytes for digest in some)
         batch_limits.check_content(content_bytes)
         batch_limits.check_answer(digests, content_bytes)
         found = await self._blobs.read_many(context, digests)
         accepts_zstd = _ZSTD in request.acceptable_compressors
         compressed = await compress_where_smaller(found) if accepts_zstd else {}
         response = re_pb2.BatchReadBlobsResponse()
-        async for part in in_slices(list(zip(request.digests, digests, strict=True))):
-            for message, digest in part:
+        messages = iter(request.digests)
+        async for part in in_slices(digests):
+            for digest, message in zip(part, messages, strict=False):
                 data = found.get(digest)
                 if data is None:
                     response.responses.add(digest=message, status=_status(BlobNotFound(digest)))
@@ -125,9 +132,10 @@ class CasService:
                         status=_OK,
                     )
                 else:
-                    response.responses.add(digest=message, data=data, status=_OK)
+                    # The status is there, though it is empty; this is faster than to give it.
+                    response.responses.add(digest=message, data=data).status.SetInParent()
         if len(found) < len(digests):
-            batch_limits.shorten_messages(response)
+            await batch_limits.shorten_messages(response)
         return response
 
     async def GetTree(
@@ -161,26 +169,37 @@ class CasService:
     async def _walk(self, context: Context, root: Digest) -> AsyncGenerator[re_pb2.Directory, None]:
         level, seen = [root], {root}
         while level:
-            found = await self._blobs.read_many(context, level)
-            if root in level and root not in found:
-                raise BlobNotFound(root)
             below: list[Digest] = []
-            for digest in level:
-                if digest not in found:
-                    continue
-                try:
-                    directory = parse_directory(found[digest])
-                except InvalidRequest as error:
-                    raise InvalidRequest(f"{digest} isn't a directory: {error}") from error
-                yield directory
-                for child in child_digests(directory, digest.function):
-                    if child not in seen:
-                        seen.add(child)
-                        below.append(child)
+            async for part in in_slices(level, DIRECTORIES_SLICE):
+                found = await self._blobs.read_many(context, part)
+                if part[0] == root and root not in found:
+                    raise BlobNotFound(root)
+                for digest in part:
+                    if digest not in found:
+                        continue
+                    data = found[digest]
+                    directory, children = await in_thread_if_long(
+                        len(data), _directory, digest, data
+                    )
+                    yield directory
+                    fresh = [child for child in children if child not in seen]
+                    seen.update(fresh)
+                    below += fresh
             level = below
 
 
+def _directory(digest: Digest, data: bytes) -> tuple[re_pb2.Directory, list[Digest]]:
+    """A Directory and the digests of its sub-directories, each once."""
+    try:
+        directory = parse_directory(data)
+    except InvalidRequest as error:
+        raise InvalidRequest(f"{digest} isn't a directory: {error}") from error
+    return directory, list(dict.fromkeys(child_digests(directory, digest.function)))
+
+
 async def _parsed(messages: Sequence[re_pb2.Digest], function_number: int) -> list[Digest]:
+    if len(messages) <= SLICE:
+        return parse_digests(messages, function_number)
     digests: list[Digest] = []
     async for part in in_slices(messages):
         digests += parse_digests(part, function_number)

@@ -22,25 +22,26 @@ class Encryption:
     def __init__(self, paths: TlsPaths, clock: Clock) -> None:
         self._clock = clock
         self._watched = WatchedTls(paths)
+        self._shown = self._watched.latest()
         # Only in memory: where clients need a certificate, the server's check of itself needs one.
         self._own_client: Pair | None = make_own_client() if paths.client_ca else None
 
     @property
     def names(self) -> tuple[str, ...]:
         """The hosts that the certificate is for."""
-        return self._watched.current.names
+        return self._watched.latest().names
 
     def server_credentials(self) -> grpc.ServerCredentials:
         """Credentials to listen with; they follow the files."""
         return grpc.dynamic_ssl_server_credentials(
-            self._configuration(self._watched.current),
+            self._configuration(self._shown),
             self._changed,  # type: ignore[arg-type]  # None is in its documentation, not its stubs
             require_client_authentication=self._own_client is not None,
         )
 
     def channel_credentials(self) -> grpc.ChannelCredentials:
         """Credentials with which the server calls itself. They trust the certificate's chain."""
-        own, chain = self._own_client, self._watched.current.chain
+        own, chain = self._own_client, self._watched.latest().chain
         if own is None:
             return grpc.ssl_channel_credentials(chain)
         return grpc.ssl_channel_credentials(chain, own.key, own.certificate)
@@ -48,11 +49,14 @@ class Encryption:
     def warnings(self) -> tuple[str, ...]:
         """A sentence for each thing that works, but shouldn't be so."""
         watched = self._watched
-        return tuple(warnings(watched.paths, watched.current, self._clock.now()))
+        return tuple(warnings(watched.paths, watched.latest(), self._clock.now()))
 
     def _changed(self) -> grpc.ServerCertificateConfiguration | None:
-        tls = self._watched.changed()
-        return self._configuration(tls) if tls else None
+        latest = self._watched.latest()
+        if latest is self._shown:
+            return None
+        self._shown = latest
+        return self._configuration(latest)
 
     def _configuration(self, tls: Tls) -> grpc.ServerCertificateConfiguration:
         own = self._own_client

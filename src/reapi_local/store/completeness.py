@@ -22,7 +22,7 @@ from reapi_local.protocol.tree import (
 )
 from reapi_local.store.action_cache import ActionCache
 from reapi_local.store.blob_store import BlobStore
-from reapi_local.threads import in_slices, in_thread_if_long
+from reapi_local.threads import DIRECTORIES_SLICE, in_slices, in_thread_if_long
 
 _MAX_REMEMBERED_DIGESTS: Final = 200_000
 
@@ -103,7 +103,7 @@ class CompleteActionCache:
         reached, level = {root}, [root]
         while level:
             below: set[Digest] = set()
-            async for part in in_slices(level):
+            async for part in in_slices(level, DIRECTORIES_SLICE):
                 found = await self._blobs.read_many(context, part)
                 for digest in part:
                     data = found.get(digest)

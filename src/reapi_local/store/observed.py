@@ -62,9 +62,9 @@ class ObservedBlobStore:
         self, context: Context, blobs: Sequence[Blob]
     ) -> Mapping[Digest, ReapiError]:
         failures = await self._blobs.write_many(context, blobs)
-        sizes = [len(data) for digest, data in blobs if digest not in failures]
-        if sizes:
-            self._events.emit(BlobsWritten(context, len(sizes), sum(sizes)))
+        written = [data for digest, data in blobs if digest not in failures]
+        if written:
+            self._events.emit(BlobsWritten(context, len(written), sum(map(len, written))))
         return failures
 
     @asynccontextmanager

@@ -23,28 +23,30 @@ class WatchedTls:
         self.paths = paths
         self._lock = Lock()
         self._stamps = self._now()
-        self.current = read_tls(paths)
+        self._current = read_tls(paths)
 
-    def changed(self) -> Tls | None:
-        """The new content if files changed since the last call, and can be used; else None.
+    def latest(self) -> Tls:
+        """What the files hold now, the same object as before if none of them changed.
 
-        Files that can't be used are logged once. May be called from any thread: gRPC asks before
-        each handshake.
+        Files that can't be used are logged once, and change nothing. May be called from any thread:
+        gRPC asks before each handshake.
         """
         with self._lock:
             stamps = self._now()
-            if stamps == self._stamps:
-                return None
-            # Before they are read: a file that changes meanwhile is read again the next time.
-            self._stamps = stamps
-            try:
-                self.current = read_tls(self.paths)
-            except UnusableTls as error:
-                _log.warning("the certificates that were loaded before stay in use: %s", error)
-                return None
-            until = self.current.valid_until
+            if stamps != self._stamps:
+                # Before they are read: a file that changes meanwhile is read again the next time.
+                self._stamps = stamps
+                self._read()
+            return self._current
+
+    def _read(self) -> None:
+        try:
+            self._current = read_tls(self.paths)
+        except UnusableTls as error:
+            _log.warning("the certificates that were loaded before stay in use: %s", error)
+        else:
+            until = self._current.valid_until
             _log.info("new certificates were loaded, valid until %s", f"{until:%Y-%m-%d}")
-            return self.current
 
     def _now(self) -> tuple[_Stamp, ...]:
         paths = self.paths

@@ -9,7 +9,7 @@ import sys
 from reapi_contract.status import status_from
 from reapi_local_launcher.cli import status_report
 from reapi_local_launcher.cli.terminal import fields, style_of
-from reapi_local_launcher.server.presence import NotServing, look
+from reapi_local_launcher.server.presence import Condition, NotServing, look
 from reapi_local_launcher.server.server_status import fetch_status
 from reapi_local_launcher.server_settings import ServerSettings
 
@@ -35,8 +35,11 @@ def run(options: argparse.Namespace) -> int:
     write, style = sys.stdout.write, style_of(sys.stdout)
     found = look(settings, os.environ)
     if isinstance(found, NotServing):
-        status_report.no_server_text(found, settings.labels, write)
-        write("\n")
+        if found.condition is Condition.ABSENT:
+            write(f"No server is running for {found.data_dir}\n\n")
+        else:
+            status_report.no_server_text(found, settings.labels, write)
+            write("\n")
         fields(_WITHOUT_SERVER, write)
     else:
         status = status_from(fetch_status(found, settings.labels))

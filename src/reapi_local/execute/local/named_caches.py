@@ -50,7 +50,7 @@ class NamedCaches:
         self._next_look = 0.0
         self._task: asyncio.Task[None] | None = None
         self._timer: Timer | None = None
-        self._was_used = False
+        self._used_since_look: set[str] = set()
 
     @contextmanager
     def use(self, instance: str) -> Iterator[str]:
@@ -90,7 +90,7 @@ class NamedCaches:
         del self._users[name]
         with suppress(OSError):  # the mtime tells the next server when they were used
             os.utime(path)
-        self._was_used = True
+        self._used_since_look.add(name)
         if self._task is None:
             self._look_when_due()
 
@@ -100,7 +100,7 @@ class NamedCaches:
             self._timer = self._clock.call_later(wait, self.begin_to_keep_limit)
 
     async def _keep_limit(self) -> None:
-        self._was_used = False
+        self._used_since_look.clear()
         try:
             began = self._clock.monotonic()
             caches = await in_thread(self._measure)
@@ -110,14 +110,14 @@ class NamedCaches:
             for cache in sorted(caches):
                 if used_bytes <= self._max_bytes or self._closed:
                     break
-                if not self._users[cache.name]:
+                if not self._users[cache.name] and cache.name not in self._used_since_look:
                     await self._remove(cache)
                     used_bytes -= cache.disk_bytes
         except OSError as error:
             _log.warning("the limit of the named caches isn't kept: %s", error)
         finally:
             self._task = None
-            if self._was_used:
+            if self._used_since_look:
                 self._look_when_due()
 
     def _measure(self) -> list[_Cache]:

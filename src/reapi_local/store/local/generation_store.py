@@ -7,11 +7,10 @@ generation is another, so it can't come between a lookup and its lease.
 from __future__ import annotations
 
 import os
-from asyncio import sleep
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import ExitStack, asynccontextmanager
 from functools import partial
-from typing import Final
+from typing import Final, cast
 
 from reapi_contract.admin_api import StoreStatus
 from reapi_local.clock import Clock
@@ -31,9 +30,10 @@ from reapi_local.store.local.verified_files import VerifiedFiles
 from reapi_local.store.reading import BytesReader, FileReader, check_range, read_to_end
 from reapi_local.store.verification import is_intact, verify
 from reapi_local.store.writing import FileWriter, MemoryWriter
-from reapi_local.threads import in_thread
+from reapi_local.threads import in_slices, in_thread
 
-_BATCH_SIZE: Final = 4096
+_LOOKUPS_SLICE: Final = 4096
+"""How many blobs are looked up before other calls have their turn."""
 
 
 class GenerationStore:
@@ -67,12 +67,12 @@ class GenerationStore:
         self.generations.close()
 
     async def find_missing(self, context: Context, digests: Sequence[Digest]) -> list[Digest]:
+        if len(digests) <= _LOOKUPS_SLICE:
+            return cast("list[Digest]", self._missing_and_lease(context, digests))
         missing: list[bytes] = []
-        for start in range(0, len(digests), _BATCH_SIZE):
-            if start:
-                await sleep(0)  # a huge request must not block other calls
-            missing += self._missing_and_lease(context, digests[start : start + _BATCH_SIZE])
-        return [Digest(key) for key in missing]
+        async for part in in_slices(digests, _LOOKUPS_SLICE):
+            missing += self._missing_and_lease(context, part)
+        return cast("list[Digest]", missing)  # the same objects that came in
 
     def _missing_and_lease(self, context: Context, digests: Sequence[bytes]) -> list[bytes]:
         missing = self._missing(digests)
@@ -87,16 +87,20 @@ class GenerationStore:
     async def read_many(
         self, context: Context, digests: Sequence[Digest]
     ) -> Mapping[Digest, bytes]:
-        found = self._read_small_at_once(context, digests)
-        for digest in digests:
-            if digest in found:
-                continue
-            try:
-                async with self.open_read(context, digest) as reader:
-                    found[digest] = await read_to_end(reader)
-            except BlobNotFound:
-                continue
+        found: dict[Digest, bytes] = {}
+        async for part in in_slices(digests):
+            found.update(self._read_small_at_once(context, part))
+            for digest in self._present([digest for digest in part if digest not in found]):
+                try:
+                    async with self.open_read(context, digest) as reader:
+                        found[digest] = await read_to_end(reader)
+                except BlobNotFound:
+                    continue
         return found
+
+    def _present(self, digests: Sequence[Digest]) -> list[Digest]:
+        absent = set(self._missing(digests)) if digests else ()
+        return [digest for digest in digests if digest not in absent]
 
     def _read_small_at_once(
         self, context: Context, digests: Sequence[Digest]
@@ -179,6 +183,14 @@ class GenerationStore:
         return BlobNotFound(digest)
 
     async def write_many(
+        self, context: Context, blobs: Sequence[Blob]
+    ) -> Mapping[Digest, ReapiError]:
+        failures: dict[Digest, ReapiError] = {}
+        async for part in in_slices(blobs):
+            failures.update(await self._write_part(context, part))
+        return failures
+
+    async def _write_part(
         self, context: Context, blobs: Sequence[Blob]
     ) -> Mapping[Digest, ReapiError]:
         failures: dict[Digest, ReapiError] = {}
