@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from e2e.pants_repo import CHECKOUT, PLUGIN, PYTHON, Done, Machine, Repository, machine, pants_toml
+from reapi_local_plugin import counted_run
 from reapi_local_plugin.instance_name import instance_name
 
 pytestmark = pytest.mark.slow
@@ -141,3 +142,6 @@ def test_another_worktree_without_the_daemon_is_served_what_the_first_one_wrote(
     assert done.must_succeed().lookups == (first_run.lookups[1], 0)
     run = shop.newest_run(instance_name(None, root))
     assert (run["hits"], run["misses"]) == done.lookups
+    # With the daemon, Pants may tell what it counted after the end of a run.
+    known = counted_run.read(root / ".pants.d")
+    assert (known.run, known.used, known.refused) == (run["run"], *done.lookups)
