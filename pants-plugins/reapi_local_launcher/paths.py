@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from reapi_contract.setting_names import DATA_DIR, variable
+from reapi_local_launcher.disk_errors import reason, remedy
 from reapi_local_launcher.launcher_error import LauncherError
 from reapi_local_launcher.server_settings import ServerSettings
 
@@ -74,8 +75,8 @@ def make_data_dir(settings: ServerSettings, env: Mapping[str, str]) -> Path:
     except OSError as error:
         raise LauncherError(
             f"The data directory {path} cannot be used.",
-            f"{_reason(error)}.",
-            f"Choose a directory you can write to with {settings.labels.data_dir}.",
+            f"{reason(error)}.",
+            remedy(error, settings.labels),
         ) from error
     return path
 
@@ -98,8 +99,3 @@ def _make_writable(path: Path) -> None:
     path.mkdir(mode=0o700, parents=True, exist_ok=True)
     if not os.access(path, os.W_OK | os.X_OK):
         raise PermissionError(errno.EACCES, "no permission to write there", str(path))
-
-
-def _reason(error: OSError) -> str:
-    where = f": {error.filename}" if error.filename else ""
-    return f"{error.strerror or error}{where}"

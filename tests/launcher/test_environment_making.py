@@ -236,3 +236,18 @@ def test_a_home_without_space_names_the_disk_and_not_the_index(
     assert "XDG_CACHE_HOME" in said
     assert "index" not in said
     assert not [name for name in left if name.startswith(".partial")]
+
+
+@pytest.mark.parametrize("command", ["up", "serve"])
+def test_a_full_disk_of_the_cache_is_named_by_every_start(
+    checkout: Site, tmp_path: Path, command: str
+) -> None:
+    with small_file_system(tmp_path / "full", "size=1m,nr_inodes=4") as full:
+        checkout.env["XDG_CACHE_HOME"] = str(full)
+        done = checkout.run(command, f"--data-dir={tmp_path / 'data'}")
+
+    said = " ".join(done.stderr.split())
+    assert done.returncode == 1
+    assert "Traceback" not in said
+    assert "No space left on device" in said
+    assert "Free some space on that disk" in said

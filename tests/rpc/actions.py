@@ -68,6 +68,7 @@ def response_of(operation: Operation) -> ExecuteResponse:
     assert operation.done
     response = ExecuteResponse()
     assert operation.response.Unpack(response)
+    assert response.HasField("status"), "also of a success"
     return response
 
 

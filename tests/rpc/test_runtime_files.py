@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from reapi_contract import ready_line
+from reapi_contract.proof import RESTART
 from reapi_contract.ready_line import NotStarted, Ready, ReadyLine
 from rpc.actions import execute, shell
 from rpc.helpers import Client, serving
@@ -96,7 +97,7 @@ async def test_the_self_check_finds_that_streams_are_broken(tmp_path: Path) -> N
         failed = proofs["blob"]
         assert not failed.ok
         assert "UNAVAILABLE" in failed.detail
-        assert "restarts the server" in failed.remedy
+        assert failed.remedy == RESTART
     async with serving(tmp_path / "data", "native") as server:
         assert all(proof.ok for proof in await server.app.check(""))
 

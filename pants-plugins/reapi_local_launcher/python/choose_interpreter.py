@@ -15,6 +15,7 @@ from pathlib import Path
 
 from reapi_contract.command_line import MIN_PYTHON
 from reapi_local_launcher import paths
+from reapi_local_launcher.disk_errors import disk_errors
 from reapi_local_launcher.labels import Labels
 from reapi_local_launcher.launcher_error import LauncherError
 from reapi_local_launcher.python import environment
@@ -102,12 +103,13 @@ def prepare_interpreter(
 ) -> tuple[Interpreter, dict[str, str]]:
     """The interpreter for the server's packages, and the environment to run it in.
 
-    Raises LauncherError, or OSError if the packages cannot be put in place.
+    Raises LauncherError.
     """
-    support_dir = paths.make_support_dir(settings, env)
-    root = source.prepare(support_dir)
-    chosen = choose_interpreter(settings, env, root, support_dir, progress)
-    return chosen, server_environment(env, root)
+    with disk_errors("The server's packages could not be put in place.", settings.labels):
+        support_dir = paths.make_support_dir(settings, env)
+        root = source.prepare(support_dir)
+        chosen = choose_interpreter(settings, env, root, support_dir, progress)
+        return chosen, server_environment(env, root)
 
 
 def _present(env: Mapping[str, str], support_dir: Path) -> Iterator[tuple[str, str]]:

@@ -7,7 +7,6 @@ environment by `pyvenv.cfg`.
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import platform
 import shutil
@@ -18,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from reapi_contract.sizes import format_size
+from reapi_local_launcher.disk_errors import is_full
 from reapi_local_launcher.labels import Labels
 from reapi_local_launcher.launcher_error import LauncherError
 from reapi_local_launcher.locks import LockTimeoutError, is_locked, locked
@@ -85,7 +85,7 @@ def build(
             f"End that command, and run `{settings.labels.up}` again.",
         ) from None
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        if is_full(error):
             raise _no_space(root, settings.labels) from error
         raise
     return target / "bin" / "python"

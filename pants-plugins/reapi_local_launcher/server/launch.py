@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from reapi_contract.sizes import format_size
 from reapi_local_launcher import paths
-from reapi_local_launcher.launcher_error import LauncherError
+from reapi_local_launcher.disk_errors import disk_errors
 from reapi_local_launcher.server.running import REPLACED, Running, find_in
 from reapi_local_launcher.server.timeouts import THOROUGH, Deadline, Timeouts
 from reapi_local_launcher.server_settings import ServerSettings
@@ -36,19 +36,12 @@ def launch(
     """
     settings.check()
     deadline = Deadline(timeouts.total_s)
-    try:
+    with disk_errors("The server could not be started.", settings.labels):
         running = find_in(paths.data_dir(settings, env), deadline.limit(1.0))
         source = source or find_source()
         if running is not None and _may_stay(running, source, timeouts):
             return _with_notes(running, settings, source)
         return _start_or_replace(settings, env, progress, source, timeouts, deadline)
-    except OSError as error:
-        raise LauncherError(
-            "The server could not be started.",
-            f"{error}.",
-            f"Free disk space, or give this user the permission; {settings.labels.data_dir} "
-            "chooses another directory for the server's data.",
-        ) from error
 
 
 def _start_or_replace(

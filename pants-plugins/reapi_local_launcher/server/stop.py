@@ -11,6 +11,7 @@ from pathlib import Path
 from reapi_contract import admin_api
 from reapi_contract.data_dir import LAUNCH_LOCK, SERVER_LOCK, STATE_FILE
 from reapi_local_launcher import paths
+from reapi_local_launcher.disk_errors import remedy
 from reapi_local_launcher.launcher_error import LauncherError
 from reapi_local_launcher.locks import LockTimeoutError, is_locked, locked
 from reapi_local_launcher.patience import Patience, Waiting
@@ -48,7 +49,7 @@ def launch_lock(
             raise LauncherError(
                 f"The data directory {data_dir} cannot be used.",
                 f"{error.strerror or error}: {lock}.",
-                f"Make it writable for this user, or choose another: {labels.data_dir}.",
+                remedy(error, labels),
             ) from error
         except LockTimeoutError:
             raise LauncherError(

@@ -67,6 +67,8 @@ class GenerationStore:
         self.generations.close()
 
     async def find_missing(self, context: Context, digests: Sequence[Digest]) -> list[Digest]:
+        if len(digests) <= _LOOKUPS_SLICE:
+            return cast("list[Digest]", self._missing_and_lease(context, digests))
         missing: list[bytes] = []
         async for part in in_slices(digests, _LOOKUPS_SLICE):
             missing += self._missing_and_lease(context, part)
