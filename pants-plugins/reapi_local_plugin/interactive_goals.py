@@ -42,8 +42,8 @@ def interactive_goal(options: Any) -> Optional[str]:
 def locally(goal: str) -> str:
     """The command line that repeats this command, with its processes on this machine.
 
-    It has the arguments of the user, quoted for a shell, and aliases as Pants replaced them. If
-    they can't be found, it has the goal and an ellipsis.
+    It has the arguments of the user, quoted for a shell; Pants before 2.25 has already replaced
+    aliases. If the arguments can't be found, it has the goal and an ellipsis.
     """
     given = _arguments()
     if given is None:
