@@ -1,6 +1,7 @@
 """The admin interface: its paths, and the JSON objects of its answers.
 
-It is HTTP on loopback with the header `Authorization: Bearer TOKEN`. Errors are
+It is HTTP on loopback with the header `Authorization: Bearer TOKEN`, which only the request of
+`challenge` goes without. Errors are
 `{"error": CODE, "message": TEXT}` with a status of 400 or more. A new release may add fields to an
 answer; it never changes or removes one.
 """

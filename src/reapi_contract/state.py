@@ -20,12 +20,13 @@ class State:
     """What a server wrote about itself. Sizes in bytes, times in seconds since the epoch.
 
     `pid` is None after the server has stopped gracefully. `boot_id` is new at each start, so it
-    identifies a server even if another process gets the same pid. `grpc_port` and `token` stay the
-    same over restarts if possible. `idle_exit_s` and `instances` are those that it was started
-    with; None in the file of a release that did not write them. `ca_certs_path`: the certificates
-    in PEM that clients on this machine must trust, "" if the server doesn't use TLS.
-    `needs_client_certificate`: clients need a certificate of their own, and no token.
-    `named_caches_bytes`: the limit of the named caches; 0 in the file of a release without one.
+    identifies a server even if another process gets the same pid. `grpc_port` stays the same over
+    restarts if possible, and `token` unless the server was killed. `idle_exit_s` and `instances`
+    are those that it was started with; None in the file of a release that did not write them.
+    `ca_certs_path`: the certificates in PEM that clients on this machine must trust, "" if the
+    server doesn't use TLS. `needs_client_certificate`: clients need a certificate of their own, and
+    no token. `named_caches_bytes`: the limit of the named caches; 0 in the file of a release
+    without one.
     """
 
     pid: int | None
@@ -44,6 +45,17 @@ class State:
     idle_exit_s: float | None = None
     instances: tuple[str, ...] | None = None
     named_caches_bytes: int = 0
+
+
+def token_to_keep(last: State | None) -> str | None:
+    """The token that the next server takes over; None if it must make a new one.
+
+    After a server that was killed, a program of another user may have listened on its ports before
+    the next start, and clients may have sent the token there.
+    """
+    if last is None or last.pid is not None or len(last.token) < MIN_TOKEN_CHARACTERS:
+        return None
+    return last.token
 
 
 def state_text(state: State) -> str:

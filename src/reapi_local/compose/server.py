@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Final
 
-from reapi_contract import admin_api, ready_line
+from reapi_contract import admin_api, challenge, ready_line
 from reapi_contract.admin_api import Health, RunSummary
 from reapi_contract.bounds import DEFAULT_PORT
 from reapi_contract.data_dir import STATE_FILE, STORE
@@ -212,6 +212,12 @@ class App:
             grpc_address=f"{'grpcs' if self._encryption else 'grpc'}://{self._called()}",
             data_dir=self._config.data_dir,
         )
+
+    def answer_challenge(self, nonce: str) -> challenge.Answer:
+        """Prove to a client that has the token that this is the server that it means."""
+        health, token = self.health(), self._remembered.token
+        subject = challenge.Subject(token, self._boot_id, self.grpc_port, self.admin_port)
+        return challenge.answer(subject, nonce, health.status, health.grpc_address)
 
     def _called(self) -> str:
         """Host and port as clients on this machine name them."""

@@ -7,7 +7,7 @@ import secrets
 from dataclasses import dataclass
 from pathlib import Path
 
-from reapi_contract.state import MIN_TOKEN_CHARACTERS, State, read_state, state_text
+from reapi_contract.state import State, read_state, state_text, token_to_keep
 
 
 @dataclass(frozen=True)
@@ -20,11 +20,10 @@ class Remembered:
 
 
 def remembered(path: str) -> Remembered:
-    """Read from the last server's state file; a new token if the file has none."""
+    """Read from the last server's state file; a new token if it has none that may be kept."""
     state = read_state(Path(path).parent)
-    if state is None or len(state.token) < MIN_TOKEN_CHARACTERS:
-        return Remembered(secrets.token_urlsafe(32))
-    return Remembered(state.token, state.grpc_port, state.admin_port)
+    token = token_to_keep(state) or secrets.token_urlsafe(32)
+    return Remembered(token, state.grpc_port, state.admin_port) if state else Remembered(token)
 
 
 def write_state(path: str, state: State) -> None:
