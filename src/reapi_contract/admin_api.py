@@ -31,6 +31,9 @@ CHECK = "/v1/check"
 STOP = "/v1/stop"
 """POST: `{"status": "stopping"}` with status 202."""
 
+ROTATE_TOKEN = "/v1/token/rotate"
+"""POST: `{"status": "rotated"}`. Then the state file has a new token, and the old one is wrong."""
+
 METRICS = "/metrics"
 """GET: metrics in the text format of Prometheus. All other answers are JSON."""
 
@@ -164,6 +167,11 @@ def instance_to_check(raw: object) -> str | None:
 def stop_json() -> dict[str, str]:
     """The answer to `STOP`."""
     return {"status": STOPPING}
+
+
+def rotated_json() -> dict[str, str]:
+    """The answer to `ROTATE_TOKEN`."""
+    return {"status": "rotated"}
 
 
 def error_json(status: int, message: str) -> dict[str, str]:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import secrets
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -56,6 +59,24 @@ def token_to_keep(last: State | None) -> str | None:
     if last is None or last.pid is not None or len(last.token) < MIN_TOKEN_CHARACTERS:
         return None
     return last.token
+
+
+def new_token() -> str:
+    """A token that nobody can guess, of 43 characters."""
+    return secrets.token_urlsafe(32)
+
+
+def write_state(path: str | Path, state: State) -> None:
+    """Replace the file atomically. Only its owner may read it, because it contains the token."""
+    temporary = f"{path}.new"
+    with suppress(FileNotFoundError):  # what a server that was killed meanwhile has left
+        os.unlink(temporary)
+    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    with open(fd, "w", encoding="utf-8") as file:
+        file.write(state_text(state))
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(temporary, path)
 
 
 def state_text(state: State) -> str:

@@ -43,7 +43,7 @@ from reapi_contract.ready_line import NotStarted, Ready, ReadyLine
 from reapi_contract.server_lock import write_holder
 from reapi_contract.setting_names import flag, repeated_flag, variable
 from reapi_contract.sizes import DEFAULT_STORE_SIZE, parse_store_size
-from reapi_contract.state import State, read_state, state_text, token_to_keep
+from reapi_contract.state import State, new_token, read_state, state_text, token_to_keep
 from reapi_contract.status import Status, status_json
 
 _GIB = 1024**3
@@ -130,7 +130,7 @@ class _Server:
             host=self.options.host,
             grpc_port=grpc.getsockname()[1],
             admin_port=admin.server_port,
-            token=token_to_keep(last) or secrets.token_urlsafe(32),
+            token=token_to_keep(last) or new_token(),
             data_dir=str(self.data_dir),
             max_size_bytes=self.options.max_size,
             idle_exit_s=self.options.idle_exit,
@@ -173,6 +173,10 @@ class _Server:
             remedy = "" if ok else "Use an instance that this server has."
             tried = Proof(proof.INSTANCE, ok, 1.5, f"instance {instance!r}", remedy)
             return 200, proofs_json([tried])
+        if (method, path) == ("POST", admin_api.ROTATE_TOKEN):
+            self.state = replace(self.state, token=new_token())
+            self._write_state()
+            return 200, admin_api.rotated_json()
         if (method, path) == ("POST", admin_api.STOP):
             threading.Timer(0.05, self.stopped.set).start()
             return 202, admin_api.stop_json()

@@ -55,6 +55,8 @@ class Admin(Protocol):
 
     def request_stop(self) -> None: ...
 
+    def rotate_token(self) -> None: ...
+
 
 def make_app(admin: Admin, access: AccessControl) -> ASGIApp:
     """The ASGI application: the routes, behind authentication."""
@@ -65,6 +67,7 @@ def make_app(admin: Admin, access: AccessControl) -> ASGIApp:
         _Route(admin_api.METRICS, "GET", Verb.READ, _all_instances, handlers.metrics),
         _Route(admin_api.RUNS, "GET", Verb.READ, _queried_instance, handlers.runs),
         _Route(admin_api.CHECK, "POST", Verb.WRITE, _all_instances, handlers.check),
+        _Route(admin_api.ROTATE_TOKEN, "POST", Verb.ADMIN, _all_instances, handlers.rotate_token),
         _Route(admin_api.STOP, "POST", Verb.ADMIN, _all_instances, handlers.stop),
     )
     app = Starlette(
@@ -133,6 +136,13 @@ class _Handlers:
     async def stop(self, request: Request) -> Response:
         self._admin.request_stop()
         return JSONResponse(admin_api.stop_json(), status_code=202)
+
+    async def rotate_token(self, request: Request) -> Response:
+        try:
+            self._admin.rotate_token()
+        except OSError as error:
+            raise HTTPException(500, f"the state file can't be written: {error}") from error
+        return JSONResponse(admin_api.rotated_json())
 
 
 async def _all_instances(request: Request) -> None:
