@@ -140,6 +140,23 @@ def test_the_version_of_half_an_installation_is_an_error_with_a_remedy(site: Sit
     assert "reinstall reapi-local" in " ".join(done.stderr.split())
 
 
+def test_purge_without_a_terminal_says_why_nothing_was_deleted(site: Site) -> None:
+    (site.data_dir / "store").mkdir(parents=True)
+    done = site.run("purge")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("Nothing was deleted because nobody could be asked")
+    assert "`reapi-local purge --yes` does not ask.\n" in done.stderr
+    assert (site.data_dir / "store").exists()
+
+
+def test_where_nothing_can_be_written_the_remedy_names_the_command_that_was_run(site: Site) -> None:
+    site.env["XDG_CACHE_HOME"] = "/dev/null/x"
+    done = site.run("tls", "init")
+    assert done.returncode == 1
+    assert "`reapi-local tls init`" in done.stderr
+    assert "`reapi-local up" not in done.stderr
+
+
 def test_purge_leaves_a_stopped_server_stopped_and_other_files_alone(site: Site) -> None:
     site.json("up")
     site.json("down")

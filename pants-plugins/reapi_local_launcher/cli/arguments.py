@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 
 from reapi_contract import command_line, sandbox_levels, setting_names
 from reapi_contract.bounds import parse_whole
@@ -152,6 +153,8 @@ def _labels(options: argparse.Namespace) -> Labels:
     """Commands for the same server: remedies name them with the flags that were given."""
     data_dir = getattr(options, "data_dir", None)
     every = [] if data_dir is None else [f"{flag(setting_names.DATA_DIR)}={data_dir}"]
+    if options.command == command_line.TLS:
+        return replace(COMMAND_LINE, up=f"reapi-local {command_line.TLS} {command_line.TLS_INIT}")
     if options.command != "up":
         return COMMAND_LINE.with_flags(every)
     names = (

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Sequence
 
 from reapi_contract.admin_api import ExecutionStatus
@@ -19,6 +18,7 @@ from reapi_local_launcher.cli.terminal import (
     fields,
     indented,
     notes,
+    wrapped,
 )
 from reapi_local_launcher.launcher_error import LauncherError
 from reapi_local_launcher.server.execution_status import summary
@@ -117,7 +117,7 @@ def check_text(proofs: Sequence[Proof], write: Write, style: Style = PLAIN) -> N
     for proof in proofs:
         mark = style.good("ok    ") if proof.ok else style.bad("FAILED")
         lead = f"{mark}  {proof.name:<{names}}  {proof.milliseconds:>8.1f} ms  "
-        detail = textwrap.wrap(proof.detail, WIDTH - names - 23) or [""]
+        detail = wrapped(proof.detail, WIDTH - names - 23)
         write((lead + detail[0]).rstrip() + "\n")
         for line in detail[1:]:
             write(" " * (names + 23) + line + "\n")
