@@ -231,7 +231,7 @@ def test_a_hung_server_is_named_and_can_be_killed(site: Site) -> None:
     with pytest.raises(LauncherError) as refused:
         launch(site.settings, site.env, print, site.source, Timeouts(other_s=0.5))
 
-    assert f"Process {hung['pid']} holds" in refused.value.why
+    assert f"Process {hung['pid']} uses" in refused.value.why
     assert "reapi-local down --kill" in refused.value.remedy
     assert site.json("down", "--kill") == {"stopped": True}
     assert site.json("up")["token"] == hung["token"]

@@ -13,27 +13,22 @@ from contextlib import asynccontextmanager
 
 import pytest
 
+from rpc.frames import (
+    ACK,
+    END_HEADERS,
+    GO_AWAY,
+    HEADERS,
+    PING,
+    PREFACE,
+    SETTINGS,
+    call_headers,
+    frame,
+)
 from rpc.helpers import Server
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
-HEADERS, SETTINGS, PING, GO_AWAY = 1, 4, 6, 7
-ACK, END_HEADERS = 1, 4
 PINGS = 20
-
-
-def frame(kind: int, payload: bytes = b"", *, flags: int = 0, stream: int = 0) -> bytes:
-    """A frame of HTTP/2 (RFC 9113, section 4.1)."""
-    return (
-        len(payload).to_bytes(3, "big") + bytes((kind, flags)) + stream.to_bytes(4, "big") + payload
-    )
-
-
-def literal(name: bytes, value: bytes) -> bytes:
-    """A header without indexing and without Huffman code (RFC 7541, section 6.2.2)."""
-    assert max(len(name), len(value)) < 127
-    return b"\0" + bytes((len(name),)) + name + bytes((len(value),)) + value
 
 
 class Connection:
@@ -81,16 +76,7 @@ async def test_pings_without_a_call_are_answered(shared_server: Server) -> None:
 
 async def test_pings_during_a_silent_call_are_answered(shared_server: Server) -> None:
     """The call is an upload of which nothing comes; an Execute is as silent in between."""
-    headers = {
-        b":method": b"POST",
-        b":scheme": b"http",
-        b":path": b"/google.bytestream.ByteStream/Write",
-        b":authority": b"localhost",
-        b"te": b"trailers",
-        b"content-type": b"application/grpc",
-        b"authorization": f"Bearer {shared_server.token}".encode(),
-    }
-    block = b"".join(literal(name, value) for name, value in headers.items())
+    block = call_headers("/google.bytestream.ByteStream/Write", shared_server.token)
     async with connected(shared_server) as connection:
         connection.send(frame(HEADERS, block, flags=END_HEADERS, stream=1))
         for number in range(PINGS):

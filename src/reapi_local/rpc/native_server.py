@@ -15,6 +15,7 @@ import logging
 import threading
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import aclosing, suppress
+from functools import partial
 from typing import Any, Final, NoReturn, TypeAlias
 
 import grpc
@@ -136,7 +137,12 @@ class NativeServer:
                 serving = self._serve(call_id, self._handlers[method], request, details[0])
                 self._calls[call_id] = self._loop.create_task(serving)
             elif call := self._calls.get(call_id):
+                call.add_done_callback(partial(self._forget, call_id))
                 call.cancel()
+
+    def _forget(self, call_id: int, _: asyncio.Task[None]) -> None:
+        """For a task that was cancelled before its first step, and so took none."""
+        self._calls.pop(call_id, None)
 
     async def _serve(self, call_id: int, method: _Method, request: Any, headers: Any) -> None:
         call = NativeCall(headers)
@@ -160,7 +166,7 @@ class NativeServer:
             _log.exception("a call failed outside its handler")
             self._fail(call_id, grpc.StatusCode.INTERNAL, "the server failed; its log says why")
         finally:
-            del self._calls[call_id]
+            self._calls.pop(call_id, None)
 
     def _fail(self, call_id: int, code: grpc.StatusCode, details: str) -> None:
         with suppress(ValueError):  # the call has ended already
