@@ -43,10 +43,11 @@ def raise_limit() -> None:
 
 
 class ConnectionGuard:
-    """Closes idle connections to ``ports`` while over three quarters of the descriptors are in use.
+    """Closes idle connections to ``ports`` when over three quarters of the descriptors are in use.
 
-    Those that never sent anything go first, then those that were silent longest; a gRPC client
-    connects again by itself. Needs Linux; elsewhere it does nothing.
+    Then it goes on until half of them are free, if there are so many connections. Those that never
+    sent anything go first, then those that were silent longest; a gRPC client connects again by
+    itself. Needs Linux; elsewhere it does nothing.
     """
 
     def __init__(self, ports: Collection[int], clock: Clock) -> None:
@@ -85,9 +86,9 @@ class ConnectionGuard:
         if limit == resource.RLIM_INFINITY:
             return 0
         descriptors = _open_descriptors(limit)
-        too_many = len(descriptors) - limit * 3 // 4
-        if too_many <= 0:
+        if len(descriptors) <= limit * 3 // 4:
             return 0
+        too_many = len(descriptors) - limit // 2
         idle = sorted(self._silent_first(descriptors))
         for *_, descriptor in idle[:too_many]:
             _hang_up(descriptor)
