@@ -18,6 +18,7 @@ class Labels:
     down: str = "reapi-local down"
     kill: str = "reapi-local down --kill"
     check: str = "reapi-local check"
+    bazelrc: str = "reapi-local bazelrc"
     data_dir: str = flag(setting_names.DATA_DIR)
     port: str = flag(setting_names.PORT)
     max_size: str = flag(setting_names.MAX_SIZE)
@@ -40,6 +41,7 @@ class Labels:
             down=_with(self.down, every),
             kill=_with(self.kill, every),
             check=_with(self.check, every),
+            bazelrc=_with(self.bazelrc, every),
         )
 
 

@@ -53,9 +53,7 @@ def up_json(up: Up) -> dict[str, Any]:
     """All of the result; no token, because Pants has it from the hook."""
     server: dict[str, object] = {"grpc_address": up.address}
     if up.running is not None:
-        server = report.running_json(up.running, up.instance)
-    for secret in ("token", "bazel_flags"):
-        server.pop(secret, None)
+        server = report.running_json(up.running)
     return {
         "ok": up.ok,
         "server": server,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from reapi_contract.data_dir import STATE_FILE
@@ -36,7 +36,7 @@ class State:
     host: str
     grpc_port: int
     admin_port: int
-    token: str
+    token: str = field(repr=False)
     data_dir: str
     max_size_bytes: int
     ca_certs_path: str = ""

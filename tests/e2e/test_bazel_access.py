@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from e2e.bazel_repo import Build, Workspace, find_bazel
-from reapi_local_launcher.cli.report import bazel_flags
+from reapi_local_launcher.cli.bazelrc import flags as bazel_flags
 from reapi_local_launcher.server.launch import launch
 from reapi_local_launcher.server.running import Running
 from reapi_local_launcher.server.stop import stop
@@ -54,9 +54,12 @@ def test_bazel_2_1_works_where_calls_need_no_token_and_over_tls(tmp_path: Path) 
     own, workspace = authority(tmp_path / "tls"), bazel(tmp_path)
     with server(tmp_path, **NO_TOKEN, anonymous="write", **own.settings) as running:
         assert running.grpc_address.startswith("grpcs://localhost:")
-        flags = [flag for flag in bazel_flags(running) if not flag.startswith("'--remote_header")]
+        flags = bazel_flags(running, "default", with_token=False)
         assert flags[-1].startswith("--tls_certificate=")
         assert build(workspace, "first", *flags).must_succeed().ran == ["left"]
     with server(tmp_path, **NO_TOKEN) as running:
-        flags = [*bazel_flags(running)[:2], "--noremote_upload_local_results"]
+        flags = [
+            *bazel_flags(running, "default", with_token=False),
+            "--noremote_upload_local_results",
+        ]
         assert is_from_the_server(build(workspace, "second", *flags))

@@ -40,6 +40,8 @@ def fill_home(home: Path, owner: int) -> None:
     write(home / ".cargo" / "bin" / "tool", TOOL, 0o755)
     write(home / ".cargo" / "credentials.toml", "secret")
     write(home / ".netrc", "secret")
+    write(home / ".bazelrc", "secret")
+    write(home / ".bazelrc.reapi-local", "secret")
     write(home / ".bash_history", "secret")
     write(home / ".private", "secret", 0o600)
     write(home / ".gitconfig", "shown")

@@ -56,7 +56,9 @@ def user(tmp_path: Path) -> CommandLine:
 @pytest.fixture
 def theirs(user: CommandLine, tmp_path: Path) -> Iterator[dict[str, Any]]:
     where = f"--data-dir={tmp_path}/theirs"
-    status, answer = user.run("up", where, "--instance=team", f"--server-python={sys.executable}")
+    status, answer = user.run(
+        "up", where, "--show-token", "--instance=team", f"--server-python={sys.executable}"
+    )
     assert status == 0
     (tmp_path / "token").write_text(answer["token"])
     yield answer

@@ -71,6 +71,35 @@ def test_a_word_like_no_other_gets_no_guess(site: Site) -> None:
     assert site.run("qqqq").stderr.startswith("error: There is no command `qqqq`.\n")
 
 
+def test_a_flag_before_the_command_is_told_where_it_goes(site: Site) -> None:
+    for words in (["--data-dir", "/x", "status"], ["--json", "status"]):
+        done = site.run(*words)
+        assert done.returncode == 2
+        assert done.stderr.startswith(
+            f"error: `{words[0]}` goes after the command: `reapi-local COMMAND {words[0]}`.\n"
+        )
+    assert site.run("--vesion").stderr.startswith("error: There is no flag `--vesion`; did you ")
+
+
+def test_a_mistake_is_told_in_words_of_ours_within_80_columns(site: Site) -> None:
+    told = [
+        (["completion", "fsh"], "error: shell: `fsh` is none of bash, zsh, fish.\n"),
+        (["up", "--sandbox", "x"], "error: --sandbox: `x` is none of auto, slots, bubblewrap,"),
+        (["completion"], "error: An argument is missing: shell.\n"),
+        (["up", "--max-size", "5gigs"], "error: --max-size: '5gigs' isn't a size; "),
+    ]
+    for words, begins in told:
+        error = site.run(*words).stderr
+        assert error.startswith(begins)
+        assert max(map(len, error.splitlines())) <= 80
+
+
+def test_a_path_in_a_proof_is_never_broken(site: Site) -> None:
+    data_dir = site.root / ("a-directory" * 8)
+    proof = site.run("check", f"--data-dir={data_dir}").stdout
+    assert str(data_dir) in proof.partition("remedy:")[0]
+
+
 def test_a_mistyped_flag_of_serve_is_answered_by_the_server_in_the_same_form(
     servers: Servers,
 ) -> None:

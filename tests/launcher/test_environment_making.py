@@ -63,7 +63,9 @@ def test_however_long_an_environment_takes_there_is_time_to_ask_its_interpreter(
     running = launch(site.settings, site.env, said.append, site.source)
 
     assert running.outcome == "started"
-    assert "The environment is ready after 360" in said[-1]
+    assert said[-2].startswith("The environment is ready after 360")
+    assert said[-1].startswith("  /")  # the path alone on its line
+    assert max(map(len, said[:-1])) <= 80
 
 
 @needs_fake

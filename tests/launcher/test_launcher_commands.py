@@ -13,14 +13,14 @@ from reapi_contract.sizes import format_size, parse_size, parse_store_size
 from reapi_local_launcher.cli.arguments import make_parser
 
 
-def test_up_prints_where_the_server_is_and_flags_for_bazel(site: Site) -> None:
+def test_up_prints_where_the_server_is_and_what_to_do_for_bazel(site: Site) -> None:
     done = site.run("up", "--instance=main")
-    state = site.state()
 
     assert done.stdout.startswith("reapi-local 0.2.0 was started, process ")
-    assert f"--remote_cache=grpc://127.0.0.1:{state['grpc_port']}\n" in done.stdout
-    assert f"'--remote_header=authorization=Bearer {state['token']}'\n" in done.stdout
-    assert "--remote_instance_name=main\n" in done.stdout
+    assert f"  address    grpc://127.0.0.1:{site.state()['grpc_port']}\n" in done.stdout
+    command = "reapi-local bazelrc --instance=main --output ~/.bazelrc.reapi-local"
+    assert f"  {command}\n" in done.stdout
+    assert f"  try-import {site.home}/.bazelrc.reapi-local\n" in done.stdout
     assert "\x1b" not in done.stdout
 
 
@@ -30,7 +30,7 @@ def test_up_says_how_processes_run_and_how_bazel_sends_them(site: Site) -> None:
     address = f"grpc://127.0.0.1:{site.state()['grpc_port']}"
 
     assert "  execution  slots sandbox, 3 at once, no network\n" in done.stdout
-    assert f"in place of the first:\n  --remote_executor={address}\n" in done.stdout
+    assert "With `--execution` added to the command" in done.stdout
     answer = site.json("up")
     assert answer["bazel_execution_flags"] == [f"--remote_executor={address}"]
     assert (answer["execution"]["slots"], answer["execution"]["hermetic"]) == (3, True)
@@ -44,7 +44,7 @@ def test_where_no_processes_run_up_offers_none_and_status_says_why(site: Site) -
 
     assert up.returncode == 0, "it is a cache all the same"
     assert "  execution  none\n" in up.stdout
-    assert "--remote_executor" not in up.stdout
+    assert "--execution" not in up.stdout
     assert "  execution    none\n" in status.stdout
     assert "note:   There is no `bwrap`; `apt install bubblewrap`.\n" in status.stdout
 
@@ -112,7 +112,7 @@ def test_status_shows_sizes_and_hits(site: Site) -> None:
 
 
 def test_purge_empties_the_store_and_keeps_token_and_port(site: Site) -> None:
-    before = site.json("up")
+    before, token = site.json("up"), site.state()["token"]
     (site.data_dir / "store" / "blob").write_bytes(b"x" * 100_000)
 
     done = site.json("purge", "--yes")
@@ -121,7 +121,8 @@ def test_purge_empties_the_store_and_keeps_token_and_port(site: Site) -> None:
     assert not (site.data_dir / "store" / "blob").exists()
     after = done["running"]
     assert after["boot_id"] != before["boot_id"]
-    assert [after[k] for k in ("grpc_port", "token")] == [before[k] for k in ("grpc_port", "token")]
+    assert after["grpc_port"] == before["grpc_port"]
+    assert site.state()["token"] == token
 
 
 def test_a_purged_server_runs_processes_as_before(site: Site) -> None:
@@ -137,6 +138,23 @@ def test_the_version_of_half_an_installation_is_an_error_with_a_remedy(site: Sit
     assert (done.returncode, done.stdout) == (1, "")
     assert "Traceback" not in done.stderr
     assert "reinstall reapi-local" in " ".join(done.stderr.split())
+
+
+def test_purge_without_a_terminal_says_why_nothing_was_deleted(site: Site) -> None:
+    (site.data_dir / "store").mkdir(parents=True)
+    done = site.run("purge")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("Nothing was deleted because nobody could be asked")
+    assert "`reapi-local purge --yes` does not ask.\n" in done.stderr
+    assert (site.data_dir / "store").exists()
+
+
+def test_where_nothing_can_be_written_the_remedy_names_the_command_that_was_run(site: Site) -> None:
+    site.env["XDG_CACHE_HOME"] = "/dev/null/x"
+    done = site.run("tls", "init")
+    assert done.returncode == 1
+    assert "`reapi-local tls init`" in done.stderr
+    assert "`reapi-local up" not in done.stderr
 
 
 def test_purge_leaves_a_stopped_server_stopped_and_other_files_alone(site: Site) -> None:

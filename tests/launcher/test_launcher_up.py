@@ -55,10 +55,10 @@ def test_down_stops_the_server_and_a_second_down_finds_none(site: Site) -> None:
 
 
 def test_a_crashed_server_comes_back_with_its_port_and_token(site: Site) -> None:
-    before = site.json("up")
+    before = site.json("up", "--show-token")
     os.kill(before["pid"], signal.SIGKILL)
 
-    after = site.json("up")
+    after = site.json("up", "--show-token")
 
     assert after["outcome"] == "started"
     assert after["boot_id"] != before["boot_id"]
@@ -77,14 +77,14 @@ def test_the_limit_of_the_last_start_is_kept_unless_another_is_given(site: Site)
 
 
 def test_a_recycled_process_id_is_neither_trusted_nor_signalled(site: Site) -> None:
-    before = site.json("up")
+    before = site.json("up", "--show-token")
     site.json("down")
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as other:
         _rewrite_state(site, pid=other.pid)
 
         assert site.json("down") == {"stopped": False}
         assert site.json("down", "--kill") == {"stopped": False}
-        after = site.json("up")
+        after = site.json("up", "--show-token")
 
         assert other.poll() is None
         assert after["pid"] != other.pid
@@ -135,10 +135,10 @@ def test_a_setting_that_cannot_be_used_is_told_once_with_its_variable(site: Site
 
 def test_an_older_release_is_replaced_in_good_order(site: Site) -> None:
     site.set_version("0.1.9")
-    old = site.json("up", "--max-size=3GiB")
+    old = site.json("up", "--max-size=3GiB", "--show-token")
     site.set_version("0.2.0")
 
-    new = site.json("up")
+    new = site.json("up", "--show-token")
 
     assert new["outcome"] == "replaced"
     assert new["version"] == "0.2.0"
@@ -225,7 +225,7 @@ def test_a_server_survives_the_interrupt_of_the_terminal_that_started_it(site: S
 
 @pytest.mark.slow
 def test_a_hung_server_is_named_and_can_be_killed(site: Site) -> None:
-    hung = site.json("up")
+    hung = site.json("up", "--show-token")
     os.kill(hung["pid"], signal.SIGSTOP)
 
     with pytest.raises(LauncherError) as refused:
@@ -234,7 +234,7 @@ def test_a_hung_server_is_named_and_can_be_killed(site: Site) -> None:
     assert f"Process {hung['pid']} uses" in refused.value.why
     assert "reapi-local down --kill" in refused.value.remedy
     assert site.json("down", "--kill") == {"stopped": True}
-    assert site.json("up")["token"] == hung["token"]
+    assert site.json("up", "--show-token")["token"] == hung["token"]
 
 
 def test_a_log_that_has_grown_is_set_aside_at_the_next_start(site: Site) -> None:

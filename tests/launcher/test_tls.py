@@ -53,7 +53,7 @@ def test_every_command_works_with_tls(site: Site, certificates: Path, mutual: bo
     site.env |= settings(certificates, mutual=mutual)
     where = f"--data-dir={site.root}/data-{mutual}"
     try:
-        up = site.json("up", where, MINE)
+        up = site.json("up", where, MINE, "--show-token")
         site.env = before  # other commands have only the state file to go by
         assert up["grpc_address"].startswith("grpcs://localhost:")
         assert up["needs_client_certificate"] is mutual

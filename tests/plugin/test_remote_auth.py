@@ -249,7 +249,7 @@ def site(tmp_path: Path) -> Iterator[Site]:
 
 @pytest.mark.skipif(REAL, reason="the stand-in says what it is told to offer")
 def test_the_users_own_server_gets_processes_with_its_token(hook: Hook, site: Site) -> None:
-    up = site.json("up")
+    up = site.json("up", "--show-token")
     result = hook(Options("test", data_dir=str(site.data_dir), remote_execution=True))
     assert result.execution_address == result.store_address == up["grpc_address"]
     assert result.execution_headers["authorization"] == f"Bearer {up['token']}"

@@ -56,7 +56,7 @@ async def test_every_method_wants_the_token(server: Server, method: str) -> None
     for headers in wrong.values():
         request = iter([b""]) if METHODS[method].client_streaming else b""
         call = getattr(server.client, method)(request, metadata=headers)
-        details = await refusal(call, UNAUTHENTICATED, "token", "reapi-local up")
+        details = await refusal(call, UNAUTHENTICATED, "token", "reapi-local token show")
         assert right not in details
     # With the token the request is looked at: an empty one is either fine or refused as such.
     try:

@@ -10,11 +10,13 @@ import grpc
 import pytest
 
 from reapi_local.proto.remote_execution_pb2 import (
+    ActionResult,
     BatchReadBlobsRequest,
     BatchUpdateBlobsRequest,
     Digest,
     DigestFunction,
     GetCapabilitiesRequest,
+    UpdateActionResultRequest,
 )
 from rpc.helpers import MIB, Client, Server, blob_name, digest_of, refusal
 
@@ -60,6 +62,18 @@ async def test_every_item_has_a_status_whatever_became_of_it(client: Client) -> 
     assert codes(await client.BatchUpdateBlobs(update_of(small))) == [0]
     read = BatchReadBlobsRequest(digests=[*digests, digest_of(b"x"), digests[0]])
     assert codes(await client.BatchReadBlobs(read)) == [0, 0, 0, NOT_FOUND.value[0], 0]
+
+
+async def test_no_room_is_made_for_content_that_is_not_there(client: Client) -> None:
+    """A digest may say any size, but its content is in the request: the digest is wrong."""
+    digest = Digest(hash=digest_of(b"x").hash, size_bytes=1 << 60)
+    update = BatchUpdateBlobsRequest(requests=[{"digest": digest, "data": b"x"}])
+    assert codes(await client.BatchUpdateBlobs(update)) == [INVALID.value[0]]
+    result = ActionResult(output_files=[{"path": "a", "digest": digest, "contents": b"x"}])
+    call = client.UpdateActionResult(
+        UpdateActionResultRequest(action_digest=digest_of(b"an action"), action_result=result)
+    )
+    await refusal(call, INVALID, "received 1 bytes")
 
 
 @pytest.mark.parametrize("wrong", [b"evil", b"too long"])

@@ -59,7 +59,7 @@ from rpc.actions import (
     until,
     upload,
 )
-from rpc.helpers import Client, Server, digest_of, refusal, serving
+from rpc.helpers import TRANSPORTS, Client, Server, digest_of, refusal, serving
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -562,3 +562,17 @@ async def test_a_stopping_server_ends_what_waits_and_finishes_what_executes(
         assert response_of(await until(executing, COMPLETED)).result.exit_code == 0
         await stopping
         await client.channel.close(None)
+
+
+@pytest.mark.parametrize("transport", TRANSPORTS)
+async def test_a_server_that_stops_without_waiting_is_unavailable(
+    tmp_path: Path, gate: Gate, transport: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As it is for calls that come later, so clients do the same about both: try again."""
+    monkeypatch.setattr("reapi_local.compose.server._GRACE_SECONDS", 0.1)
+    async with serving(tmp_path, transport, execution="on") as worker:
+        client = Client(worker.address, worker.client.headers)
+        executing = start(client, await gated(client, gate))
+        await gate.visitor()
+    await refusal(executing, grpc.StatusCode.UNAVAILABLE)
+    await client.channel.close(None)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 
 from reapi_contract import command_line, sandbox_levels, setting_names
 from reapi_contract.bounds import parse_whole
 from reapi_contract.setting_names import flag, repeated_flag
+from reapi_local_launcher.cli import bazelrc
 from reapi_local_launcher.cli.parser import Parser
 from reapi_local_launcher.cli.server_flags import add_server_flags, checked
 from reapi_local_launcher.labels import COMMAND_LINE, Labels
@@ -44,6 +46,16 @@ Pants works without the server. It needs neither Pants nor the plugin, so it
 helps where every command of Pants fails: in a checkout that does not load the
 plugin, such as another branch. Your own lines in .pants.rc stay as they are.
 """
+_BAZELRC = f"""\
+Print the lines of a .bazelrc that make Bazel use the running server. They have
+its token: with `--output` nobody else can read the file. To use it:
+
+  reapi-local bazelrc --output ~/{bazelrc.FILE}
+  echo "try-import $HOME/{bazelrc.FILE}" >> ~/.bazelrc
+
+Do it again when the server has another address or token: it keeps both unless
+it was killed, or another program took its port.
+"""
 _TLS_INIT = """\
 Make an authority of your own and certificates that it signs, for a server that
 encrypts its connections, and print how the server and its clients use them.
@@ -76,6 +88,9 @@ def make_parser() -> Parser:
     status = parser.add_command("status", "show sizes, action cache hits and calls since the start")
     logs = parser.add_command("logs", "show the last lines of the server's log")
     purge = parser.add_command("purge", "delete all blobs and action results; token and port stay")
+    rc = parser.add_command("bazelrc", "print what makes Bazel use the server", _BAZELRC)
+    token = parser.add_command("token", "show the token of the server")
+    token_show = token.add_command("show", "print the token of the server; it is secret")
     gc = parser.add_command("gc", "free disk space that nobody needs any more", _GC)
     init = parser.add_command("init", "put the plugin into a Pants repository, or upgrade it there")
     unwire = parser.add_command(
@@ -94,6 +109,9 @@ def make_parser() -> Parser:
     _add_down(down)
     _add_check(check)
     _add_logs(logs)
+    _add_bazelrc(rc)
+    _add_output(token_show)
+    up.add_argument("--show-token", action="store_true", help="show the token, too; it is secret")
     tls_init = tls.add_command(
         command_line.TLS_INIT, "make an authority and a pair for the server", _TLS_INIT
     )
@@ -102,7 +120,7 @@ def make_parser() -> Parser:
     purge.add_argument("--yes", action="store_true", help="do not ask")
     for one in (serve, up, check, purge, tls_init):
         _add_server_python(one)
-    for one in (serve, up, down, check, status, logs, purge, gc):
+    for one in (serve, up, down, check, status, logs, rc, token_show, purge, gc):
         _add_data_dir(one)
     _add_directory(init, "the directory of pants.toml (default: the current one)")
     _add_directory(unwire, "a directory in the repository (default: the current one)")
@@ -135,6 +153,8 @@ def _labels(options: argparse.Namespace) -> Labels:
     """Commands for the same server: remedies name them with the flags that were given."""
     data_dir = getattr(options, "data_dir", None)
     every = [] if data_dir is None else [f"{flag(setting_names.DATA_DIR)}={data_dir}"]
+    if options.command == command_line.TLS:
+        return replace(COMMAND_LINE, up=f"reapi-local {command_line.TLS} {command_line.TLS_INIT}")
     if options.command != "up":
         return COMMAND_LINE.with_flags(every)
     names = (
@@ -203,6 +223,26 @@ def _add_check(parser: Parser) -> None:
         command_line.CLIENT_KEY_PATH_FLAG,
         metavar="FILE",
         help="with --address: the key of the client's certificate, in PEM",
+    )
+
+
+def _add_bazelrc(parser: Parser) -> None:
+    parser.add_argument(
+        command_line.INSTANCE_FLAG,
+        metavar="NAME",
+        help="the instance to use (default: the first that the server lists, else default)",
+    )
+    parser.add_argument(
+        "--execution", action="store_true", help="run the actions on the server, too"
+    )
+    _add_output(parser)
+
+
+def _add_output(parser: Parser) -> None:
+    parser.add_argument(
+        *("-o", "--output"),
+        metavar="FILE",
+        help="write it to a file that only you can read, mode 0600",
     )
 
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn
 
 from reapi_contract.suggestions import no_such
+from reapi_local_launcher.cli.terminal import indented
 
 _WIDTH = 80
+_CHOICE = re.compile(r"([^:]+): invalid choice: '(.*)' \(choose from (.*)\)")
 
 
 class Parser(argparse.ArgumentParser):
@@ -55,14 +58,25 @@ class Parser(argparse.ArgumentParser):
 
         `meant`: for a word that is no command, the command that does what it says.
         """
-        if not self.commands or not words or words[0].startswith("-"):
+        if not self.commands or not words:
             return self
         name, *rest = words
+        if name.startswith("-"):
+            self._refuse_flag_of_a_command(name.partition("=")[0])
+            return self
         if name in self.commands:
             return self.commands[name].at(rest)
         if meant and name in meant:
             self.refuse(f"There is no command `{name}`; did you mean `{meant[name]}`?")
         return self.refuse(no_such("command", name, self.commands))
+
+    def _refuse_flag_of_a_command(self, flag: str) -> None:
+        """Exit if this flag isn't one of this parser, whose commands follow."""
+        if flag in self.flags:
+            return
+        if any(flag in command.flags for command in self.commands.values()):
+            self.refuse(f"`{flag}` goes after the command: `{self.prog} COMMAND {flag}`.")
+        self.refuse(no_such("flag", flag, self.flags))
 
     def refuse_unknown(self, words: Sequence[str]) -> NoReturn:
         """Exit because of words that are no arguments of this command."""
@@ -76,12 +90,20 @@ class Parser(argparse.ArgumentParser):
         program, _, command = self.prog.partition(" ")
         shown = f"{program} help {command}".strip()
         lists = "flags" if command and not self.commands else "commands"
-        sys.stderr.write(f"error: {sentence}\n`{shown}` lists the {lists}.\n")
+        indented("error:", sentence, sys.stderr.write)
+        sys.stderr.write(f"`{shown}` lists the {lists}.\n")
         raise SystemExit(2)
 
     def error(self, message: str) -> NoReturn:
         """What argparse found wrong, in our form."""
         sentence = message.removeprefix("argument ").rstrip(".")
+        choice = _CHOICE.fullmatch(sentence)
+        if choice:
+            what, given, choices = choice.groups()
+            self.refuse(f"{what}: `{given}` is none of {choices.replace(chr(39), '')}.")
+        sentence = sentence.replace(
+            "the following arguments are required", "an argument is missing"
+        )
         self.refuse(f"{sentence[0].upper()}{sentence[1:]}.")
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Sequence
 
 from reapi_contract.admin_api import ExecutionStatus
 from reapi_contract.json_records import to_json
 from reapi_contract.proof import Proof, proofs_json
 from reapi_contract.sizes import format_size
+from reapi_local_launcher.cli import bazelrc
 from reapi_local_launcher.cli.init import Initialised
 from reapi_local_launcher.cli.terminal import (
     PLAIN,
@@ -18,6 +18,7 @@ from reapi_local_launcher.cli.terminal import (
     fields,
     indented,
     notes,
+    wrapped,
 )
 from reapi_local_launcher.launcher_error import LauncherError
 from reapi_local_launcher.server.execution_status import summary
@@ -40,68 +41,69 @@ def error_json(error: LauncherError) -> dict[str, object]:
 
 
 def up_text(
-    running: Running, execution: ExecutionStatus, instance: str, write: Write, style: Style = PLAIN
+    running: Running,
+    execution: ExecutionStatus,
+    bazelrc_lines: Sequence[str],
+    write: Write,
+    style: Style = PLAIN,
+    *,
+    with_token: bool = False,
 ) -> None:
-    """Where the server is, what it offers, and the flags that make Bazel use it."""
+    """Where the server is, what it offers, and how Bazel uses it: `bazelrc_lines`."""
     name = style.good(f"reapi-local {running.version}")
     write(f"{name} {OUTCOMES[running.outcome]}, process {running.pid}\n")
-    fields(
-        [
-            ("address", running.grpc_address),
-            ("data", running.state.data_dir),
-            ("limit", format_size(running.state.max_size_bytes)),
-            ("execution", summary(execution)),
-        ],
-        write,
-    )
+    shown = [
+        ("address", running.grpc_address),
+        ("data", running.state.data_dir),
+        ("limit", format_size(running.state.max_size_bytes)),
+        ("execution", summary(execution)),
+    ]
+    if with_token:
+        shown.append(("token", running.token))
+    fields(shown, write)
     notes(running.notes, write, style)
-    write("\nBazel takes these flags; keep the token to yourself:\n")
-    for flag in bazel_flags(running, instance):
-        write(f"  {flag}\n")
+    write("\n")
+    for line in bazelrc_lines:
+        write(f"{line}\n")
+
+
+def bazelrc_lines(command: str, file: str, execution: ExecutionStatus) -> list[str]:
+    """How Bazel uses the server: the command that writes `file`, and the line for ~/.bazelrc."""
+    found = [
+        "Bazel uses it after this command, which writes a file that only you can read:",
+        f"  {command} --output ~/{bazelrc.FILE}",
+        "and with this line in ~/.bazelrc:",
+        f"  try-import {bazelrc.quoted(file)}",
+    ]
     if execution.offered:
-        write("\nTo run its actions on the server too, put this in place of the first:\n")
-        write(f"  {_bazel_executor(running)}\n")
+        found.append("With `--execution` added to the command it runs its actions on the server.")
+    return found
 
 
-def up_json(running: Running, execution: ExecutionStatus, instance: str) -> dict[str, object]:
-    executor = [_bazel_executor(running)] if execution.offered else []
+def up_json(
+    running: Running, execution: ExecutionStatus, instance: str, *, with_token: bool = False
+) -> dict[str, object]:
+    executor = [bazelrc.executor(running)] if execution.offered else []
+    token = {"token": running.token} if with_token else {}
     return {
-        **running_json(running, instance),
+        **running_json(running),
+        **token,
         "execution": to_json(execution),
+        "bazel_flags": bazelrc.flags(running, instance, with_token=with_token),
         "bazel_execution_flags": executor,
     }
 
 
-def bazel_flags(running: Running, instance: str = "default") -> list[str]:
-    """Flags for a command line or a .bazelrc, in quotes if they hold a space."""
-    state = running.state
-    trusted = [_quoted(f"--tls_certificate={state.ca_certs_path}")] if state.ca_certs_path else []
-    return [
-        f"--remote_cache={running.grpc_address}",
-        f"--remote_instance_name={instance}",
-        f"'--remote_header=authorization=Bearer {running.token}'",
-        *trusted,
-    ]
-
-
-def _quoted(flag: str) -> str:
-    return f"'{flag}'" if " " in flag else flag
-
-
-def _bazel_executor(running: Running) -> str:
-    """The flag that makes Bazel run its actions on the server; it includes the cache."""
-    return f"--remote_executor={running.grpc_address}"
-
-
-def running_json(running: Running, instance: str = "default") -> dict[str, object]:
-    """The state file's fields, the outcome of the launch, notes, and flags for Bazel."""
+def running_json(running: Running) -> dict[str, object]:
+    """The state file's fields without the token, the outcome of the launch, and notes."""
+    state = to_json(running.state)
+    del state["token"]
     return {
         "running": True,
         "outcome": running.outcome,
         "grpc_address": running.grpc_address,
-        **to_json(running.state),
+        **state,
         "notes": list(running.notes),
-        "bazel_flags": [flag.strip("'") for flag in bazel_flags(running, instance)],
     }
 
 
@@ -115,7 +117,7 @@ def check_text(proofs: Sequence[Proof], write: Write, style: Style = PLAIN) -> N
     for proof in proofs:
         mark = style.good("ok    ") if proof.ok else style.bad("FAILED")
         lead = f"{mark}  {proof.name:<{names}}  {proof.milliseconds:>8.1f} ms  "
-        detail = textwrap.wrap(proof.detail, WIDTH - names - 23) or [""]
+        detail = wrapped(proof.detail, WIDTH - names - 23)
         write((lead + detail[0]).rstrip() + "\n")
         for line in detail[1:]:
             write(" " * (names + 23) + line + "\n")
@@ -138,8 +140,12 @@ def purged_text(purged: Purged, write: Write) -> None:
 
 
 def purged_json(purged: Purged) -> dict[str, object]:
-    running = None if purged.running is None else running_json(purged.running)
-    return {"freed_bytes": purged.freed_bytes, "running": running}
+    running = purged.running
+    if running is None:
+        return {"freed_bytes": purged.freed_bytes, "running": None}
+    flags = bazelrc.flags(running, bazelrc.instance_of(running.state), with_token=False)
+    shown = {**running_json(running), "bazel_flags": flags}
+    return {"freed_bytes": purged.freed_bytes, "running": shown}
 
 
 def init_text(done: Initialised, write: Write, style: Style = PLAIN) -> None:

@@ -92,22 +92,27 @@ def notes(sentences: Sequence[str], write: Write, style: Style) -> None:
         indented(style.strong("note:  "), note, write, lead_width=7)
 
 
+def wrapped(text: str, width: int) -> list[str]:
+    """The lines of a text, at least one. Paths, flags and what is in backticks stay whole."""
+    import re
+    import textwrap
+
+    whole = re.sub("`[^`]*`", lambda command: command.group().replace(" ", _UNBROKEN), text)
+    lines = textwrap.wrap(whole, width, break_long_words=False, break_on_hyphens=False)
+    return [line.replace(_UNBROKEN, " ") for line in lines] or [""]
+
+
 def indented(lead: str, text: str, write: Write, lead_width: int | None = None) -> None:
     """A lead and a text: its first line is wrapped, further lines such as those of a log are not.
 
     What is in backticks stays on one line, so that a command can be copied.
     `lead_width`: the columns of a lead that has colour codes.
     """
-    import re
-    import textwrap
-
     indent = (len(lead) if lead_width is None else lead_width) + 1
     first, *more = text.split("\n")
-    first = re.sub("`[^`]*`", lambda command: command.group().replace(" ", _UNBROKEN), first)
-    wrapped = textwrap.wrap(first, WIDTH - indent, break_long_words=False, break_on_hyphens=False)
-    lines = [line.replace(_UNBROKEN, " ") for line in wrapped]
-    write(f"{lead} {lines[0] if lines else ''}\n")
-    for line in lines[1:]:
+    begin, *rest = wrapped(first, WIDTH - indent)
+    write(f"{lead} {begin}\n")
+    for line in rest:
         write(" " * indent + line + "\n")
     for line in more:
         write(f"{line}\n")

@@ -122,7 +122,8 @@ class _Builder:
             steps.end()
             shutil.rmtree(partial, ignore_errors=True)
         shutil.rmtree(target / "replaced", ignore_errors=True)
-        self.progress(f"The environment is ready after {steps.elapsed_s:.0f} s: {target}")
+        self.progress(f"The environment is ready after {steps.elapsed_s:.0f} s:")
+        self.progress(f"  {target}")
 
     @property
     def _log(self) -> Path:

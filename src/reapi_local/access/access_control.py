@@ -13,9 +13,11 @@ from reapi_local.errors import PermissionDenied, Unauthenticated
 
 _NO_TOKEN: Final = (
     "the call has no token; send the header `authorization: Bearer TOKEN` "
-    "(`reapi-local up` prints it), or the token as the password of HTTP Basic"
+    "(`reapi-local token show` prints it), or the token as the password of HTTP Basic"
 )
-_WRONG_TOKEN: Final = "this server doesn't know the token; `reapi-local up` prints the right one"
+_WRONG_TOKEN: Final = (
+    "this server doesn't know the token; `reapi-local token show` prints the right one"
+)
 
 
 class AccessControl:
@@ -76,7 +78,7 @@ class AccessControl:
 def _remedy(principal: Principal, verb: Verb) -> str:
     if not principal.is_anonymous:
         return f"ask the server's administrator for the right to {verb.value}"
-    remedy = "send the token (`reapi-local up` prints it)"
+    remedy = "send the token (`reapi-local token show` prints it)"
     if verb is Verb.WRITE:
         return f"{remedy}, or start the server with --anonymous write"
     return remedy

@@ -69,6 +69,8 @@ class NativeServer:
         self._max_message_bytes = max_message_bytes
         self._max_streams = max_streams
         self._calls: dict[int, asyncio.Task[None]] = {}
+        self._cancelled = grpc.StatusCode.CANCELLED, "the call was cancelled"
+        """The status of a call whose task is cancelled. A client that did it doesn't hear of it."""
         self._front: Any = None
         self._loop: asyncio.AbstractEventLoop | None = None
 
@@ -102,6 +104,10 @@ class NativeServer:
         deadline = self._loop.time() + grace_seconds
         if calls := list(self._calls.values()):
             await asyncio.wait(calls, timeout=grace_seconds)
+        self._cancelled = (
+            grpc.StatusCode.UNAVAILABLE,
+            "the server stopped; try again when it is back",
+        )
         for call in (calls := list(self._calls.values())):
             call.cancel()
         await asyncio.gather(*calls, return_exceptions=True)
@@ -161,7 +167,7 @@ class NativeServer:
         except grpc.aio.AbortError:
             self._fail(call_id, call.status, call.details)
         except asyncio.CancelledError:
-            self._fail(call_id, grpc.StatusCode.CANCELLED, "the call was cancelled")
+            self._fail(call_id, *self._cancelled)
         except Exception:
             _log.exception("a call failed outside its handler")
             self._fail(call_id, grpc.StatusCode.INTERNAL, "the server failed; its log says why")

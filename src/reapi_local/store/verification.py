@@ -21,12 +21,17 @@ def is_intact(digest: Digest, data: bytes) -> bool:
 
 def check(digest: Digest, data: bytes) -> None:
     """Raise DigestMismatch unless ``data`` has this digest."""
-    if len(data) != digest.size_bytes:
+    check_size(digest, len(data))
+    _compare(digest, digest_of(data, digest.function))
+
+
+def check_size(digest: Digest, length: int) -> None:
+    """Raise DigestMismatch unless the whole content has the size in its digest."""
+    if length != digest.size_bytes:
         raise DigestMismatch(
-            f"blob {digest}: received {len(data)} bytes, but the digest says {digest.size_bytes}; "
+            f"blob {digest}: received {length} bytes, but the digest says {digest.size_bytes}; "
             "send the whole blob once"
         )
-    _compare(digest, digest_of(data, digest.function))
 
 
 def check_length(digest: Digest, length: int) -> None:

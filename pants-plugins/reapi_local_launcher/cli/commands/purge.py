@@ -19,7 +19,8 @@ def run(options: argparse.Namespace) -> int:
     data_dir = paths.data_dir(settings, os.environ)
     was_there = has_store(data_dir)
     if was_there and not options.yes and not _confirmed(data_dir):
-        sys.stderr.write("Nothing was deleted. With `--yes` this command does not ask.\n")
+        why = "" if sys.stdin.isatty() else " because nobody could be asked: this is no terminal"
+        sys.stderr.write(f"Nothing was deleted{why}.\n`reapi-local purge --yes` does not ask.\n")
         return 1
     purged = purge(settings, os.environ, progress)
     if options.format == "json":

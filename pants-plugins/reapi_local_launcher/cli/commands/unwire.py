@@ -47,4 +47,4 @@ def _show(change: ConfigChange) -> None:
         if not line.startswith("["):
             write(f"  {line}\n")
     notes(change.notes, write, style)
-    write("Pants works without the server now. `pants reapi-up` makes it use it again.\n")
+    write("Pants works without the server now. `pants reapi-up` puts the lines back.\n")

@@ -28,7 +28,7 @@ from reapi_local.store.local.leases import Leases
 from reapi_local.store.local.rotation import COMMIT_BYTES, StoreLimits, cost_bytes
 from reapi_local.store.local.verified_files import VerifiedFiles
 from reapi_local.store.reading import BytesReader, FileReader, check_range, read_to_end
-from reapi_local.store.verification import is_intact, verify
+from reapi_local.store.verification import check_size, is_intact, verify
 from reapi_local.store.writing import FileWriter, MemoryWriter
 from reapi_local.threads import in_slices, in_thread
 
@@ -198,6 +198,7 @@ class GenerationStore:
         for digest, data in blobs:
             try:
                 if is_large(digest):
+                    check_size(digest, len(data))  # before room is made for it
                     await self._write_large(context, digest, data)
                 else:
                     await verify(digest, data)

@@ -78,6 +78,7 @@ SECRET_FILES: Final = (
     ".pypirc",
     ".npmrc",
     ".yarnrc*",
+    ".bazelrc*",
     ".cargo/credentials*",
     ".gem/credentials*",
     ".bundle/config",
