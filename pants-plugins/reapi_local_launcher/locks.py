@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+_OPEN = os.O_CLOEXEC | os.O_NOFOLLOW
+
 
 class LockTimeoutError(Exception):
     """Another process held the lock for the whole timeout."""
@@ -28,7 +30,7 @@ def locked(
     with the help of signals, and a plugin must not change the signals of Pants.
     """
     deadline, progress = time.monotonic() + timeout_s, None
-    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | _OPEN, 0o600)
     try:
         while not _try_lock(fd, fcntl.LOCK_EX):
             before, progress = progress, while_waiting() if while_waiting else None
@@ -45,7 +47,7 @@ def locked(
 def is_locked(path: Path) -> bool:
     """Whether some process holds the lock on `path` now."""
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        fd = os.open(path, os.O_RDONLY | _OPEN)
     except FileNotFoundError:
         return False
     try:

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+from reapi_contract.ownership import belongs_to_us, distrust
 from reapi_contract.setting_names import DATA_DIR, variable
 from reapi_local_launcher.disk_errors import reason, remedy
 from reapi_local_launcher.launcher_error import LauncherError
@@ -54,8 +55,21 @@ def cache_home(env: Mapping[str, str], platform: str = sys.platform) -> Path:
 def data_dir(settings: ServerSettings, env: Mapping[str, str]) -> Path:
     """The path of the data directory, with symlinks resolved.
 
-    The settings name it, else $REAPI_LOCAL_DATA_DIR, else it is `data` in the cache home.
+    The settings name it, else $REAPI_LOCAL_DATA_DIR, else it is `data` in the cache home. Raises
+    LauncherError if others could have written what is in it: then nothing there can be trusted.
     """
+    path = _named_data_dir(settings, env)
+    if wrong := distrust(path):
+        remedy = wrong.remedy(settings.labels.data_dir)
+        raise LauncherError(
+            f"The data directory {path} cannot be used.",
+            f"{wrong}.",
+            f"{remedy[:1].upper()}{remedy[1:]}.",
+        )
+    return path
+
+
+def _named_data_dir(settings: ServerSettings, env: Mapping[str, str]) -> Path:
     chosen = settings.data_dir or env.get(variable(DATA_DIR))
     if not chosen:
         return (cache_home(env) / "data").resolve()
@@ -85,11 +99,13 @@ def make_support_dir(settings: ServerSettings, env: Mapping[str, str]) -> Path:
     """Make the directory for private environments and unpacked sources.
 
     This is the cache home, which all data directories share, or the data directory if the cache
-    home cannot be written, as in some containers. Raises LauncherError if neither can be used.
+    home cannot be written, as in some containers, or others could put their code there. Raises
+    LauncherError if neither can be used.
     """
     home = cache_home(env)
     try:
         _make_writable(home)
+        _make_ours(home)
     except OSError:
         return make_data_dir(settings, env)
     return home
@@ -99,3 +115,10 @@ def _make_writable(path: Path) -> None:
     path.mkdir(mode=0o700, parents=True, exist_ok=True)
     if not os.access(path, os.W_OK | os.X_OK):
         raise PermissionError(errno.EACCES, "no permission to write there", str(path))
+
+
+def _make_ours(path: Path) -> None:
+    """Let no other user put code in a directory; with some umasks, a new one is open to a group."""
+    if not belongs_to_us(path):
+        raise PermissionError(errno.EPERM, "others may have written there", str(path))
+    path.chmod(path.stat().st_mode & ~0o022 & 0o7777)

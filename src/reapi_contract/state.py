@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from reapi_contract.data_dir import STATE_FILE
+from reapi_contract.ownership import read_own
 
 FORMAT = 1
 """It grows when a field changes its meaning; new fields alone leave it as it is."""
@@ -87,10 +88,11 @@ def state_text(state: State) -> str:
 def read_state(data_dir: Path) -> State | None:
     """The state file in a data directory; None if there is none, or if it is damaged.
 
+    A file that others may have written counts as none: it could name any server and any token.
     Unknown fields are ignored, because a newer server may have written the file.
     """
     try:
-        raw = json.loads((data_dir / STATE_FILE).read_bytes())
+        raw = json.loads(read_own(data_dir / STATE_FILE))
         return State(
             pid=None if raw["pid"] is None else int(raw["pid"]),
             boot_id=str(raw["boot_id"]),

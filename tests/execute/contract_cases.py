@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
+import socket
 import time
 from pathlib import Path
 
 from execute.sandbox_bench import PATH, Bench, cases_in, run_cases, snapshot
+from execute.socket_attacks import MAKE_SOCKETS_OF_ALL_FAMILIES
 from reapi_local.execute.sandbox.action_paths import CACHES
 from reapi_local.execute.sandbox.interface import SandboxError
 
@@ -224,6 +227,21 @@ sh -c 'sleep 1000 & sleep 1000' &
 setsid sh -c 'setsid sleep 1000 & sleep 1000' &
 (setsid sh -c 'trap "" TERM HUP INT; sleep 1000; sleep 1000' > /dev/null 2>&1 &)
 """
+
+
+async def sockets_are_of_no_unusual_family(bench: Bench) -> None:
+    if not bench.is_isolated:
+        return
+    usual = {socket.AF_UNIX, socket.AF_INET, socket.AF_INET6, socket.AF_NETLINK}
+    for network in (False, True):
+        seen = await bench.run("python3", "-c", MAKE_SOCKETS_OF_ALL_FAMILIES, network=network)
+        got = {way: set(families) for way, families in json.loads(seen.stdout).items()}
+        assert not set().union(*got.values()) - usual, got
+        assert {socket.AF_UNIX, socket.AF_INET} <= got["socket"]
+        assert got["socketpair"] == {socket.AF_UNIX}
+        # Its family is in memory, where a filter can't see it.
+        assert not got.get("socketcall")
+        assert not got.get("socketcall_for_a_pair")
 
 
 async def a_stop_kills_the_process_and_its_descendants(bench: Bench) -> None:

@@ -220,6 +220,14 @@ def test_a_path_that_no_file_system_takes_is_refused(path: str) -> None:
     refused(command(working_directory=path), "working directory")
 
 
+def test_a_path_has_no_more_levels_than_can_be_collected() -> None:
+    assert parsed(command(output_paths=["x/" * 199 + "x"])).outputs
+    assert parsed(command(output_paths=["x/" * 999 + "../" * 999])).outputs
+    refused(command(output_paths=["x/" * 200 + "x"]), "over 200 levels")
+    refused(command(output_paths=["x/" * 150], working_directory="x/" * 51), "over 200 levels")
+    refused(command(working_directory="x/" * 1900), "over 200 levels")
+
+
 def test_newer_output_paths_may_be_anything_and_older_ones_say_what_they_are() -> None:
     assert parsed(command(output_paths=["a", "b/c"])).outputs == (
         Output("a", OutputKind.ANY, "a"),

@@ -146,3 +146,13 @@ async def test_what_leaves_the_input_root_is_refused(
     await upload(client, blobs)
     stream = client.Execute(ExecuteRequest(action_digest=digest_of(action)))
     await refusal(stream, grpc.StatusCode.INVALID_ARGUMENT, *words)
+
+
+@pytest.mark.parametrize("field", ["output_paths", "working_directory"])
+async def test_what_is_too_deep_is_refused(client: Client, field: str) -> None:
+    path = "x/" * 1900
+    command = {field: [path] if field == "output_paths" else path}
+    action, blobs = action_blobs(Command(arguments=["true"], **command))
+    await upload(client, blobs)
+    stream = client.Execute(ExecuteRequest(action_digest=digest_of(action)))
+    await refusal(stream, grpc.StatusCode.INVALID_ARGUMENT, "levels deep")

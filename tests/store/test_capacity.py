@@ -169,6 +169,24 @@ async def test_many_writers_at_once_share_the_room(tmp_path: Path) -> None:
         assert bytes_on_disk(tmp_path) <= MAX
 
 
+async def test_small_writes_that_end_keep_nobody_waiting_for_room(tmp_path: Path) -> None:
+    clock = ManualClock()
+    async with generation_store(tmp_path, max_bytes=MAX, clock=clock) as store:
+        capacity = store.capacity
+        await capacity.reserve(MAX // 2)
+        waiting = asyncio.create_task(capacity.reserve(MAX * 3 // 4))
+        for _ in range(400):
+            await capacity.reserve(KIB)
+            capacity.release(KIB)
+            clock.advance(0.5)
+            if (await asyncio.wait([waiting], timeout=0.05))[0]:
+                break
+        capacity.release(MAX // 2)
+        waiting.cancel()  # for it may wait for as long as others write
+        with pytest.raises(StorageFull):
+            await waiting
+
+
 def bytes_on_disk_now(root: Path) -> int:
     """As ``bytes_on_disk`` while files come and go."""
     for _ in range(20):

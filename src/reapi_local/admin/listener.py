@@ -8,6 +8,7 @@ import uvicorn
 
 from reapi_local.access.access_control import AccessControl
 from reapi_local.admin.http import Admin, make_app
+from reapi_local.admin.patient_http import PatientHttp
 
 
 class AdminListener:
@@ -23,7 +24,7 @@ class AdminListener:
         self._server = uvicorn.Server(
             uvicorn.Config(
                 make_app(admin, access),
-                http="h11",
+                http=PatientHttp,
                 ws="none",
                 lifespan="off",
                 access_log=False,

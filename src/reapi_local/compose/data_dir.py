@@ -11,7 +11,9 @@ from typing import IO, Final
 
 from reapi_contract import ready_line
 from reapi_contract.data_dir import SERVER_LOCK
+from reapi_contract.ownership import distrust
 from reapi_contract.server_lock import write_holder
+from reapi_contract.setting_names import DATA_DIR, flag
 from reapi_local.compose.cannot_start import CannotStart
 
 _LOCK_ATTEMPTS: Final = 5
@@ -20,11 +22,17 @@ _LOCK_PAUSE_SECONDS: Final = 0.02
 
 @contextlib.contextmanager
 def owned(data_dir: str) -> Iterator[None]:
-    """Lock the data directory, so that only one server at a time uses it."""
-    lock: IO[str]
+    """Lock the data directory, so that only one server at a time uses it.
+
+    Raises:
+        CannotStart: another server uses it, or it can't be used or trusted.
+    """
     try:
         os.makedirs(data_dir, mode=0o700, exist_ok=True)
-        lock = open(os.path.join(data_dir, SERVER_LOCK), "a")  # noqa: SIM115 - closed below
+        if wrong := distrust(data_dir):
+            remedy = wrong.remedy(flag(DATA_DIR))
+            raise CannotStart(ready_line.DATA_DIR_UNUSABLE, str(wrong), remedy)
+        lock = _opened(os.path.join(data_dir, SERVER_LOCK))
     except (OSError, ValueError) as error:
         raise unusable(data_dir, error) from error
     with lock:
@@ -37,6 +45,11 @@ def owned(data_dir: str) -> Iterator[None]:
             )
         write_holder(lock)
         yield
+
+
+def _opened(path: str) -> IO[str]:
+    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+    return open(os.open(path, flags, 0o600), "a", encoding="ascii")
 
 
 def _locked(lock: IO[str]) -> bool:

@@ -25,6 +25,7 @@ from reapi_local.clock import Clock, SystemClock, set_within
 from reapi_local.compose.addresses import bracketed, host_for_clients, reachable
 from reapi_local.compose.cannot_start import CannotStart
 from reapi_local.compose.data_dir import owned, unusable
+from reapi_local.compose.descriptors import ConnectionGuard
 from reapi_local.compose.disk_space import disk_note, with_disk
 from reapi_local.compose.execution import make_executor
 from reapi_local.compose.notes import notes_of, warnings_at_start
@@ -122,6 +123,8 @@ class App:
         await self._admin.start()
         self.admin_port = self._admin.port
         self._write_state(os.getpid())
+        self._guard = ConnectionGuard((self.grpc_port, self.admin_port), self._clock)
+        self._guard.start()
 
     async def _must_execute(self) -> None:
         status = await self._executor.describe()
@@ -190,6 +193,7 @@ class App:
         await self._grpc.stop(_GRACE_SECONDS)
         self._sockets.close()
         await self._executor.close()
+        await self._guard.stop()
         await self._admin.stop()
         await self._byte_stream.close()
         await self._storage.close()

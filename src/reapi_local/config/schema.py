@@ -289,7 +289,8 @@ class Config(Struct, frozen=True, kw_only=True):
         DIRECTORY,
         Meta(
             description="The directory of blobs, results, token and state. Must be set. It is "
-            "created with mode 0700."
+            "created with mode 0700. It must belong to the user that the server runs as, also if "
+            "that is root, and nobody else may write in it."
         ),
     ]
     listen: ListenConfig = ListenConfig()

@@ -15,7 +15,7 @@ from google.protobuf.message import DecodeError
 from reapi_local.errors import InvalidRequest
 from reapi_local.proto import remote_execution_pb2 as re_pb2
 from reapi_local.protocol.digest import Digest, parse_digest
-from reapi_local.protocol.paths import resolve_path
+from reapi_local.protocol.paths import MAX_DEPTH, resolve_path
 
 _M = TypeVar("_M", re_pb2.Action, re_pb2.Command)
 
@@ -203,4 +203,6 @@ def _resolved(directory: str, path: str) -> str:
     data = place.encode()
     if len(data) > _MAX_PATH or any(len(name) > _MAX_NAME for name in data.split(b"/")):
         raise InvalidRequest(f"path {place[:100]!r}... is longer than file systems allow")
+    if place.count("/") >= MAX_DEPTH:
+        raise InvalidRequest(f"path {place[:100]!r}... is over {MAX_DEPTH} levels deep")
     return place

@@ -6,7 +6,13 @@ in a directory of their own below the input root also send ``.``, ``./a`` and ``
 
 from __future__ import annotations
 
+from typing import Final
+
 from reapi_local.errors import InvalidRequest, PathLeavesRoot
+
+MAX_DEPTH: Final = 200
+"""How many levels a path of a command may have: each one occupies a descriptor while the path is
+resolved below the input root."""
 
 
 def resolve_path(directory: str, path: str) -> str:

@@ -42,6 +42,8 @@ _OPTIONS: Final = (
     ("grpc.max_send_message_length", _MAX_MESSAGE_BYTES),
     ("grpc.max_concurrent_streams", _MAX_STREAMS),
     ("grpc.so_reuseport", 0),
+    # Who connects and sends nothing is hung up on, by default after two minutes only.
+    ("grpc.server_handshake_timeout_ms", 20_000),
     # Clients may ping as often as they like while an action runs silently. By default grpcio hangs
     # up if they do so more than every five minutes; pygrpc-native never does.
     ("grpc.http2.max_ping_strikes", 0),

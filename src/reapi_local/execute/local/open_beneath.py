@@ -8,8 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
-MAX_DEPTH: Final = 200
-"""How many levels a path may have: each one occupies a descriptor while the path is resolved."""
+from reapi_local.protocol.paths import MAX_DEPTH
 
 _MAX_SYMLINKS: Final = 40
 _OPEN_DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC

@@ -18,7 +18,6 @@ from google.protobuf.wrappers_pb2 import UInt32Value
 
 from reapi_local.errors import BadOutput
 from reapi_local.execute.local.open_beneath import (
-    MAX_DEPTH,
     PathEscapes,
     open_directory,
     open_file,
@@ -34,6 +33,7 @@ from reapi_local.protocol.digest import (
     make_digest,
     new_hasher,
 )
+from reapi_local.protocol.paths import MAX_DEPTH
 from reapi_local.store.blob_store import Blob
 
 IN_MEMORY_BYTES: Final = 64 * 1024

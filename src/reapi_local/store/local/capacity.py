@@ -29,6 +29,8 @@ from reapi_local.threads import in_thread
 _log = logging.getLogger(__name__)
 _RETRY_SECONDS: Final = 1.0
 _RELEASE_WAIT_SECONDS: Final = 1.0
+_LONGEST_WAIT_SECONDS: Final = 5.0
+"""However many small writes end meanwhile, a write that waits for room is answered."""
 
 
 class Capacity:
@@ -145,23 +147,27 @@ class Capacity:
                 f"{needed_bytes} bytes don't fit: the store may hold at most "
                 f"{self._limits.max_bytes}; raise --max-size"
             )
+        deadline = self._clock.monotonic() + _LONGEST_WAIT_SECONDS
         with self._urgently():
             async with self._lock:
                 while not self._fits(needed_bytes):
                     if self._closed:
                         raise Draining
-                    if not (await self._free_some() or await self._another_write_ends()):
+                    if not (await self._free_some() or await self._another_write_ends(deadline)):
                         raise self._no_room(needed_bytes)
 
-    async def _another_write_ends(self) -> bool:
+    async def _another_write_ends(self, deadline: float) -> bool:
         """Wait until a write in progress ends: it frees its reservation, or can now be evicted.
 
-        Returns False if no write is in progress, or if none ends within a second.
+        Returns False if no write is in progress, or if none ends within a second or by the
+        deadline.
         """
-        if not self._reserved or self._clock.monotonic() < self._retry_wait_at:
+        now = self._clock.monotonic()
+        if not self._reserved or now < self._retry_wait_at:
             return False
         self._released.clear()
-        if not await set_within(self._released, _RELEASE_WAIT_SECONDS, self._clock):
+        longest = min(_RELEASE_WAIT_SECONDS, deadline - now)
+        if not await set_within(self._released, longest, self._clock):
             self._retry_wait_at = self._clock.monotonic() + _RETRY_SECONDS
             return False
         self._retry_eviction_at = float("-inf")
