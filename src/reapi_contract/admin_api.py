@@ -1,6 +1,7 @@
 """The admin interface: its paths, and the JSON objects of its answers.
 
-It is HTTP on loopback with the header `Authorization: Bearer TOKEN`. Errors are
+It is HTTP on loopback with the header `Authorization: Bearer TOKEN`, which only the request of
+`challenge` goes without. Errors are
 `{"error": CODE, "message": TEXT}` with a status of 400 or more. A new release may add fields to an
 answer; it never changes or removes one.
 """
@@ -29,6 +30,9 @@ CHECK = "/v1/check"
 
 STOP = "/v1/stop"
 """POST: `{"status": "stopping"}` with status 202."""
+
+ROTATE_TOKEN = "/v1/token/rotate"
+"""POST: `{"status": "rotated"}`. Then the state file has a new token, and the old one is wrong."""
 
 METRICS = "/metrics"
 """GET: metrics in the text format of Prometheus. All other answers are JSON."""
@@ -163,6 +167,11 @@ def instance_to_check(raw: object) -> str | None:
 def stop_json() -> dict[str, str]:
     """The answer to `STOP`."""
     return {"status": STOPPING}
+
+
+def rotated_json() -> dict[str, str]:
+    """The answer to `ROTATE_TOKEN`."""
+    return {"status": "rotated"}
 
 
 def error_json(status: int, message: str) -> dict[str, str]:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import secrets
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -21,12 +24,13 @@ class State:
     """What a server wrote about itself. Sizes in bytes, times in seconds since the epoch.
 
     `pid` is None after the server has stopped gracefully. `boot_id` is new at each start, so it
-    identifies a server even if another process gets the same pid. `grpc_port` and `token` stay the
-    same over restarts if possible. `idle_exit_s` and `instances` are those that it was started
-    with; None in the file of a release that did not write them. `ca_certs_path`: the certificates
-    in PEM that clients on this machine must trust, "" if the server doesn't use TLS.
-    `needs_client_certificate`: clients need a certificate of their own, and no token.
-    `named_caches_bytes`: the limit of the named caches; 0 in the file of a release without one.
+    identifies a server even if another process gets the same pid. `grpc_port` stays the same over
+    restarts if possible, and `token` unless the server was killed. `idle_exit_s` and `instances`
+    are those that it was started with; None in the file of a release that did not write them.
+    `ca_certs_path`: the certificates in PEM that clients on this machine must trust, "" if the
+    server doesn't use TLS. `needs_client_certificate`: clients need a certificate of their own, and
+    no token. `named_caches_bytes`: the limit of the named caches; 0 in the file of a release
+    without one.
     """
 
     pid: int | None
@@ -45,6 +49,35 @@ class State:
     idle_exit_s: float | None = None
     instances: tuple[str, ...] | None = None
     named_caches_bytes: int = 0
+
+
+def token_to_keep(last: State | None) -> str | None:
+    """The token that the next server takes over; None if it must make a new one.
+
+    After a server that was killed, a program of another user may have listened on its ports before
+    the next start, and clients may have sent the token there.
+    """
+    if last is None or last.pid is not None or len(last.token) < MIN_TOKEN_CHARACTERS:
+        return None
+    return last.token
+
+
+def new_token() -> str:
+    """A token that nobody can guess, of 43 characters."""
+    return secrets.token_urlsafe(32)
+
+
+def write_state(path: str | Path, state: State) -> None:
+    """Replace the file atomically. Only its owner may read it, because it contains the token."""
+    temporary = f"{path}.new"
+    with suppress(FileNotFoundError):  # what a server that was killed meanwhile has left
+        os.unlink(temporary)
+    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    with open(fd, "w", encoding="utf-8") as file:
+        file.write(state_text(state))
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(temporary, path)
 
 
 def state_text(state: State) -> str:

@@ -34,6 +34,7 @@ ROUTES = [
     ("GET", "/v1/runs"),
     ("GET", "/metrics"),
     ("POST", "/v1/check"),
+    ("POST", "/v1/token/rotate"),
     ("POST", "/v1/stop"),
 ]
 PROOFS = ["capabilities", "blob", "action-result", "instance", "token"]
@@ -130,8 +131,8 @@ async def test_schemes_have_no_case_and_the_token_may_be_a_password(server: Serv
         for method, path in ROUTES:  # the last one stops the server
             body = {"instance": ""} if path == "/v1/check" else None
             headers = {"Authorization": header}
-            if path == "/metrics":
-                continue  # it isn't JSON
+            if path in ("/metrics", "/v1/token/rotate"):
+                continue  # the one isn't JSON, the other makes the header wrong
             status, _ = await ask(server, method, path, body, headers)
             assert status in (200, 202), (header, path)
 

@@ -25,7 +25,14 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-from reapi_contract import admin_api, proof, ready_line, sandbox_levels, setting_names
+from reapi_contract import (
+    admin_api,
+    challenge,
+    proof,
+    ready_line,
+    sandbox_levels,
+    setting_names,
+)
 from reapi_contract.admin_api import ExecutionStatus, Health, RunSummary, StoreStatus
 from reapi_contract.bounds import MAX_PORT, MAX_SLOTS, parse_seconds, parse_whole
 from reapi_contract.command_line import SERVE
@@ -36,7 +43,7 @@ from reapi_contract.ready_line import NotStarted, Ready, ReadyLine
 from reapi_contract.server_lock import write_holder
 from reapi_contract.setting_names import flag, repeated_flag, variable
 from reapi_contract.sizes import DEFAULT_STORE_SIZE, parse_store_size
-from reapi_contract.state import State, read_state, state_text
+from reapi_contract.state import State, new_token, read_state, state_text, token_to_keep
 from reapi_contract.status import Status, status_json
 
 _GIB = 1024**3
@@ -123,7 +130,7 @@ class _Server:
             host=self.options.host,
             grpc_port=grpc.getsockname()[1],
             admin_port=admin.server_port,
-            token=last.token if last else secrets.token_urlsafe(32),
+            token=token_to_keep(last) or new_token(),
             data_dir=str(self.data_dir),
             max_size_bytes=self.options.max_size,
             idle_exit_s=self.options.idle_exit,
@@ -148,6 +155,14 @@ class _Server:
         path, _, query = path.partition("?")
         if (method, path) == ("GET", admin_api.HEALTH):
             return 200, to_json(self._health())
+        if (method, path) == ("GET", challenge.PATH):
+            health, state = self._health(), self.state
+            subject = challenge.Subject(
+                state.token, state.boot_id, state.grpc_port, state.admin_port
+            )
+            nonce = query.partition("=")[2]
+            said = challenge.answer(subject, nonce, health.status, health.grpc_address)
+            return 200, to_json(said)
         if (method, path) == ("GET", admin_api.STATUS):
             return 200, status_json(self._status())
         if (method, path) == ("GET", admin_api.RUNS):
@@ -158,6 +173,10 @@ class _Server:
             remedy = "" if ok else "Use an instance that this server has."
             tried = Proof(proof.INSTANCE, ok, 1.5, f"instance {instance!r}", remedy)
             return 200, proofs_json([tried])
+        if (method, path) == ("POST", admin_api.ROTATE_TOKEN):
+            self.state = replace(self.state, token=new_token())
+            self._write_state()
+            return 200, admin_api.rotated_json()
         if (method, path) == ("POST", admin_api.STOP):
             threading.Timer(0.05, self.stopped.set).start()
             return 202, admin_api.stop_json()
@@ -243,6 +262,8 @@ _RUN = RunSummary("a-run", "pants 2.17.1", "main", 1.5, 2.5, hits=9, misses=3)
 
 def _handler(server: _Server) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
         def do_GET(self) -> None:
             self._respond("GET")
 
@@ -253,7 +274,8 @@ def _handler(server: _Server) -> type[BaseHTTPRequestHandler]:
             body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
             status: int
             answer: object
-            if self.headers.get("Authorization") != f"Bearer {server.state.token}":
+            is_known = self.headers.get("Authorization") == f"Bearer {server.state.token}"
+            if not is_known and not self.path.startswith(challenge.PATH):
                 status, answer = 401, admin_api.error_json(401, "Wrong token.")
             else:
                 status, answer = server.answer(method, self.path, json.loads(body or b"{}"))

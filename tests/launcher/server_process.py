@@ -44,8 +44,7 @@ class Server:
         return state
 
     def call(self, method: str, path: str, **body: object) -> admin.Json:
-        state = self.state
-        return admin.call(state.admin_port, state.token, method, path, body, timeout_s=PATIENCE_S)
+        return admin.call(self.state, method, path, body, timeout_s=PATIENCE_S)
 
 
 class Servers:

@@ -16,6 +16,7 @@ from threading import Thread
 import pytest
 
 from launcher.harness import REAL, Site
+from launcher.server_process import Server
 from patience import PATIENCE_S
 from reapi_local_launcher.launcher_error import LauncherError
 from reapi_local_launcher.server.launch import launch
@@ -54,7 +55,7 @@ def test_down_stops_the_server_and_a_second_down_finds_none(site: Site) -> None:
     assert "No server was running" in site.run("down").stdout
 
 
-def test_a_crashed_server_comes_back_with_its_port_and_token(site: Site) -> None:
+def test_a_crashed_server_comes_back_with_its_port_and_another_token(site: Site) -> None:
     before = site.json("up", "--show-token")
     os.kill(before["pid"], signal.SIGKILL)
 
@@ -62,7 +63,8 @@ def test_a_crashed_server_comes_back_with_its_port_and_token(site: Site) -> None
 
     assert after["outcome"] == "started"
     assert after["boot_id"] != before["boot_id"]
-    assert (after["grpc_port"], after["token"]) == (before["grpc_port"], before["token"])
+    assert after["grpc_port"] == before["grpc_port"]
+    assert after["token"] != before["token"]
 
 
 def test_the_limit_of_the_last_start_is_kept_unless_another_is_given(site: Site) -> None:
@@ -77,18 +79,18 @@ def test_the_limit_of_the_last_start_is_kept_unless_another_is_given(site: Site)
 
 
 def test_a_recycled_process_id_is_neither_trusted_nor_signalled(site: Site) -> None:
-    before = site.json("up", "--show-token")
+    before = site.json("up")
     site.json("down")
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as other:
         _rewrite_state(site, pid=other.pid)
 
         assert site.json("down") == {"stopped": False}
         assert site.json("down", "--kill") == {"stopped": False}
-        after = site.json("up", "--show-token")
+        after = site.json("up")
 
         assert other.poll() is None
         assert after["pid"] != other.pid
-        assert (after["grpc_port"], after["token"]) == (before["grpc_port"], before["token"])
+        assert after["grpc_port"] == before["grpc_port"]
         other.communicate(b"\n")
 
 
@@ -223,6 +225,25 @@ def test_a_server_survives_the_interrupt_of_the_terminal_that_started_it(site: S
     assert os.getsid(site.state()["pid"]) == site.state()["pid"] != process.pid
 
 
+@pytest.mark.skipif(REAL, reason="makes an older release of the stand-in")
+def test_a_release_that_cannot_prove_itself_is_replaced(site: Site) -> None:
+    program = site.package / "__main__.py"
+    now = program.read_text()
+    program.write_text(now.replace("challenge.PATH", "'/none'"))
+    old = Server(site)
+    program.write_text(now)
+
+    status, check = site.json("status"), " ".join(site.run("check").stdout.split())
+    with pytest.raises(LauncherError, match="older release"):
+        launch(site.settings, site.env, print, site.source, Timeouts(total_s=PATIENCE_S))
+    new = site.json("up")
+
+    assert (status["running"], status["condition"]) == (False, "outdated")
+    assert "older release" in check
+    assert (new["outcome"], old.process.wait(PATIENCE_S)) == ("replaced", 0)
+    assert new["pid"] != old.process.pid
+
+
 @pytest.mark.slow
 def test_a_hung_server_is_named_and_can_be_killed(site: Site) -> None:
     hung = site.json("up", "--show-token")
@@ -234,7 +255,7 @@ def test_a_hung_server_is_named_and_can_be_killed(site: Site) -> None:
     assert f"Process {hung['pid']} uses" in refused.value.why
     assert "reapi-local down --kill" in refused.value.remedy
     assert site.json("down", "--kill") == {"stopped": True}
-    assert site.json("up", "--show-token")["token"] == hung["token"]
+    assert site.json("up", "--show-token")["token"] != hung["token"]
 
 
 def test_a_log_that_has_grown_is_set_aside_at_the_next_start(site: Site) -> None:

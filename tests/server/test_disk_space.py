@@ -11,8 +11,9 @@ import pytest
 from file_systems import small_file_system
 from reapi_contract import admin_api
 from reapi_contract.proof import Proof, proofs_from
+from reapi_contract.state import read_state
 from reapi_local_launcher.server.admin_client import call
-from server.process import Process, admin, state_of
+from server.process import Process, admin
 
 
 @pytest.fixture
@@ -22,9 +23,10 @@ def disk(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Path]:
 
 
 def proofs(data: Path) -> dict[str, Proof]:
-    state = state_of(data)
+    state = read_state(data)
+    assert state is not None
     body = admin_api.check_request("main")
-    answer = call(state["admin_port"], state["token"], "POST", admin_api.CHECK, body, 60.0)
+    answer = call(state, "POST", admin_api.CHECK, body, 60.0)
     return {one.name: one for one in proofs_from(answer)}
 
 

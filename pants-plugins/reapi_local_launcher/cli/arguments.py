@@ -89,8 +89,11 @@ def make_parser() -> Parser:
     logs = parser.add_command("logs", "show the last lines of the server's log")
     purge = parser.add_command("purge", "delete all blobs and action results; token and port stay")
     rc = parser.add_command("bazelrc", "print what makes Bazel use the server", _BAZELRC)
-    token = parser.add_command("token", "show the token of the server")
+    token = parser.add_command("token", "show the token of the server, or make a new one")
     token_show = token.add_command("show", "print the token of the server; it is secret")
+    token_rotate = token.add_command("rotate", "make a new token; the old one is worth nothing")
+    token_show.set_defaults(token_action="show")
+    token_rotate.set_defaults(token_action="rotate")
     gc = parser.add_command("gc", "free disk space that nobody needs any more", _GC)
     init = parser.add_command("init", "put the plugin into a Pants repository, or upgrade it there")
     unwire = parser.add_command(
@@ -120,7 +123,7 @@ def make_parser() -> Parser:
     purge.add_argument("--yes", action="store_true", help="do not ask")
     for one in (serve, up, check, purge, tls_init):
         _add_server_python(one)
-    for one in (serve, up, down, check, status, logs, rc, token_show, purge, gc):
+    for one in (serve, up, down, check, status, logs, rc, token_show, token_rotate, purge, gc):
         _add_data_dir(one)
     _add_directory(init, "the directory of pants.toml (default: the current one)")
     _add_directory(unwire, "a directory in the repository (default: the current one)")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from pathlib import Path
 
 from reapi_contract.sizes import format_size
 from reapi_local_launcher import paths
@@ -66,13 +67,34 @@ def _start_or_replace(
     with stop.launch_lock(context.data_dir, settings, lock_s, progress):
         running = find_in(context.data_dir, deadline.limit(1.0))
         if running is None:
-            return start.Start(context, chosen, progress, timeouts, deadline).run()
+            is_outdated = _stop_outdated(context.data_dir, settings, progress, timeouts)
+            started = start.Start(context, chosen, progress, timeouts, deadline).run()
+            return replace(started, outcome=REPLACED) if is_outdated else started
         if _may_stay(running, source, timeouts):
             return _with_notes(running, settings, source)
         progress(f"Replacing server {running.version} by {source.label}.")
         stop.stop_gracefully(running, settings)
         started = start.Start(context, chosen, progress, timeouts, deadline).run()
         return replace(started, outcome=REPLACED)
+
+
+def _stop_outdated(
+    data_dir: Path, settings: ServerSettings, progress: Progress, timeouts: Timeouts
+) -> bool:
+    """Stop a server that is too old to prove what it is; whether there was one.
+
+    Raises LauncherError if this launch is quick, or if the server doesn't stop.
+    """
+    from reapi_local_launcher.server import stop
+    from reapi_local_launcher.server.presence import Condition, condition_of, explain
+
+    without = condition_of(data_dir)
+    if without.condition is not Condition.OUTDATED:
+        return False
+    if timeouts.is_quick:
+        raise explain(without, settings.labels)
+    progress(f"Replacing a server of an older release, process {without.pid}.")
+    return stop.stop_locked(data_dir, settings)
 
 
 def _may_stay(running: Running, source: Source, timeouts: Timeouts) -> bool:

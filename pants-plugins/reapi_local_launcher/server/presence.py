@@ -1,4 +1,4 @@
-"""Whether a server serves, and if none does, why: it is absent, starting, stopping or hung."""
+"""Whether a server serves, and if none does, why, such as that it is absent, starting or hung."""
 
 from __future__ import annotations
 
@@ -25,12 +25,13 @@ _ANSWER_S = 5.0
 
 
 class Condition(enum.Enum):
-    """Why no server serves."""
+    """Why no server serves. OUTDATED: one of a release that can't prove what it is."""
 
     ABSENT = "absent"
     STARTING = "starting"
     STOPPING = "stopping"
     HUNG = "hung"
+    OUTDATED = "outdated"
 
 
 @dataclass(frozen=True)
@@ -69,22 +70,24 @@ def condition_of(directory: Path) -> NotServing:
     if holder is not None:
         condition = Condition.STARTING
         if state is not None and state.pid == holder:
-            condition = Condition.STOPPING if _is_stopping(state) else Condition.HUNG
+            condition = _of_ready(state)
         return NotServing(condition, directory, holder)
     if is_locked(directory / SERVER_LOCK) or is_locked(directory / LAUNCH_LOCK):
         return NotServing(Condition.STARTING, directory)
     return NotServing(Condition.ABSENT, directory)
 
 
-def _is_stopping(state: State) -> bool:
-    """Whether a server that was ready says that it stops, or no longer listens."""
+def _of_ready(state: State) -> Condition:
+    """Why a server that was ready does not serve: it says that it stops, or no longer listens."""
     try:
-        answer = admin.call(state.admin_port, state.token, "GET", admin_api.HEALTH)
+        answer = admin.prove(state)
     except admin.AdminTimeoutError:
-        return False
+        return Condition.HUNG
+    except admin.AdminRefusedError:
+        return Condition.OUTDATED
     except admin.AdminError:
-        return True
-    return answer.get("status") == admin_api.STOPPING
+        return Condition.STOPPING
+    return Condition.STOPPING if answer.status == admin_api.STOPPING else Condition.HUNG
 
 
 def server_process(directory: Path) -> int | None:
@@ -111,6 +114,12 @@ def explain(without: NotServing, labels: Labels) -> LauncherError:
             "The server is stopping.",
             f"{process} finishes the calls that it still answers.",
             f"Then start it again with `{labels.up}`.",
+        )
+    if without.condition is Condition.OUTDATED:
+        return LauncherError(
+            "The server is of an older release.",
+            f"{process} can't prove that it is the server of {where}, so it isn't sent the token.",
+            f"Replace it with `{labels.up}`.",
         )
     if without.condition is Condition.HUNG:
         return LauncherError(

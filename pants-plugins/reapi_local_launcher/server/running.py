@@ -1,4 +1,4 @@
-"""Finds the running server: its state file names it, and its answer proves that it is this one."""
+"""Finds the running server: its state file names it, and it proves that it is this one."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from reapi_contract import admin_api
-from reapi_contract.json_records import from_json
 from reapi_contract.state import State, read_state
 from reapi_local_launcher.paths import data_dir
 from reapi_local_launcher.server import admin_client as admin
@@ -56,8 +55,7 @@ class Running:
         timeout_s: float = 5.0,
     ) -> admin.Json:
         """Call the server's admin interface once. Raises `admin.AdminError`."""
-        state = self.state
-        return admin.call(state.admin_port, state.token, method, path, body, timeout_s)
+        return admin.call(self.state, method, path, body, timeout_s)
 
 
 def find_running(
@@ -65,8 +63,9 @@ def find_running(
 ) -> Running | None:
     """The server of the data directory if it serves, else None. Starts and writes nothing.
 
-    It serves if it answers with the boot id of the state file within `timeout_s`. So this never
-    returns an old state file, another process with the same id or another program on the port.
+    It serves if it proves within `timeout_s` that it is the server of the state file. So this never
+    returns an old state file, another process with the same id or another program on the port, and
+    none of these gets the token.
     Raises LauncherError if the data directory cannot be named.
     """
     return find_in(data_dir(settings, env), timeout_s)
@@ -84,16 +83,13 @@ def find_in(directory: Path, timeout_s: float = 1.0) -> Running | None:
             return None
         began = time.monotonic()
         try:
-            answer = admin.call(
-                state.admin_port, state.token, "GET", admin_api.HEALTH, timeout_s=timeout_s
-            )
+            answer = admin.prove(state, timeout_s)
         except admin.AdminError:
-            return None
-        health = from_json(admin_api.Health, answer)
-        if health.boot_id == state.boot_id:
-            if health.status != admin_api.SERVING:
+            if read_state(directory) == state:
                 return None
-            milliseconds = (time.monotonic() - began) * 1000
-            return Running(state, state.pid, health.grpc_address, milliseconds)
-        # A newer server answered: it replaced the state file after this function had read it.
+            continue  # a newer server replaced the state file after this function had read it
+        if answer.status != admin_api.SERVING:
+            return None
+        milliseconds = (time.monotonic() - began) * 1000
+        return Running(state, state.pid, answer.grpc_address, milliseconds)
     return None

@@ -33,11 +33,19 @@ class AccessControl:
         instances: Instances,
         without_token: Principal | None = None,
     ) -> None:
-        self._by_token = {token.encode(): principal for token, principal in principals.items()}
-        # As most clients spell it, so that their calls need one comparison and no parsing.
-        self._by_header = {b"Bearer " + token: who for token, who in self._by_token.items()}
+        self._know({token.encode(): principal for token, principal in principals.items()})
         self._instances = instances
         self._without_token = without_token
+
+    def _know(self, by_token: dict[bytes, Principal]) -> None:
+        self._by_token = by_token
+        # As most clients spell it, so that their calls need one comparison and no parsing.
+        self._by_header = {b"Bearer " + token: who for token, who in by_token.items()}
+
+    def replace_token(self, old: str, new: str) -> None:
+        """From now on the principal of the token ``old`` has ``new``, and ``old`` is wrong."""
+        now = {(new.encode() if t == old.encode() else t): who for t, who in self._by_token.items()}
+        self._know(now)
 
     def authenticate(self, authorization: bytes | None) -> Principal:
         """The principal whose token is in the header ``authorization``; None = no such header.

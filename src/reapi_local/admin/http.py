@@ -1,7 +1,8 @@
 """The routes of the admin interface. :mod:`reapi_contract.admin_api` says what they answer.
 
 Every request carries ``Authorization: Bearer TOKEN``; the same access control as for gRPC decides
-what its principal may do.
+what its principal may do. Only a challenge has no token, because its answer tells whether the
+client may send it.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from reapi_contract import admin_api
+from reapi_contract import admin_api, challenge
 from reapi_contract.admin_api import Health, RunSummary
 from reapi_contract.json_records import to_json
 from reapi_contract.proof import Proof, proofs_json
@@ -42,6 +43,8 @@ class Admin(Protocol):
 
     def health(self) -> Health: ...
 
+    def answer_challenge(self, nonce: str) -> challenge.Answer: ...
+
     async def status(self) -> Status: ...
 
     def metrics(self) -> bytes: ...
@@ -51,6 +54,8 @@ class Admin(Protocol):
     async def check(self, instance: str) -> list[Proof]: ...
 
     def request_stop(self) -> None: ...
+
+    def rotate_token(self) -> None: ...
 
 
 def make_app(admin: Admin, access: AccessControl) -> ASGIApp:
@@ -62,10 +67,14 @@ def make_app(admin: Admin, access: AccessControl) -> ASGIApp:
         _Route(admin_api.METRICS, "GET", Verb.READ, _all_instances, handlers.metrics),
         _Route(admin_api.RUNS, "GET", Verb.READ, _queried_instance, handlers.runs),
         _Route(admin_api.CHECK, "POST", Verb.WRITE, _all_instances, handlers.check),
+        _Route(admin_api.ROTATE_TOKEN, "POST", Verb.ADMIN, _all_instances, handlers.rotate_token),
         _Route(admin_api.STOP, "POST", Verb.ADMIN, _all_instances, handlers.stop),
     )
     app = Starlette(
-        routes=[route.authorized(access) for route in routes],
+        routes=[
+            Route(challenge.PATH, handlers.challenge, methods=["GET"]),
+            *(route.authorized(access) for route in routes),
+        ],
         exception_handlers={HTTPException: _http_error, ReapiError: _reapi_error},
     )
     return _Authentication(app, access)
@@ -100,6 +109,12 @@ class _Handlers:
     async def health(self, request: Request) -> Response:
         return JSONResponse(to_json(self._admin.health()))
 
+    async def challenge(self, request: Request) -> Response:
+        nonce = request.query_params.get("nonce", "")
+        if not challenge.is_nonce(nonce):
+            raise HTTPException(400, "send a nonce of 32 hexadecimal digits")
+        return JSONResponse(to_json(self._admin.answer_challenge(nonce)))
+
     async def status(self, request: Request) -> Response:
         return JSONResponse(status_json(await self._admin.status()))
 
@@ -121,6 +136,13 @@ class _Handlers:
     async def stop(self, request: Request) -> Response:
         self._admin.request_stop()
         return JSONResponse(admin_api.stop_json(), status_code=202)
+
+    async def rotate_token(self, request: Request) -> Response:
+        try:
+            self._admin.rotate_token()
+        except OSError as error:
+            raise HTTPException(500, f"the state file can't be written: {error}") from error
+        return JSONResponse(admin_api.rotated_json())
 
 
 async def _all_instances(request: Request) -> None:
@@ -156,12 +178,18 @@ def _error(status: int, message: str) -> Response:
 
 
 class _Authentication:
-    """Refuses requests without a valid token; puts the principal of the others into the scope."""
+    """Refuses requests without a valid token; puts the principal of the others into the scope.
+
+    A challenge passes without a token.
+    """
 
     def __init__(self, app: ASGIApp, access: AccessControl) -> None:
         self._app, self._access = app, access
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope.get("path") == challenge.PATH:
+            await self._app(scope, receive, send)
+            return
         authorization = dict(scope.get("headers", ())).get(b"authorization")
         try:
             scope[_PRINCIPAL] = self._access.authenticate(authorization)

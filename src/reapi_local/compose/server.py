@@ -10,12 +10,12 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Final
 
-from reapi_contract import admin_api, ready_line
+from reapi_contract import admin_api, challenge, ready_line
 from reapi_contract.admin_api import Health, RunSummary
 from reapi_contract.bounds import DEFAULT_PORT
 from reapi_contract.data_dir import STATE_FILE, STORE
 from reapi_contract.proof import Proof
-from reapi_contract.state import State
+from reapi_contract.state import State, new_token, write_state
 from reapi_contract.status import Status
 from reapi_local.access.access_control import AccessControl
 from reapi_local.access.instances import Instances
@@ -31,7 +31,7 @@ from reapi_local.compose.execution import make_executor
 from reapi_local.compose.notes import notes_of, warnings_at_start
 from reapi_local.compose.ports import bind_first, free_port
 from reapi_local.compose.socket_directory import SocketDirectory
-from reapi_local.compose.state_file import remembered, write_state
+from reapi_local.compose.state_file import remembered
 from reapi_local.compose.storage import Storage
 from reapi_local.config.loopback import is_loopback
 from reapi_local.config.schema import Config, Transport
@@ -72,7 +72,7 @@ class App:
         self._started_at = clock.now()
         self._events = EventStream()
         self._instances = Instances(config.access.instances)
-        self._principals = {self._remembered.token: OWNER}
+        self._token = self._remembered.token
         self._sockets = _socket_directory(config.data_dir)
         self._storage = _opened(config, clock, self._events)
         self._observe()
@@ -106,16 +106,20 @@ class App:
                 "choose another with --port, or leave it out to have a free one found",
             )
         self._encryption = _encryption(config, self._clock)
-        access = AccessControl(self._principals, self._instances, _without_token(config))
-        interceptor = Interceptor(access, self._events, self._clock)
+        owner = {self._token: OWNER}
+        self._access = (
+            AccessControl(owner, self._instances, _without_token(config)),
+            # Without the token nobody administers, and no page in a browser reads anything.
+            AccessControl(owner, self._instances),
+        )
+        interceptor = Interceptor(self._access[0], self._events, self._clock)
         self._grpc = GrpcServer(
             interceptor, self._services(), self._transport(), self._sockets.path
         )
         self.grpc_port = self._bind(port)
         await self._grpc.start()
         bound = bind_first("127.0.0.1", (known.admin_port,))
-        # Without the token nobody administers, and no page in a browser reads anything.
-        self._admin = AdminListener(self, bound, AccessControl(self._principals, self._instances))
+        self._admin = AdminListener(self, bound, self._access[1])
         await self._admin.start()
         self.admin_port = self._admin.port
         self._write_state(os.getpid())
@@ -205,6 +209,20 @@ class App:
         """Let :meth:`until_stopped` return."""
         self._stop.set()
 
+    def rotate_token(self) -> None:
+        """Make a new token and refuse the old one; calls in flight go on.
+
+        Raises OSError if the state file can't be written; then the old token stays.
+        """
+        old, self._token = self._token, new_token()
+        try:
+            self._write_state(os.getpid())
+        except OSError:
+            self._token = old
+            raise
+        for access in self._access:
+            access.replace_token(old, self._token)
+
     def health(self) -> Health:
         """What a launcher reads to find out whether this is the right server."""
         return Health(
@@ -216,6 +234,12 @@ class App:
             grpc_address=f"{'grpcs' if self._encryption else 'grpc'}://{self._called()}",
             data_dir=self._config.data_dir,
         )
+
+    def answer_challenge(self, nonce: str) -> challenge.Answer:
+        """Prove to a client that has the token that this is the server that it means."""
+        health = self.health()
+        subject = challenge.Subject(self._token, self._boot_id, self.grpc_port, self.admin_port)
+        return challenge.answer(subject, nonce, health.status, health.grpc_address)
 
     def _called(self) -> str:
         """Host and port as clients on this machine name them."""
@@ -259,11 +283,11 @@ class App:
         """Prove with calls over a separate connection that the server works."""
         listen, encryption = self._config.listen, self._encryption
         address = f"{bracketed(reachable(listen.host))}:{self.grpc_port}"
-        client = Client(address, self._remembered.token)
+        client = Client(address, self._token)
         if encryption is not None:
             called = host_for_clients(listen.host, encryption.names)
             tls = encryption.channel_credentials()
-            client = Client(address, self._remembered.token, tls, called)
+            client = Client(address, self._token, tls, called)
         sandbox = (await self._executor.describe()).sandbox
         is_needed = _without_token(self._config) is None
         proofs = await RoundTrips(
@@ -282,7 +306,7 @@ class App:
                 host=self._config.listen.host,
                 grpc_port=self.grpc_port,
                 admin_port=self.admin_port,
-                token=self._remembered.token,
+                token=self._token,
                 data_dir=self._config.data_dir,
                 max_size_bytes=self._config.store.max_size,
                 named_caches_bytes=self._config.execute.named_caches,
