@@ -74,6 +74,18 @@ def test_an_impostor_never_hears_the_token_and_is_no_server(site: Site) -> None:
         assert (status["condition"], check.returncode, stopped) == ("absent", 1, {"stopped": False})
 
 
+def test_the_token_of_a_killed_server_is_not_shown_but_can_be_replaced(site: Site) -> None:
+    state = killed(site)
+    shown = site.run("token", "show")
+    assert (shown.returncode, shown.stdout) == (1, "")
+    assert "`reapi-local up`" in shown.stderr
+    assert site.run("token", "rotate").returncode == 0
+    rotated = site.run("token", "show").stdout.strip()
+    assert rotated != state.token
+    site.json("up")
+    assert site.state()["token"] == rotated
+
+
 def test_a_build_gets_another_server_with_another_token(site: Site) -> None:
     state = killed(site)
     options = Options(site.data_dir)

@@ -6,10 +6,13 @@ import argparse
 import os
 import sys
 
+from reapi_contract.state import token_to_keep
 from reapi_local_launcher import paths
 from reapi_local_launcher.cli.arguments import settings_from
 from reapi_local_launcher.cli.secret_output import write_secret
 from reapi_local_launcher.cli.terminal import progress
+from reapi_local_launcher.launcher_error import LauncherError
+from reapi_local_launcher.server.presence import Condition, condition_of
 from reapi_local_launcher.server.token_rotation import last_state, rotate
 
 
@@ -21,7 +24,14 @@ def run(options: argparse.Namespace) -> int:
 
 def _show(options: argparse.Namespace) -> int:
     settings = settings_from(options)
-    state = last_state(paths.data_dir(settings, os.environ), settings)
+    data_dir = paths.data_dir(settings, os.environ)
+    state = last_state(data_dir, settings)
+    if token_to_keep(state) is None and condition_of(data_dir).condition is Condition.ABSENT:
+        raise LauncherError(
+            "The token is worth nothing any more.",
+            f"The server of {data_dir} was killed, so the next one makes a new token.",
+            f"Start it with `{settings.labels.up}`.",
+        )
     write_secret(f"{state.token}\n", options.output)
     return 0
 
