@@ -161,8 +161,9 @@ async def _serve_until_stopped(config: Config, version: str, ready_fd: int | Non
             await app.until_stopped()
     except CannotStart as error:
         _tell(ready_fd, NotStarted(error.code, str(error), error.remedy))
-        what = "; ".join(filter(None, (str(error), error.remedy)))
-        print(f"reapi-local: {what}", file=sys.stderr)
+        print(f"error: {error}", file=sys.stderr)
+        if error.remedy:
+            print(f"remedy: {error.remedy}", file=sys.stderr)
         return _CANNOT_START
     return 0
 

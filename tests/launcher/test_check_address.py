@@ -102,6 +102,14 @@ def test_a_refusal_ends_the_check_with_what_to_ask(
     assert ask in failed["remedy"]
 
 
+def test_without_a_token_the_remedy_is_to_name_the_file_that_holds_it(
+    user: CommandLine, theirs: dict[str, Any]
+) -> None:
+    status, proofs = user.check(theirs["grpc_address"], "--instance=team")
+    assert (status, proofs["capabilities"]["ok"]) == (1, False)
+    assert "file that holds the token" in proofs["capabilities"]["remedy"]
+
+
 def test_a_port_where_nobody_speaks_grpc_fails(user: CommandLine) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         server.listen(1)

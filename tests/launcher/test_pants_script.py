@@ -47,3 +47,27 @@ def test_a_link_to_the_script_finds_the_checkout_it_leads_to(
         text=True,
     )
     assert f"--require-hashes -r {checkout}/requirements/pants.txt" in done.stderr
+
+
+def test_outside_a_repository_it_says_so_and_installs_nothing(
+    checkout: Path, tmp_path: Path
+) -> None:
+    outside, inside = tmp_path / "outside", tmp_path / "repository" / "below"
+    outside.mkdir()
+    inside.mkdir(parents=True)
+    (inside.parent / "pants.toml").touch()
+    said = [
+        subprocess.run(
+            [checkout / "pants", "version"],
+            cwd=directory,
+            env={"PATH": f"{tmp_path}/bin:/usr/bin:/bin", "HOME": str(tmp_path)},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            check=False,
+            text=True,
+        ).stderr
+        for directory in (outside, inside)
+    ]
+    assert said[0].startswith(f"pants: {outside} is not in a Pants repository: ")
+    assert "called with" not in said[0]
+    assert "called with" in said[1]

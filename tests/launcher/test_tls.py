@@ -73,6 +73,10 @@ def test_every_command_works_with_tls(site: Site, certificates: Path, mutual: bo
             shown = [f"--client-certs-path={certificates}/client-me.pem"]
             shown += [f"--client-key-path={certificates}/client-me-key.pem"]
         assert site.json("check", *as_client, *shown)["ok"]
+        distrusting = [one for one in as_client if "ca-certs" not in one]
+        said = " ".join(site.run("check", *distrusting, *shown).stdout.split())
+        assert "CERTIFICATE_VERIFY_FAILED" in said
+        assert "name the file of the authorities to trust" in said
         assert site.json("down", where) == {"stopped": True}
     finally:
         site.env = before

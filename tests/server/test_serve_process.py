@@ -219,3 +219,17 @@ def test_without_a_ready_pipe_the_log_tells(data: Path) -> None:
         status, errors = process.end()
         assert status == 0
         assert f"serving grpc://127.0.0.1:{state_of(data)['grpc_port']} from {data}" in errors
+
+
+def test_a_server_that_cannot_start_tells_cause_and_remedy_on_lines_of_their_own(
+    tmp_path: Path,
+) -> None:
+    data = str(tmp_path / "data")
+    with Process("--data-dir", data) as first:
+        first.serving()
+        with Process("--data-dir", data) as second:
+            assert second.popen.wait(PATIENCE_S) == 3
+            assert second.popen.stderr is not None
+            cause, remedy = second.popen.stderr.read().splitlines()
+    assert cause == f"error: another server runs on {data}"
+    assert remedy.startswith("remedy: ")

@@ -39,6 +39,11 @@ _REMEDIES_ELSEWHERE: Final[Mapping[int, str]] = {
     Code.RESOURCE_EXHAUSTED: f"{_ASK} for more space",
     Code.UNAVAILABLE: f"{_ASK} whether it is up, and whether it uses TLS (grpcs://)",
 }
+_NO_TOKEN: Final = f"{_ASK} for the token, and name the file that holds the token"
+_NOT_TRUSTED: Final = (
+    "name the file of the authorities to trust, as ca_certs_path, and call the server by a name "
+    "that is in its certificate"
+)
 
 
 _NO_STATUS: Final = (
@@ -138,13 +143,17 @@ class RoundTrips:
             detail, remedy = await attempt(), ""
         except grpc.aio.AioRpcError as error:
             detail = f"{error.code().name}: {error.details()}"
-            remedy = self._remedy(error.code().value[0])
+            remedy = self._remedy(error.code().value[0], error.details() or "")
         except _Failed as error:
             detail, remedy = str(error), error.remedy or self._remedy(error.code)
         return Proof(name, not remedy, 1000 * (time.perf_counter() - began), detail, remedy)
 
-    def _remedy(self, code: int) -> str:
+    def _remedy(self, code: int, detail: str = "") -> str:
         if not self._is_own:
+            if code == Code.UNAUTHENTICATED and not self._client.token:
+                return _NO_TOKEN
+            if code == Code.UNAVAILABLE and "CERTIFICATE_VERIFY_FAILED" in detail:
+                return _NOT_TRUSTED
             return _REMEDIES_ELSEWHERE.get(code, _ASK)
         if code == Code.INTERNAL:
             return _WRONG_ANSWER
