@@ -377,6 +377,27 @@ async def test_an_instance_that_is_not_listed_is_told_with_a_remedy(
         assert all(proof["ok"] for proof in (await checked(server, "main")).values())
 
 
+async def test_invented_instances_do_not_grow_what_is_told(tmp_path: Path, transport: str) -> None:
+    invented = 1500
+    async with serving(tmp_path, transport) as server:
+        names = [f"{number}-" + 80 * "\u2603" for number in range(invented)]
+        for some in (names[start : start + 100] for start in range(0, invented, 100)):
+            gets = [
+                GetActionResultRequest(instance_name=name, action_digest=digest_of(b"x"))
+                for name in some
+            ]
+            await asyncio.gather(
+                *(server.client.GetActionResult(get) for get in gets), return_exceptions=True
+            )
+        _, status = await ask(server, "GET", "/v1/status")
+        caches = status["action_cache"]
+        assert sum(cache["misses"] for cache in caches.values()) == invented
+        assert caches["(others)"]["misses"] == invented - 100
+        assert len(status["instances"]) == 101
+        assert len(json.dumps(status)) < 200_000
+        assert len(server.app.metrics()) < 200_000
+
+
 async def test_a_full_store_is_told_with_a_remedy(tmp_path: Path, transport: str) -> None:
     async with serving(tmp_path, transport, min_free=1 << 50) as server:
         proofs = await checked(server)

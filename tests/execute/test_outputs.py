@@ -30,7 +30,8 @@ from execute.collected import (
     refused,
 )
 from reapi_local.errors import BadOutput
-from reapi_local.execute.local.outputs import IN_MEMORY_BYTES, MAX_BYTES, Outputs, digest_of_file
+from reapi_local.execute.local.output_sizes import MAX_BYTES
+from reapi_local.execute.local.outputs import IN_MEMORY_BYTES, Outputs, digest_of_file
 from reapi_local.proto import remote_execution_pb2 as re_pb2
 from reapi_local.protocol.command import OutputKind
 from reapi_local.protocol.digest import DigestFunction

@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 
 from launcher.harness import REAL, Site, with_tls
-from reapi_contract import admin_api
+from reapi_contract import admin_api, challenge
 from reapi_contract.proof import Proof
+from reapi_contract.state import State
 from reapi_local_launcher.cli.terminal import PLAIN
 from reapi_local_launcher.launcher_error import LauncherError
 from reapi_local_launcher.server import admin_client
@@ -144,17 +145,22 @@ def test_up_and_check_find_the_server_once(
     site.json("up")
     asked: list[str] = []
 
-    def spy(port: int, token: str, method: str, path: str, *rest: Any, **more: Any) -> Any:
+    def spy_on_call(state: State, method: str, path: str, *rest: Any, **more: Any) -> Any:
         asked.append(path.partition("?")[0])
-        return call(port, token, method, path, *rest, **more)
+        return call(state, method, path, *rest, **more)
 
-    call = admin_client.call
-    monkeypatch.setattr(admin_client, "call", spy)
+    def spy_on_prove(state: State, *rest: Any, **more: Any) -> Any:
+        asked.append(challenge.PATH)
+        return prove(state, *rest, **more)
+
+    call, prove = admin_client.call, admin_client.prove
+    monkeypatch.setattr(admin_client, "call", spy_on_call)
+    monkeypatch.setattr(admin_client, "prove", spy_on_prove)
     up(runner(site, root))
-    assert asked == [admin_api.HEALTH, admin_api.STATUS, admin_api.CHECK]
+    assert asked == [challenge.PATH, admin_api.STATUS, admin_api.CHECK]
     asked.clear()
     runner(site, root, remote_execution=True).check(print)
-    assert asked == [admin_api.HEALTH, admin_api.CHECK, admin_api.STATUS, admin_api.RUNS]
+    assert asked == [challenge.PATH, admin_api.CHECK, admin_api.STATUS, admin_api.RUNS]
 
 
 @pytest.mark.usefixtures("x86")

@@ -81,7 +81,7 @@ class App:
 
     def _observe(self) -> None:
         """Subscribe to events. To add another subscriber, add it here."""
-        self._metrics = Metrics(self._storage.blobs.describe)
+        self._metrics = Metrics(self._storage.blobs.describe, self._instances.label)
         self._runs = RecentRuns(self._clock)
         self._idleness = Idleness(self._clock)
         for subscriber in (self._metrics, self._runs, self._idleness, EventLog()):

@@ -33,20 +33,21 @@ from reapi_local.events import (
 from reapi_local.observe.series import Durations, Labels, counter_family, histogram_family
 from reapi_local.protocol.lookup import Hit
 
-_MAX_INSTANCES: Final = 1000
-OTHER_INSTANCES: Final = "(others)"
-"""The label of all instances beyond ``_MAX_INSTANCES``, because clients invent the names."""
-
 _HIT: Final = "hit"
 _IN, _OUT = "in", "out"
 _LOOKUP_METHOD: Final = "ActionCache/GetActionResult"
 
 
 class Metrics:
-    """Counts events. Self-checks are not counted."""
+    """Counts events. Self-checks are not counted.
 
-    def __init__(self, describe_store: Callable[[], StoreStatus]) -> None:
-        self._describe_store = describe_store
+    ``label`` returns the name under which an instance is counted, one of a bounded number.
+    """
+
+    def __init__(
+        self, describe_store: Callable[[], StoreStatus], label: Callable[[str], str]
+    ) -> None:
+        self._describe_store, self._label = describe_store, label
         self._calls: defaultdict[tuple[str, int], Durations] = defaultdict(Durations)
         self._lookups: Counter[Labels] = Counter()
         self._writes: Counter[Labels] = Counter()
@@ -55,7 +56,6 @@ class Metrics:
         self._blob_bytes: Counter[Labels] = Counter()
         self._actions: defaultdict[tuple[str, int], Durations] = defaultdict(Durations)
         self._executing = self._evictions = 0
-        self._instances: set[str] = set()
         self._registry = CollectorRegistry()
         self._registry.register(_AtScrape(self._families))
 
@@ -113,14 +113,14 @@ class Metrics:
         context, _, outcome, user = event
         if not is_self_check(context.raw_metadata):
             what = _HIT if isinstance(outcome, Hit) else outcome.reason
-            self._lookups[self._instance(context), what, user] += 1
+            self._lookups[self._label(context.instance), what, user] += 1
 
     def _result_written(self, event: ResultWritten) -> None:
         if not is_self_check(event.context.raw_metadata):
-            self._writes[self._instance(event.context), event.user] += 1
+            self._writes[self._label(event.context.instance), event.user] += 1
 
     def _entry_removed(self, event: EntryRemoved) -> None:
-        self._removed[self._instance(event.context), event.reason] += 1
+        self._removed[self._label(event.context.instance), event.reason] += 1
 
     def _blobs_read(self, event: BlobsRead) -> None:
         self._count_blobs(_OUT, *event)
@@ -139,18 +139,10 @@ class Metrics:
     def _action_ended(self, event: ActionEnded) -> None:
         self._executing -= 1
         if not is_self_check(event.context.raw_metadata):
-            self._actions[self._instance(event.context), event.code].add(event.seconds)
+            self._actions[self._label(event.context.instance), event.code].add(event.seconds)
 
     def _generation_evicted(self, event: GenerationEvicted) -> None:
         self._evictions += 1
-
-    def _instance(self, context: Context) -> str:
-        instance = context.instance
-        if instance not in self._instances:
-            if len(self._instances) >= _MAX_INSTANCES:
-                return OTHER_INSTANCES
-            self._instances.add(instance)
-        return instance
 
     def _families(self) -> Iterator[Metric]:
         yield histogram_family(

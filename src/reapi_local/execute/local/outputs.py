@@ -24,6 +24,7 @@ from reapi_local.execute.local.open_beneath import (
     open_parent,
     resolves_below,
 )
+from reapi_local.execute.local.output_sizes import OutputSizes
 from reapi_local.proto import remote_execution_pb2 as re_pb2
 from reapi_local.protocol.command import Output, OutputKind, ParsedCommand
 from reapi_local.protocol.digest import (
@@ -38,9 +39,6 @@ from reapi_local.store.blob_store import Blob
 
 IN_MEMORY_BYTES: Final = 64 * 1024
 """Files up to this size are returned as bytes, larger ones as open descriptors."""
-
-MAX_BYTES: Final = 64 * 1024**3
-"""Limit for all files together. A sparse file costs its action nothing, but takes long to read."""
 
 _MAX_BATCH_BYTES: Final = 16 * 1024 * 1024
 _MAX_BATCH_BLOBS: Final = 10_000
@@ -183,7 +181,8 @@ class _Builder:
     ) -> None:
         self._function, self._properties = function, properties
         self._cancel_check = cancel_check
-        self._batch_bytes = self._file_bytes = 0
+        self._batch_bytes = 0
+        self._sizes = OutputSizes()
         self.batch: list[Blob] = []
 
     def add_blob(self, data: bytes) -> _Pieces[re_pb2.Digest]:
@@ -200,8 +199,7 @@ class _Builder:
         fd = open_file(parent, name)
         try:
             status = os.fstat(fd)
-            self._file_bytes += status.st_size
-            _check_size(self._file_bytes)
+            self._sizes.add(status)
             node = re_pb2.FileNode(
                 name=_check_utf8(name),
                 is_executable=bool(status.st_mode & stat.S_IXUSR),
@@ -289,10 +287,10 @@ def digest_of_file(
     """The digest of an open file's content, read from offset 0.
 
     Raises:
-        BadOutput: it is larger than ``MAX_BYTES``.
+        BadOutput: it is too large, or has too many holes.
         Exception: what ``cancel_check`` raises.
     """
-    _check_size(os.fstat(fd).st_size)
+    OutputSizes().add(os.fstat(fd))
     return _digest_of_file(fd, b"", function, cancel_check)
 
 
@@ -319,14 +317,6 @@ def _read_start(fd: int) -> bytes:
             break
         data += more
     return data
-
-
-def _check_size(size_bytes: int) -> None:
-    if size_bytes > MAX_BYTES:
-        raise BadOutput(
-            f"the output files have over {MAX_BYTES // 1024**3} GiB, including holes in sparse "
-            "files; the action must leave less"
-        )
 
 
 def _encode_tree(root: bytes, children: Iterable[bytes]) -> bytes:
