@@ -126,7 +126,11 @@ def test_alone_it_says_what_runs_and_which_commands_help_now(site: Site) -> None
     assert f"process {state['pid']}, up " in after.stdout.splitlines()[0]
     assert f"  address    {state['grpc_address']}\n" in after.stdout
     assert "  reapi-local down " in after.stdout
-    for text in (before.stdout, after.stdout):
+    site.run("down")
+    ended = site.run()
+    assert "  reapi-local logs " in ended.stdout
+    assert "  reapi-local logs " not in before.stdout
+    for text in (before.stdout, after.stdout, ended.stdout):
         named = re.findall(r"^  reapi-local (\w+)", text, re.MULTILINE)
         assert set(named) <= set(make_parser().commands)
         long = [line for line in text.splitlines() if len(line) > 80]

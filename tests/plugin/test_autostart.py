@@ -17,6 +17,7 @@ import pytest
 
 from patience import PATIENCE_S
 from reapi_contract.state import read_state
+from reapi_local_launcher.launcher_error import LauncherError
 from reapi_local_launcher.server.process import is_server
 from reapi_local_plugin.build_server import server_of
 
@@ -159,3 +160,13 @@ def test_a_build_goes_without_a_server_that_hangs_and_says_how_to_end_it(
         address(Options(data_dir), env)
     assert f"Process {state.pid} " in str(raised.value)
     assert "`pants reapi-down --kill`" in str(raised.value)
+
+
+def test_a_directory_that_others_may_write_is_not_used(data_dir: Path, env: dict[str, str]) -> None:
+    data_dir.mkdir()
+    data_dir.chmod(0o777)
+    with pytest.raises(LauncherError) as caught:
+        address(Options(data_dir), env)
+    assert f"chmod go-w {data_dir}" in str(caught.value)
+    assert "[reapi].data_dir" in str(caught.value)
+    assert list(data_dir.iterdir()) == []

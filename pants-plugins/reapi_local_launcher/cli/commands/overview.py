@@ -6,6 +6,7 @@ import argparse
 import os
 import sys
 
+from reapi_contract.data_dir import LOG_FILE
 from reapi_contract.status import status_from
 from reapi_local_launcher.cli import status_report
 from reapi_local_launcher.cli.terminal import fields, style_of
@@ -18,6 +19,7 @@ _WITHOUT_SERVER = (
     ("reapi-local init", "put the plugin into a Pants repository"),
     ("reapi-local help", "list all commands"),
 )
+_AFTER_ONE = (("reapi-local logs", "see what the last one logged"),)
 _WITH_SERVER = (
     ("reapi-local up", "see how to reach it from Bazel"),
     ("reapi-local init", "put the plugin into a Pants repository"),
@@ -40,7 +42,8 @@ def run(options: argparse.Namespace) -> int:
         else:
             status_report.no_server_text(found, settings.labels, write)
             write("\n")
-        fields(_WITHOUT_SERVER, write)
+        has_log = os.path.exists(os.path.join(found.data_dir, LOG_FILE))
+        fields((*_WITHOUT_SERVER[:-1], *_AFTER_ONE * has_log, _WITHOUT_SERVER[-1]), write)
     else:
         status = status_from(fetch_status(found, settings.labels))
         status_report.summary_text(status, write, style)
