@@ -8,20 +8,21 @@ import os
 import secrets
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from reapi_contract import admin_api, challenge, ready_line
 from reapi_contract.admin_api import Health, RunSummary
 from reapi_contract.bounds import DEFAULT_PORT
-from reapi_contract.data_dir import STATE_FILE, STORE
+from reapi_contract.data_dir import STATE_FILE
 from reapi_contract.proof import Proof
 from reapi_contract.state import State, new_token, write_state
 from reapi_contract.status import Status
 from reapi_local.access.access_control import AccessControl
 from reapi_local.access.instances import Instances
-from reapi_local.access.principal import OWNER, READER, WRITER, Principal
+from reapi_local.access.principal import OWNER
 from reapi_local.admin.listener import AdminListener
 from reapi_local.clock import Clock, SystemClock, set_within
+from reapi_local.compose.access import encryption_of, without_token
 from reapi_local.compose.addresses import bracketed, host_for_clients, reachable
 from reapi_local.compose.cannot_start import CannotStart
 from reapi_local.compose.data_dir import owned, unusable
@@ -30,9 +31,9 @@ from reapi_local.compose.disk_space import disk_note, with_disk
 from reapi_local.compose.execution import make_executor
 from reapi_local.compose.notes import notes_of, warnings_at_start
 from reapi_local.compose.ports import bind_first, free_port
-from reapi_local.compose.socket_directory import SocketDirectory
+from reapi_local.compose.socket_directory import open_sockets
 from reapi_local.compose.state_file import remembered
-from reapi_local.compose.storage import Storage
+from reapi_local.compose.storage import open_storage
 from reapi_local.config.loopback import is_loopback
 from reapi_local.config.schema import Config, Transport
 from reapi_local.events import EventStream
@@ -49,15 +50,9 @@ from reapi_local.rpc.execution_service import ExecutionService
 from reapi_local.rpc.grpc_server import GrpcServer
 from reapi_local.rpc.interceptor import Interceptor
 from reapi_local.rpc.operations_service import OperationsService
-from reapi_local.store.local.capacity import free_disk_bytes
-from reapi_local.tls.names import INSTALL_IT, NO_LIBRARY
-
-if TYPE_CHECKING:
-    from reapi_local.rpc.encryption import Encryption
 
 _log = logging.getLogger(__name__)
 _GRACE_SECONDS: Final = 10.0
-_MIN_STORE_BYTES: Final = 1024**2
 
 
 class App:
@@ -73,8 +68,8 @@ class App:
         self._events = EventStream()
         self._instances = Instances(config.access.instances)
         self._token = self._remembered.token
-        self._sockets = _socket_directory(config.data_dir)
-        self._storage = _opened(config, clock, self._events)
+        self._sockets = open_sockets(config.data_dir)
+        self._storage = open_storage(config, clock, self._events)
         self._observe()
         self._executor = make_executor(config, self._storage, clock, self._events)
         self._byte_stream = ByteStreamService(self._storage.client_blobs, clock)
@@ -105,10 +100,10 @@ class App:
                 f"port {config.listen.port} on {config.listen.host} is in use by another program",
                 "choose another with --port, or leave it out to have a free one found",
             )
-        self._encryption = _encryption(config, self._clock)
+        self._encryption = encryption_of(config, self._clock)
         owner = {self._token: OWNER}
         self._access = (
-            AccessControl(owner, self._instances, _without_token(config)),
+            AccessControl(owner, self._instances, without_token(config)),
             # Without the token nobody administers, and no page in a browser reads anything.
             AccessControl(owner, self._instances),
         )
@@ -141,7 +136,7 @@ class App:
         credentials = self._encryption.server_credentials() if self._encryption else None
         try:
             return self._grpc.bind(f"{host}:{port}", credentials)
-        except (RuntimeError, OSError):
+        except RuntimeError:
             if self._config.listen.port:
                 raise
             # Another server that is starting, too, has found the same port and bound it first.
@@ -289,7 +284,7 @@ class App:
             tls = encryption.channel_credentials()
             client = Client(address, self._token, tls, called)
         sandbox = (await self._executor.describe()).sandbox
-        is_needed = _without_token(self._config) is None
+        is_needed = without_token(self._config) is None
         proofs = await RoundTrips(
             client, instance, is_own=True, sandbox=sandbox, token_is_needed=is_needed
         ).run()
@@ -350,52 +345,3 @@ async def _started(config: Config, version: str, clock: Clock) -> App:
             "choose an address of this machine with --host, and try again",
         ) from error
     return app
-
-
-def _socket_directory(data_dir: str) -> SocketDirectory:
-    try:
-        return SocketDirectory(data_dir)
-    except OSError as error:
-        raise unusable(data_dir, error) from error
-
-
-def _encryption(config: Config, clock: Clock) -> Encryption | None:
-    """TLS as the settings ask for it; None if they don't."""
-    if not config.listen.tls_cert:
-        return None
-    try:
-        from reapi_local.rpc.encryption import Encryption  # most servers need no cryptography
-        from reapi_local.tls.pem_files import TlsPaths, UnusableTls
-    except ImportError as error:
-        raise CannotStart(ready_line.SETTINGS, NO_LIBRARY, INSTALL_IT) from error
-    listen = config.listen
-    try:
-        return Encryption(TlsPaths(listen.tls_cert, listen.tls_key, listen.tls_client_ca), clock)
-    except UnusableTls as error:
-        raise CannotStart(ready_line.SETTINGS, error.why, error.remedy) from error
-
-
-def _without_token(config: Config) -> Principal | None:
-    """Who makes a gRPC call without a token; None = nobody may."""
-    if config.listen.tls_client_ca:
-        return OWNER  # only clients with a certificate can connect at all
-    if config.access.auth == "none":
-        return WRITER if config.access.anonymous == "write" else READER
-    return None
-
-
-def _opened(config: Config, clock: Clock, events: EventStream) -> Storage:
-    try:
-        return Storage(config, clock, events)
-    except Exception as error:
-        why = f"the store in {config.data_dir} can't be opened: {error}"
-        if free_disk_bytes(config.data_dir) < _MIN_STORE_BYTES:
-            raise CannotStart(
-                ready_line.DISK_FULL, why, f"free some space on the disk of {config.data_dir}"
-            ) from error
-        raise CannotStart(
-            ready_line.DATA_DIR_UNUSABLE,
-            why,
-            "choose another place with --data-dir, or delete the folder "
-            f"{os.path.join(config.data_dir, STORE)}, which discards the cache",
-        ) from error

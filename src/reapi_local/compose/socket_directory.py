@@ -12,6 +12,8 @@ import shutil
 import socket
 from typing import Final
 
+from reapi_local.compose.data_dir import unusable
+
 _NAME: Final = "sockets"
 _TRIED: Final = "x" * 40
 """A name that is longer than those of the sockets in use."""
@@ -49,3 +51,11 @@ class SocketDirectory:
         except OSError as error:
             return str(error)
         return None
+
+
+def open_sockets(data_dir: str) -> SocketDirectory:
+    """That directory, made anew. Raises CannotStart if it can't be made."""
+    try:
+        return SocketDirectory(data_dir)
+    except OSError as error:
+        raise unusable(data_dir, error) from error

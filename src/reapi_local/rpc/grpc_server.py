@@ -93,11 +93,12 @@ class GrpcServer:
         ``credentials``: None = no TLS. Only grpcio has TLS.
 
         Raises:
-            RuntimeError, OSError: the address can't be used.
+            RuntimeError: the address can't be used.
         """
         if self._native is not None:
+            port = self._native.bind(address)
             self._grpcio.add_insecure_port(self._socket)
-            return self._native.bind(address)
+            return port
         if credentials is not None:
             return self._grpcio.add_secure_port(address, credentials)
         return self._grpcio.add_insecure_port(address)

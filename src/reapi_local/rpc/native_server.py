@@ -78,16 +78,19 @@ class NativeServer:
         """Bind ``address`` (host:port, port 0 = any); returns the port.
 
         Raises:
-            OSError: the address can't be used.
+            RuntimeError: the address can't be used. grpcio raises the same.
         """
-        self._front = NativeGrpcFront(
-            address,
-            self._methods,
-            call_details=True,
-            delay_stream_headers=True,
-            max_concurrent_streams=self._max_streams,
-            metrics=True,
-        )
+        try:
+            self._front = NativeGrpcFront(
+                address,
+                self._methods,
+                call_details=True,
+                delay_stream_headers=True,
+                max_concurrent_streams=self._max_streams,
+                metrics=True,
+            )
+        except OSError as error:
+            raise RuntimeError(f"{address} can't be used: {error}") from error
         port: int = self._front.bound_port
         return port
 
