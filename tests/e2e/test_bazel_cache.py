@@ -138,7 +138,7 @@ def test_a_wrong_token_is_named_as_the_reason_before_anything_is_built(
     assert refused.status == REFUSED
     assert "UNAUTHENTICATED: " in refused.log
     assert "token" in refused.log
-    assert "`reapi-local up` prints" in refused.log
+    assert "`reapi-local token show` prints" in refused.log
     assert shop.calls("ActionCache/GetActionResult") == before
 
 

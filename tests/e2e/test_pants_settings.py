@@ -124,8 +124,8 @@ def test_a_server_given_by_address_and_token_is_used_and_left_alone(
     """The server of somebody else, as far as this user's Pants can tell."""
     launcher = [sys.executable, "-m", "reapi_local_launcher"]
     env = {**shop.env, "PYTHONPATH": os.pathsep.join(PLUGINS)}
-    theirs = ["--format=json", "--show-token", f"--data-dir={tmp_path}/theirs"]
-    up = [*launcher, "up", f"--server-python={sys.executable}", *theirs]
+    theirs = ["--format=json", f"--data-dir={tmp_path}/theirs"]
+    up = [*launcher, "up", f"--server-python={sys.executable}", "--show-token", *theirs]
     server = json.loads(subprocess.run(up, env=env, check=True, capture_output=True).stdout)
     try:
         (tmp_path / "token").write_text(server["token"] + "\n")

@@ -75,7 +75,7 @@ def _report(done: Initialised) -> Iterator[str]:
         casd |= zip(("--client-cert", "--client-key"), pair, strict=True)
     yield "Pants, in [GLOBAL] of pants.toml:"
     yield from (f'  {option} = "{path}"' for option, path in trusted.items())
-    yield from _flags("Bazel, beside the flags that `reapi-local up` prints:", bazel, joint="=")
+    yield from _flags("Bazel, beside the lines of `reapi-local bazelrc`:", bazel, joint="=")
     yield from _flags("buildbox-casd:", casd, joint="=")
     if not done.clients:
         yield "Clients send the token too. With --client they get certificates in its place."
