@@ -68,6 +68,7 @@ HASHERS = {
     DigestFunction.SHA512: hashlib.sha512,
     DigestFunction.BLAKE3: blake3,
 }
+FUNCTIONS = {DigestFunction.Value.Name(function): function for function in HASHERS}
 
 Headers = Sequence[tuple[str, str | bytes]]
 

@@ -21,7 +21,7 @@ from reapi_local.proto.remote_execution_pb2 import (
     UpdateActionResultRequest,
 )
 from rpc.helpers import (
-    HASHERS,
+    FUNCTIONS,
     MIB,
     Client,
     blob_name,
@@ -33,7 +33,6 @@ from rpc.helpers import (
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-FUNCTIONS = {DigestFunction.Value.Name(function): function for function in HASHERS}
 OUT_OF_RANGE = grpc.StatusCode.OUT_OF_RANGE
 NOT_FOUND = grpc.StatusCode.NOT_FOUND
 

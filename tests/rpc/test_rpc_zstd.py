@@ -29,7 +29,7 @@ from reapi_local.proto.remote_execution_pb2 import (
     GetCapabilitiesRequest,
 )
 from rpc.helpers import (
-    HASHERS,
+    FUNCTIONS,
     MIB,
     Client,
     blob_name,
@@ -42,7 +42,6 @@ from rpc.helpers import (
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-FUNCTIONS = {DigestFunction.Value.Name(function): function for function in HASHERS}
 INVALID = grpc.StatusCode.INVALID_ARGUMENT
 NOT_FOUND = grpc.StatusCode.NOT_FOUND
 SMALL, LARGE = 1000, 300_000

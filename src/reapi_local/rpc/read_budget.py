@@ -15,7 +15,7 @@ from typing import Final
 
 from reapi_local.clock import Clock, Timer
 
-MAX_READS: Final = 1024
+_MAX_READS: Final = 1024
 _MIN_MESSAGE_BYTES: Final = 64 * 1024
 _SHARED_BYTES: Final = 32 * 1024 * 1024
 """What messages may take together beyond that minimum."""
@@ -37,9 +37,8 @@ class Read:
 class ReadBudget:
     """Shared by all reads of a server. Only for the thread of the event loop."""
 
-    def __init__(self, clock: Clock, max_reads: int = MAX_READS) -> None:
+    def __init__(self, clock: Clock, max_reads: int = _MAX_READS) -> None:
         self._clock = clock
-        self._max_reads = max_reads
         self._free_bytes = _SHARED_BYTES
         self._places = max_reads
         self._reads: dict[Read, None] = {}
