@@ -33,12 +33,16 @@ class Intake:
         ):
             self.dropped += 1
             return False
+        self.put_always(entry, size_bytes)
+        return True
+
+    def put_always(self, entry: Any, size_bytes: int = 0) -> None:
+        """Add an entry whether there is room or not: one of those that are few."""
         self._bytes_in += size_bytes
         self._entries.append((entry, size_bytes))
         if not self._is_told:
             self._is_told = True
             self._arrived.set()
-        return True
 
     def hurry(self) -> None:
         """Let the writer take what there is without delay."""

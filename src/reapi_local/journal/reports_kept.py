@@ -50,8 +50,8 @@ class ReportsKept:
             command_line=" ".join(self._masks.arguments(reported.run.command_line.split(" "))),
         )
         tool = f"{report.tool} {report.tool_version}".strip()
-        began = report.started_at or reported.at
-        number = self._numbers.run(_text(report.run), _text(report.instance), _text(tool), began)
+        name, at = (_text(report.run), _text(report.instance)), reported.at
+        number = self._numbers.run(*name, _text(tool), at)
         self._connection.execute(
             "UPDATE runs SET report = ?, user = ?, machine = ?, asked = ?, cached = ?,"
             " saved_ms = ?, started_at = CASE WHEN ? THEN ? ELSE started_at END,"
@@ -60,7 +60,7 @@ class ReportsKept:
             (
                 *(json.dumps(to_json(report)), _text(report.user), _text(report.machine)),
                 *(report.asked, report.cached, report.saved_ms),
-                *(report.started_at > 0, report.started_at, report.ended_at or began),
+                *(report.started_at > 0, report.started_at, at),
                 *(tool != "", _text(tool), number),
             ),
         )

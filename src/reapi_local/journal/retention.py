@@ -34,13 +34,20 @@ def enforce(connection: sqlite3.Connection, max_bytes: int, oldest: float) -> bo
     deleted = _delete_older_than(connection, oldest)
     if bytes_in_use(connection) <= _FULL * max_bytes:
         return deleted
+    return make_room(connection, round(_ENOUGH * max_bytes)) or deleted
+
+
+def make_room(connection: sqlite3.Connection, target_bytes: int) -> bool:
+    """Delete the oldest until so much is left; whether any was deleted."""
+    deleted = False
     for _ in range(_MAX_STEPS):
-        if bytes_in_use(connection) <= _ENOUGH * max_bytes:
+        if bytes_in_use(connection) <= target_bytes:
             break
         if not (_delete_details(connection) or _delete_oldest_runs(connection)):
             break
+        deleted = True
     connection.execute(f"PRAGMA incremental_vacuum({_VACUUM_PAGES})").fetchall()
-    return True
+    return deleted
 
 
 def _delete_older_than(connection: sqlite3.Connection, oldest: float) -> bool:
@@ -73,7 +80,10 @@ def _early(connection: sqlite3.Connection) -> float:
     """A time before which a tenth of the time lies that results and actions are of."""
     spans = [
         connection.execute(f"SELECT min({column}), max({column}) FROM {table}").fetchone()
-        for table, column in (("results", "at"), ("executions", "at"), ("actions", "last_at"))
+        for table, column in (
+            *(("results", "at"), ("executions", "at"), ("actions", "last_at")),
+            *(("definitions", "last_at"), ("directories", "last_at")),
+        )
     ]
     known = [(first, last) for first, last in spans if first is not None]
     if not known:
