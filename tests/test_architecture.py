@@ -121,16 +121,17 @@ WINGS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
         "interface": (),
         "choose": ("interface",),
         "limit_messages": ("interface",),
+        "report_checks": (),
         "linux": (),
         "stdio_capture": ("linux",),
         "host": ("action_paths", "interface"),
         "slot": (
             *("action_paths", "interface", "limit_messages", "linux", "host"),
-            "stdio_capture",
+            *("report_checks", "stdio_capture"),
         ),
         "supervised": (
             *("action_paths", "interface", "limit_messages", "linux", "host"),
-            "stdio_capture",
+            *("report_checks", "stdio_capture"),
         ),
     },
 }
