@@ -10,12 +10,8 @@ import socket
 import stat
 import subprocess
 import sys
-<<<<<<< HEAD
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import fields
-=======
-from collections.abc import Iterable
->>>>>>> main
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
