@@ -7,6 +7,7 @@ client may send it.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from typing import Final, Protocol
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -31,6 +32,7 @@ from reapi_local.protocol.instance import check_instance_name
 
 _PRINCIPAL: Final = "reapi_local.principal"
 _METRICS_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
+_MAX_BODY_BYTES: Final = 1024 * 1024
 _HTTP_STATUS: Final = {
     Code.INVALID_ARGUMENT: 400,
     Code.UNAUTHENTICATED: 401,
@@ -154,13 +156,29 @@ async def _queried_instance(request: Request) -> str | None:
 
 
 async def _instance_in(request: Request) -> str:
+    body = await _body_of(request)
     try:
-        instance = admin_api.instance_to_check(await request.json())
+        instance = admin_api.instance_to_check(json.loads(body))
     except (ValueError, RecursionError):
         instance = None
     if instance is None:
         raise HTTPException(400, 'send {"instance": NAME} as JSON')
     return instance
+
+
+async def _body_of(request: Request) -> bytes:
+    """The body. Of one that is too long no more is kept, but it is read: the client sends it."""
+    body, length = b"", 0
+    try:
+        async for part in request.stream():
+            length += len(part)
+            if length <= _MAX_BODY_BYTES:
+                body += part
+    except ClientDisconnect as error:
+        raise HTTPException(400, "the connection ended within the body") from error
+    if length > _MAX_BODY_BYTES:
+        raise HTTPException(400, f"send a body of at most {_MAX_BODY_BYTES} bytes")
+    return body
 
 
 async def _http_error(request: Request, error: Exception) -> Response:
