@@ -6,8 +6,10 @@ import asyncio
 import logging
 import os
 import secrets
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Final
 
 from reapi_contract import admin_api, challenge, ready_line
@@ -29,8 +31,9 @@ from reapi_local.compose.data_dir import owned, unusable
 from reapi_local.compose.descriptors import ConnectionGuard
 from reapi_local.compose.disk_space import disk_note, with_disk
 from reapi_local.compose.execution import make_executor
+from reapi_local.compose.held_ports import HeldPorts
 from reapi_local.compose.notes import notes_of, warnings_at_start
-from reapi_local.compose.ports import bind_first, free_port
+from reapi_local.compose.ports import PortTaken, bind
 from reapi_local.compose.socket_directory import open_sockets
 from reapi_local.compose.state_file import remembered
 from reapi_local.compose.storage import open_storage
@@ -50,6 +53,7 @@ from reapi_local.rpc.execution_service import ExecutionService
 from reapi_local.rpc.grpc_server import GrpcServer
 from reapi_local.rpc.interceptor import Interceptor
 from reapi_local.rpc.operations_service import OperationsService
+from reapi_local.threads import in_thread
 
 _log = logging.getLogger(__name__)
 _GRACE_SECONDS: Final = 10.0
@@ -73,6 +77,7 @@ class App:
         self._observe()
         self._executor = make_executor(config, self._storage, clock, self._events)
         self._byte_stream = ByteStreamService(self._storage.client_blobs, clock)
+        self._ports = HeldPorts(config.data_dir)
 
     def _observe(self) -> None:
         """Subscribe to events. To add another subscriber, add it here."""
@@ -89,17 +94,9 @@ class App:
             CannotStart: the configured port is taken; or ``execution`` is "on", and actions can't
                 be executed.
         """
-        config, known = self._config, self._remembered
+        config = self._config
         if config.execute.execution == "on":
             await self._must_execute()
-        wanted = (config.listen.port,) if config.listen.port else (known.grpc_port, DEFAULT_PORT)
-        port = free_port(config.listen.host, wanted)
-        if config.listen.port and port != config.listen.port:
-            raise CannotStart(
-                ready_line.PORT_IN_USE,
-                f"port {config.listen.port} on {config.listen.host} is in use by another program",
-                "choose another with --port, or leave it out to have a free one found",
-            )
         self._encryption = encryption_of(config, self._clock)
         owner = {self._token: OWNER}
         self._access = (
@@ -107,16 +104,15 @@ class App:
             # Without the token nobody administers, and no page in a browser reads anything.
             AccessControl(owner, self._instances),
         )
-        interceptor = Interceptor(self._access[0], self._events, self._clock)
-        self._grpc = GrpcServer(
-            interceptor, self._services(), self._transport(), self._sockets.path
-        )
-        self.grpc_port = self._bind(port)
+        self.grpc_port = self._listen_for_calls()
         await self._grpc.start()
-        bound = bind_first("127.0.0.1", (known.admin_port,))
+        bound = self._ports.listen(
+            "127.0.0.1", _ports(self._remembered.admin_port), _listen_for_admin
+        )
         self._admin = AdminListener(self, bound, self._access[1])
         await self._admin.start()
         self.admin_port = self._admin.port
+        await in_thread(self._ports.hold)
         self._write_state(os.getpid())
         self._guard = ConnectionGuard((self.grpc_port, self.admin_port), self._clock)
         self._guard.start()
@@ -131,16 +127,32 @@ class App:
                 "remove the cause, or leave the setting `execution` out",
             )
 
-    def _bind(self, port: int) -> int:
-        host = bracketed(self._config.listen.host)
-        credentials = self._encryption.server_credentials() if self._encryption else None
+    def _listen_for_calls(self) -> int:
+        """Listen for gRPC, on the configured port, or the last one, the usual one or any."""
+        host, port = self._config.listen.host, self._config.listen.port
+        wanted = (port,) if port else _ports(self._remembered.grpc_port, DEFAULT_PORT)
         try:
-            return self._grpc.bind(f"{host}:{port}", credentials)
-        except RuntimeError:
-            if self._config.listen.port:
+            return self._ports.listen(host, wanted, partial(self._listen, self._transport()))
+        except PortTaken as error:
+            if not port:
                 raise
-            # Another server that is starting, too, has found the same port and bound it first.
-            return self._grpc.bind(f"{host}:0", credentials)
+            bind(host, 0).close()  # else it is the address that can't be used
+            raise CannotStart(
+                ready_line.PORT_IN_USE,
+                f"port {port} on {host} is in use by another program",
+                "choose another with --port, or leave it out to have a free one found",
+            ) from error
+
+    def _listen(self, transport: Transport, port: int, reuse_port: bool) -> int:
+        interceptor = Interceptor(self._access[0], self._events, self._clock)
+        credentials = self._encryption.server_credentials() if self._encryption else None
+        server = GrpcServer(
+            *(interceptor, self._services(), transport, self._sockets.path),
+            reuse_port=reuse_port,
+        )
+        port = server.bind(f"{bracketed(self._config.listen.host)}:{port}", credentials)
+        self._grpc = server
+        return port
 
     def _transport(self) -> Transport:
         """The transport to use.
@@ -192,12 +204,14 @@ class App:
         await self._admin.stop()
         await self._byte_stream.close()
         await self._storage.close()
+        await in_thread(self._ports.release)
         self._write_state(None)
 
     async def abandon(self) -> None:
         """Close what a failed start has opened."""
         await self._executor.close()
         await self._storage.close()
+        await in_thread(self._ports.abandon)
         self._sockets.close()
 
     def request_stop(self) -> None:
@@ -311,6 +325,21 @@ class App:
                 needs_client_certificate=bool(self._config.listen.tls_client_ca),
             ),
         )
+
+
+def _ports(*wanted: int) -> tuple[int, ...]:
+    """Those ports that are known, and then any."""
+    return (*filter(None, wanted), 0)
+
+
+def _listen_for_admin(port: int, reuse_port: bool) -> socket.socket:
+    bound = bind("127.0.0.1", port, reuse_port=reuse_port)
+    try:
+        bound.listen()
+    except OSError as error:
+        bound.close()
+        raise PortTaken("127.0.0.1", port, error) from error
+    return bound
 
 
 @asynccontextmanager

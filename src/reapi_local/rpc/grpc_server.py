@@ -41,7 +41,6 @@ _OPTIONS: Final = (
     ("grpc.max_receive_message_length", _MAX_MESSAGE_BYTES),
     ("grpc.max_send_message_length", _MAX_MESSAGE_BYTES),
     ("grpc.max_concurrent_streams", _MAX_STREAMS),
-    ("grpc.so_reuseport", 0),
     # Who connects and sends nothing is hung up on, by default after two minutes only.
     ("grpc.server_handshake_timeout_ms", 20_000),
     # Clients may ping as often as they like while an action runs silently. By default grpcio hangs
@@ -59,7 +58,8 @@ _OFFERED: Final = (
 class GrpcServer:
     """Services by the short names of their descriptors, plus health and reflection.
 
-    A method that a service object lacks is answered with UNIMPLEMENTED.
+    A method that a service object lacks is answered with UNIMPLEMENTED. ``reuse_port``: whether
+    other sockets of this user that want it, too, can be bound to the same port (SO_REUSEPORT).
     """
 
     def __init__(
@@ -68,6 +68,8 @@ class GrpcServer:
         services: Mapping[str, object],
         transport: Transport,
         socket_directory: str,
+        *,
+        reuse_port: bool = False,
     ) -> None:
         self._interceptor = interceptor
         self._socket = f"unix:{socket_directory}/grpcio.sock"
@@ -79,8 +81,9 @@ class GrpcServer:
             for method in descriptor.methods
             if hasattr(services[descriptor.name], method.name)
         }
-        self._native = _native(handlers) if _is_native(transport) else None
-        self._grpcio = grpc.aio.server(options=list(_OPTIONS))
+        self._native = _native(handlers, reuse_port) if _is_native(transport) else None
+        options = [*_OPTIONS, ("grpc.so_reuseport", int(reuse_port))]
+        self._grpcio = grpc.aio.server(options=options)
         self._grpcio.add_generic_rpc_handlers((_Generic(handlers),))
         self._names = (*_descriptors(), health.SERVICE_NAME, *SERVICE_NAMES)
         add_reflection(self._names, self._grpcio)
@@ -151,12 +154,14 @@ def _is_native(transport: Transport) -> bool:
     return transport == "native"
 
 
-def _native(handlers: Mapping[str, grpc.RpcMethodHandler[Any, Any]]) -> NativeServer:
+def _native(
+    handlers: Mapping[str, grpc.RpcMethodHandler[Any, Any]], reuse_port: bool
+) -> NativeServer:
     """It serves the methods with one request; the others stay with grpcio."""
     from reapi_local.rpc.native_server import NativeServer
 
     with_one_request = {path: h for path, h in handlers.items() if not h.request_streaming}
-    return NativeServer(with_one_request, _MAX_MESSAGE_BYTES, _MAX_STREAMS)
+    return NativeServer(with_one_request, _MAX_MESSAGE_BYTES, _MAX_STREAMS, reuse_port)
 
 
 def _handler(
