@@ -25,9 +25,9 @@ def site(tmp_path: Path) -> Iterator[Site]:
     made.clean_up()
 
 
-def killed(site: Site) -> list[int]:
+def killed(site: Site, *flags: str) -> list[int]:
     """The ports of a server that was killed."""
-    up = site.json("up")
+    up = site.json("up", *flags)
     watch = ExitWatch(up["pid"])
     os.kill(up["pid"], signal.SIGKILL)
     assert watch.wait(PATIENCE_S)
@@ -77,12 +77,9 @@ def test_a_held_port_is_found_below_a_long_path(site: Site) -> None:
     """Longer than the address of a unix socket may be."""
     site.data_dir = site.root / ("long" * 50) / "data"
     flag = f"--data-dir={site.data_dir}"
-    up = site.json("up", flag)
-    ports = [up["grpc_port"], up["admin_port"]]
-    os.kill(up["pid"], signal.SIGKILL)
-    again = site.json("up", flag)
-    assert [again["grpc_port"], again["admin_port"]] == ports
-    os.kill(again["pid"], signal.SIGKILL)
+    ports = killed(site, flag)
+    assert free(ports) == []
+    assert killed(site, flag) == ports
     assert free(ports) == []
     site.json("down", flag)
     assert free(ports) == ports

@@ -14,17 +14,23 @@ class PortTaken(RuntimeError):
         super().__init__(f"{what} can't be bound: {error}")
 
 
-def bind(host: str, port: int, *, reuse_port: bool = False) -> socket.socket:
-    """A socket bound to the port (0 = any) of an IP address, not listening yet.
+def listen(host: str, port: int, reuse_port: bool) -> socket.socket:
+    """A socket that listens on the port (0 = any) of an IP address.
 
     Raises:
-        PortTaken: it can't be bound.
+        PortTaken: the port can't be used.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        return bind_address(family, (host, port), reuse_port=reuse_port)
-    except (OSError, OverflowError) as error:
+        bound = bind_address(family, (host, port), reuse_port=reuse_port)
+    except OSError as error:
         raise PortTaken(host, port, error) from error
+    try:
+        bound.listen()
+    except OSError as error:
+        bound.close()
+        raise PortTaken(host, port, error) from error
+    return bound
 
 
 def bind_address(

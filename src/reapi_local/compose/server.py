@@ -6,7 +6,6 @@ import asyncio
 import logging
 import os
 import secrets
-import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
@@ -33,7 +32,8 @@ from reapi_local.compose.disk_space import disk_note, with_disk
 from reapi_local.compose.execution import make_executor
 from reapi_local.compose.held_ports import HeldPorts
 from reapi_local.compose.notes import notes_of, warnings_at_start
-from reapi_local.compose.ports import PortTaken, bind
+from reapi_local.compose.ports import PortTaken, listen
+from reapi_local.compose.reservation import reserve
 from reapi_local.compose.socket_directory import open_sockets
 from reapi_local.compose.state_file import remembered
 from reapi_local.compose.storage import open_storage
@@ -57,6 +57,7 @@ from reapi_local.threads import in_thread
 
 _log = logging.getLogger(__name__)
 _GRACE_SECONDS: Final = 10.0
+_ADMIN: Final = "127.0.0.1"
 
 
 class App:
@@ -75,9 +76,10 @@ class App:
         self._sockets = open_sockets(config.data_dir)
         self._storage = open_storage(config, clock, self._events)
         self._observe()
-        self._executor = make_executor(config, self._storage, clock, self._events)
+        self._ports: asyncio.Future[tuple[int, ...]] = asyncio.get_running_loop().create_future()
+        self._executor = make_executor(config, self._storage, clock, self._events, self._ports)
         self._byte_stream = ByteStreamService(self._storage.client_blobs, clock)
-        self._ports = HeldPorts(config.data_dir)
+        self._held_ports = HeldPorts(config.data_dir)
 
     def _observe(self) -> None:
         """Subscribe to events. To add another subscriber, add it here."""
@@ -95,8 +97,6 @@ class App:
                 be executed.
         """
         config = self._config
-        if config.execute.execution == "on":
-            await self._must_execute()
         self._encryption = encryption_of(config, self._clock)
         owner = {self._token: OWNER}
         self._access = (
@@ -105,14 +105,16 @@ class App:
             AccessControl(owner, self._instances),
         )
         self.grpc_port = self._listen_for_calls()
-        await self._grpc.start()
-        bound = self._ports.listen(
-            "127.0.0.1", _ports(self._remembered.admin_port), _listen_for_admin
-        )
-        self._admin = AdminListener(self, bound, self._access[1])
-        await self._admin.start()
+        last = self._remembered.admin_port
+        listening = self._held_ports.listen(_ADMIN, _ports(last), partial(listen, _ADMIN))
+        self._admin = AdminListener(self, listening, self._access[1])
         self.admin_port = self._admin.port
-        await in_thread(self._ports.hold)
+        self._ports.set_result((self.grpc_port, self.admin_port))
+        if config.execute.execution == "on":
+            await self._must_execute()
+        await self._grpc.start()
+        await self._admin.start()
+        await in_thread(self._held_ports.hold)
         self._write_state(os.getpid())
         self._guard = ConnectionGuard((self.grpc_port, self.admin_port), self._clock)
         self._guard.start()
@@ -132,11 +134,11 @@ class App:
         host, port = self._config.listen.host, self._config.listen.port
         wanted = (port,) if port else _ports(self._remembered.grpc_port, DEFAULT_PORT)
         try:
-            return self._ports.listen(host, wanted, partial(self._listen, self._transport()))
+            return self._held_ports.listen(host, wanted, partial(self._listen, self._transport()))
         except PortTaken as error:
             if not port:
                 raise
-            bind(host, 0).close()  # else it is the address that can't be used
+            reserve(host, 0, ()).close()  # else it is the address that can't be used
             raise CannotStart(
                 ready_line.PORT_IN_USE,
                 f"port {port} on {host} is in use by another program",
@@ -204,14 +206,14 @@ class App:
         await self._admin.stop()
         await self._byte_stream.close()
         await self._storage.close()
-        await in_thread(self._ports.release)
+        await in_thread(self._held_ports.release)
         self._write_state(None)
 
     async def abandon(self) -> None:
         """Close what a failed start has opened."""
         await self._executor.close()
         await self._storage.close()
-        await in_thread(self._ports.abandon)
+        await in_thread(self._held_ports.abandon)
         self._sockets.close()
 
     def request_stop(self) -> None:
@@ -330,16 +332,6 @@ class App:
 def _ports(*wanted: int) -> tuple[int, ...]:
     """Those ports that are known, and then any."""
     return (*filter(None, wanted), 0)
-
-
-def _listen_for_admin(port: int, reuse_port: bool) -> socket.socket:
-    bound = bind("127.0.0.1", port, reuse_port=reuse_port)
-    try:
-        bound.listen()
-    except OSError as error:
-        bound.close()
-        raise PortTaken("127.0.0.1", port, error) from error
-    return bound
 
 
 @asynccontextmanager
