@@ -15,7 +15,7 @@ from reapi_contract.admin_api import Health, RunSummary
 from reapi_contract.bounds import DEFAULT_PORT
 from reapi_contract.data_dir import STATE_FILE
 from reapi_contract.proof import Proof
-from reapi_contract.state import State, new_token, write_state
+from reapi_contract.state import State, write_state
 from reapi_contract.status import Status
 from reapi_local.access.access_control import AccessControl
 from reapi_local.access.instances import Instances
@@ -34,6 +34,7 @@ from reapi_local.compose.ports import bind_first, free_port
 from reapi_local.compose.socket_directory import open_sockets
 from reapi_local.compose.state_file import remembered
 from reapi_local.compose.storage import open_storage
+from reapi_local.compose.tokens import Tokens
 from reapi_local.config.loopback import is_loopback
 from reapi_local.config.schema import Config, Transport
 from reapi_local.events import EventStream
@@ -47,7 +48,7 @@ from reapi_local.rpc.byte_stream_service import ByteStreamService
 from reapi_local.rpc.capabilities_service import CapabilitiesService
 from reapi_local.rpc.cas_service import CasService
 from reapi_local.rpc.execution_service import ExecutionService
-from reapi_local.rpc.grpc_server import GrpcServer
+from reapi_local.rpc.grpc_server import GrpcServer, is_native
 from reapi_local.rpc.interceptor import Interceptor
 from reapi_local.rpc.operations_service import OperationsService
 
@@ -67,7 +68,6 @@ class App:
         self._started_at = clock.now()
         self._events = EventStream()
         self._instances = Instances(config.access.instances)
-        self._token = self._remembered.token
         self._sockets = open_sockets(config.data_dir)
         self._storage = open_storage(config, clock, self._events)
         self._observe()
@@ -101,7 +101,9 @@ class App:
                 "choose another with --port, or leave it out to have a free one found",
             )
         self._encryption = encryption_of(config, self._clock)
-        owner = {self._token: OWNER}
+        transport = self._transport()
+        self._tokens = Tokens(known.token, are_fixed=is_native(transport))
+        owner = {self._tokens.current: OWNER}
         self._access = (
             AccessControl(owner, self._instances, without_token(config)),
             # Without the token nobody administers, and no page in a browser reads anything.
@@ -109,7 +111,11 @@ class App:
         )
         interceptor = Interceptor(self._access[0], self._events, self._clock)
         self._grpc = GrpcServer(
-            interceptor, self._services(), self._transport(), self._sockets.path
+            interceptor,
+            self._services(),
+            transport,
+            self._sockets.path,
+            self._tokens.accepted(),
         )
         self.grpc_port = self._bind(port)
         await self._grpc.start()
@@ -117,7 +123,7 @@ class App:
         self._admin = AdminListener(self, bound, self._access[1])
         await self._admin.start()
         self.admin_port = self._admin.port
-        self._write_state(os.getpid())
+        self._write_state(os.getpid(), self._tokens.current)
         self._guard = ConnectionGuard((self.grpc_port, self.admin_port), self._clock)
         self._guard.start()
 
@@ -145,13 +151,13 @@ class App:
     def _transport(self) -> Transport:
         """The transport to use.
 
-        pygrpc-native has no TLS. It buffers a whole message before authentication, so it is used
-        only on loopback, unless it is named. It also needs a unix socket.
+        pygrpc-native has no TLS, and has no limit for messages. So it is used only on loopback,
+        unless it is named, and only where each call needs the token. It also needs a unix socket.
         """
         listen = self._config.listen
         if listen.transport != "auto":
             return listen.transport
-        if listen.tls_cert or not is_loopback(listen.host):
+        if listen.tls_cert or not is_loopback(listen.host) or without_token(self._config):
             return "grpcio"
         if why := self._sockets.why_unusable():
             _log.warning("using the transport grpcio, because native needs a unix socket: %s", why)
@@ -192,7 +198,7 @@ class App:
         await self._admin.stop()
         await self._byte_stream.close()
         await self._storage.close()
-        self._write_state(None)
+        self._write_state(None, self._tokens.current)
 
     async def abandon(self) -> None:
         """Close what a failed start has opened."""
@@ -207,16 +213,16 @@ class App:
     def rotate_token(self) -> None:
         """Make a new token and refuse the old one; calls in flight go on.
 
-        Raises OSError if the state file can't be written; then the old token stays.
+        The old token stays if an exception is raised.
+
+        Raises:
+            OSError: the state file can't be written.
+            NoSpareToken: the server can take no other token until it is restarted.
         """
-        old, self._token = self._token, new_token()
-        try:
-            self._write_state(os.getpid())
-        except OSError:
-            self._token = old
-            raise
+        old = self._tokens.current
+        self._tokens.replace(lambda new: self._write_state(os.getpid(), new))
         for access in self._access:
-            access.replace_token(old, self._token)
+            access.replace_token(old, self._tokens.current)
 
     def health(self) -> Health:
         """What a launcher reads to find out whether this is the right server."""
@@ -233,7 +239,9 @@ class App:
     def answer_challenge(self, nonce: str) -> challenge.Answer:
         """Prove to a client that has the token that this is the server that it means."""
         health = self.health()
-        subject = challenge.Subject(self._token, self._boot_id, self.grpc_port, self.admin_port)
+        subject = challenge.Subject(
+            self._tokens.current, self._boot_id, self.grpc_port, self.admin_port
+        )
         return challenge.answer(subject, nonce, health.status, health.grpc_address)
 
     def _called(self) -> str:
@@ -278,11 +286,12 @@ class App:
         """Prove with calls over a separate connection that the server works."""
         listen, encryption = self._config.listen, self._encryption
         address = f"{bracketed(reachable(listen.host))}:{self.grpc_port}"
-        client = Client(address, self._token)
+        token = self._tokens.current
+        client = Client(address, token)
         if encryption is not None:
             called = host_for_clients(listen.host, encryption.names)
             tls = encryption.channel_credentials()
-            client = Client(address, self._token, tls, called)
+            client = Client(address, token, tls, called)
         sandbox = (await self._executor.describe()).sandbox
         is_needed = without_token(self._config) is None
         proofs = await RoundTrips(
@@ -290,7 +299,7 @@ class App:
         ).run()
         return with_disk(proofs, self._storage.blobs.describe(), self._config.data_dir)
 
-    def _write_state(self, pid: int | None) -> None:
+    def _write_state(self, pid: int | None, token: str) -> None:
         write_state(
             self._state_path,
             State(
@@ -301,7 +310,7 @@ class App:
                 host=self._config.listen.host,
                 grpc_port=self.grpc_port,
                 admin_port=self.admin_port,
-                token=self._token,
+                token=token,
                 data_dir=self._config.data_dir,
                 max_size_bytes=self._config.store.max_size,
                 named_caches_bytes=self._config.execute.named_caches,

@@ -71,8 +71,9 @@ class ListenConfig(Struct, frozen=True):
         one_of(*get_args(Transport)),
         Meta(
             description="The gRPC implementation: `native` (pygrpc-native), `grpcio`, or `auto`: "
-            "native if it is installed, `host` is loopback, there is no `tls_cert`, and unix "
-            "sockets can be made in the data directory."
+            "native if it is installed, `host` is loopback, there is no `tls_cert`, `auth` is "
+            "`token`, and unix sockets can be made in the data directory. With native, health and "
+            "reflection need the token too, and HTTP Basic is not understood."
         ),
     ] = "auto"
     tls_cert: Annotated[
