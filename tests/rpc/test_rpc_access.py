@@ -165,22 +165,30 @@ async def test_health_is_told(server: Server) -> None:
     await refusal(check("x", token), grpc.StatusCode.NOT_FOUND)
     if server.config.listen.transport == "native":
         await refusal(check("", ()), UNAUTHENTICATED, "health", "--transport grpcio")
-    else:
-        assert (await check("", ())).status == health_pb2.HealthCheckResponse.SERVING
+    else:  # which service is asked for stays unread
+        for name in ("", "x"):
+            answer = await check(name, [("authorization", "Bearer wrong")])
+            assert answer.status == health_pb2.HealthCheckResponse.SERVING
+
+
+@pytest.mark.parametrize("messages", [[], [b"\xff"]], ids=["none", "garbage"])
+async def test_what_is_no_question_about_health_is_a_mistake_of_the_caller(
+    server: Server, messages: list[bytes]
+) -> None:
+    check = server.client.channel.stream_unary("/grpc.health.v1.Health/Check")
+    call = check(iter(messages), metadata=server.client.headers, timeout=PATIENCE_S)
+    await refusal(call, grpc.StatusCode.INVALID_ARGUMENT, "HealthCheckRequest")
 
 
 @pytest.mark.parametrize("version", ["v1", "v1alpha"])
 async def test_reflection_names_what_is_offered(server: Server, version: str) -> None:
-    method = server.connect(token=False).channel.stream_stream(
+    method = server.client.channel.stream_stream(
         f"/grpc.reflection.{version}.ServerReflection/ServerReflectionInfo",
         request_serializer=reflection_pb2.ServerReflectionRequest.SerializeToString,
         response_deserializer=reflection_pb2.ServerReflectionResponse.FromString,
     )
-    ask = partial(method, metadata=server.client.headers)
-    if server.config.listen.transport == "native":
-        await refusal(method(iter(())), UNAUTHENTICATED, "reflection", "--transport grpcio")
-    else:
-        ask = method
+    await refusal(method(timeout=PATIENCE_S), UNAUTHENTICATED, "token")
+    ask = partial(method, metadata=server.client.headers, timeout=PATIENCE_S)
     [listed] = await consume(ask(iter([reflection_pb2.ServerReflectionRequest(list_services="")])))
     names = {service.name for service in listed.list_services_response.service}
     package = "build.bazel.remote.execution.v2"

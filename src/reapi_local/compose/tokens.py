@@ -9,7 +9,7 @@ from reapi_contract.state import new_token
 from reapi_local.errors import NoSpareToken
 
 _SPARES: Final = 16
-"""The native transport compares each call's token with all of them, in less than a microsecond."""
+"""The native transport compares the token of each call with all of them. It takes 1 µs with 16."""
 
 
 class Tokens:

@@ -72,8 +72,8 @@ class ListenConfig(Struct, frozen=True):
         Meta(
             description="The gRPC implementation: `native` (pygrpc-native), `grpcio`, or `auto`: "
             "native if it is installed, `host` is loopback, there is no `tls_cert`, `auth` is "
-            "`token`, and unix sockets can be made in the data directory. With native, health and "
-            "reflection need the token too, and HTTP Basic is not understood."
+            "`token`, and unix sockets can be made in the data directory. With native, the "
+            "token can't be the password of HTTP Basic, and health checks need the token too."
         ),
     ] = "auto"
     tls_cert: Annotated[

@@ -19,12 +19,11 @@ from google.longrunning import operations_pb2
 from google.protobuf.descriptor import Descriptor, MethodDescriptor, ServiceDescriptor
 from google.protobuf.message import DecodeError, Message
 from google.protobuf.message_factory import GetMessageClass
-from grpc_health.v1 import _async as health_aio
-from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
 from reapi_local.config.schema import Transport
 from reapi_local.errors import InvalidRequest
 from reapi_local.proto import bytestream_pb2, remote_execution_pb2
+from reapi_local.rpc import health
 from reapi_local.rpc.grpcio_log import leave_out_answers_without_receivers
 from reapi_local.rpc.interceptor import Interceptor
 from reapi_local.rpc.methods import METHODS
@@ -89,9 +88,9 @@ class GrpcServer:
         self._grpcio = grpc.aio.server(options=list(_OPTIONS))
         self._grpcio.add_generic_rpc_handlers((_Generic(handlers),))
         self._names = (*_descriptors(), health.SERVICE_NAME, *SERVICE_NAMES)
-        add_reflection(self._names, self._grpcio)
-        self._health = health_aio.HealthServicer()
-        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._grpcio)
+        add_reflection(self._names, self._grpcio, interceptor)
+        self._health = health.Health(interceptor)
+        self._health.add_to(self._grpcio)
 
     def bind(self, address: str, credentials: grpc.ServerCredentials | None = None) -> int:
         """Listen on ``address`` (host:port, port 0 = any); returns the port.
@@ -114,13 +113,12 @@ class GrpcServer:
         await self._grpcio.start()
         if self._native is not None:
             self._native.start(self._socket.removeprefix("unix:"))
-        for name in ("", *self._names):
-            await self._health.set(name, health_pb2.HealthCheckResponse.SERVING)
+        await self._health.serving(self._names)
 
     async def stop(self, grace_seconds: float) -> None:
         """Refuse new calls, and give calls in flight ``grace_seconds`` to finish."""
         self._interceptor.drain()
-        await self._health.enter_graceful_shutdown()
+        await self._health.stopping()
         if self._native is None:
             await self._grpcio.stop(grace_seconds)
             return

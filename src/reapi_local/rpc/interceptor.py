@@ -23,7 +23,14 @@ from reapi_local.access.access_control import AccessControl
 from reapi_local.access.principal import Principal
 from reapi_local.clock import Clock
 from reapi_local.context import Context, raw_metadata
-from reapi_local.errors import Code, Draining, InvalidRequest, ReapiError, unexpected
+from reapi_local.errors import (
+    Code,
+    Draining,
+    InvalidRequest,
+    ReapiError,
+    Unauthenticated,
+    unexpected,
+)
 from reapi_local.events import CallEnded, EventStream
 from reapi_local.rpc.methods import Method
 
@@ -56,6 +63,14 @@ class Interceptor:
     def drain(self) -> None:
         """Refuse new calls from now on; calls in flight continue."""
         self.is_draining = True
+
+    def refusal(self, grpc_call: GrpcCall) -> Unauthenticated | None:
+        """Why a call of another service is a stranger's; None = it is not."""
+        try:
+            self.access.authenticate(_authorization(grpc_call.invocation_metadata() or ()))
+        except Unauthenticated as error:
+            return error
+        return None
 
     def unary(
         self, method: Method, handler: Unary[Request, Response], parse: Parse[Request]

@@ -37,8 +37,8 @@ _LONGEST_WAIT: Final = 0.1
 _REFUSED: Final = (
     "the call has no token, or one that this server doesn't know; send the header `authorization: "
     "Bearer TOKEN` (`reapi-local token show` prints it). Clients that can send the token only as "
-    "the password of HTTP Basic, and health and reflection without a token, need a server with the "
-    "setting transport = grpcio (`--transport grpcio`)"
+    "the password of HTTP Basic, and health checks without a token, need a server with the setting "
+    "transport = grpcio (`--transport grpcio`)"
 )
 
 Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
