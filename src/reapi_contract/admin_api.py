@@ -34,6 +34,10 @@ STOP = "/v1/stop"
 ROTATE_TOKEN = "/v1/token/rotate"
 """POST: `{"status": "rotated"}`. Then the state file has a new token, and the old one is wrong."""
 
+PLACES = "/v1/places"
+"""POST `places_request(…)` when a command begins: `{"status": "shown"}`. Actions see its repository
+then."""
+
 METRICS = "/metrics"
 """GET: metrics in the text format of Prometheus. All other answers are JSON."""
 
@@ -162,6 +166,30 @@ def instance_to_check(raw: object) -> str | None:
     """The instance in the body of a request to `CHECK`; None if the body names none."""
     instance = raw.get("instance") if isinstance(raw, Mapping) else None
     return instance if isinstance(instance, str) else None
+
+
+def places_request(repository: str, pythons: Iterable[str]) -> dict[str, Any]:
+    """The body of a request to `PLACES`.
+
+    `repository`: the absolute path of the directory that the client works in. `pythons`: absolute
+    paths of the directories of the interpreter that runs the client, which its processes name.
+    """
+    return {"repository": repository, "pythons": [*pythons]}
+
+
+def places_in(raw: object) -> tuple[str, tuple[str, ...]] | None:
+    """Repository and interpreters in the body of a request to `PLACES`; None if it has none."""
+    if not isinstance(raw, Mapping):
+        return None
+    repository, pythons = raw.get("repository"), raw.get("pythons", [])
+    if not isinstance(repository, str) or not isinstance(pythons, list):
+        return None
+    return repository, tuple(python for python in pythons if isinstance(python, str))
+
+
+def places_json() -> dict[str, str]:
+    """The answer to `PLACES`."""
+    return {"status": "shown"}
 
 
 def stop_json() -> dict[str, str]:

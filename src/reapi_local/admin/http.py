@@ -57,6 +57,8 @@ class Admin(Protocol):
 
     def rotate_token(self) -> None: ...
 
+    async def show(self, repository: str, pythons: tuple[str, ...]) -> None: ...
+
 
 def make_app(admin: Admin, access: AccessControl) -> ASGIApp:
     """The ASGI application: the routes, behind authentication."""
@@ -67,6 +69,7 @@ def make_app(admin: Admin, access: AccessControl) -> ASGIApp:
         _Route(admin_api.METRICS, "GET", Verb.READ, _all_instances, handlers.metrics),
         _Route(admin_api.RUNS, "GET", Verb.READ, _queried_instance, handlers.runs),
         _Route(admin_api.CHECK, "POST", Verb.WRITE, _all_instances, handlers.check),
+        _Route(admin_api.PLACES, "POST", Verb.ADMIN, _all_instances, handlers.show),
         _Route(admin_api.ROTATE_TOKEN, "POST", Verb.ADMIN, _all_instances, handlers.rotate_token),
         _Route(admin_api.STOP, "POST", Verb.ADMIN, _all_instances, handlers.stop),
     )
@@ -136,6 +139,16 @@ class _Handlers:
     async def stop(self, request: Request) -> Response:
         self._admin.request_stop()
         return JSONResponse(admin_api.stop_json(), status_code=202)
+
+    async def show(self, request: Request) -> Response:
+        try:
+            places = admin_api.places_in(await request.json())
+        except (ValueError, RecursionError):
+            places = None
+        if places is None:
+            raise HTTPException(400, 'send {"repository": PATH, "pythons": [PATH, …]} as JSON')
+        await self._admin.show(*places)
+        return JSONResponse(admin_api.places_json())
 
     async def rotate_token(self, request: Request) -> Response:
         try:

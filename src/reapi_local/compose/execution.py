@@ -31,6 +31,7 @@ from reapi_local.execute.remove_tree import remove_tree
 from reapi_local.execute.sandbox.action_paths import CACHES
 from reapi_local.execute.sandbox.choose import Chosen, choose
 from reapi_local.execute.sandbox.host.identity import ACTION_UID
+from reapi_local.execute.sandbox.host.places import Places
 from reapi_local.execute.sandbox.interface import ActionLimits, Sandbox, SandboxConfig
 from reapi_local.execute.sandbox.slot.slot_sandbox import SlotSandbox
 from reapi_local.execute.sandbox.supervised.bubblewrap import BubblewrapSandbox
@@ -57,14 +58,18 @@ _SANDBOXES: Final[dict[str, Callable[[SandboxConfig], Sandbox]]] = {
 }
 
 
-def make_executor(config: Config, storage: Storage, clock: Clock, events: EventStream) -> Executor:
+def make_executor(
+    config: Config, storage: Storage, places: Places, clock: Clock, events: EventStream
+) -> Executor:
     """The executor of a server. To use another kind of executor, replace it here."""
-    return DeferredExecutor(_Start(config, storage, clock, events).start)
+    return DeferredExecutor(_Start(config, storage, places, clock, events).start)
 
 
 class _Start:
-    def __init__(self, config: Config, storage: Storage, clock: Clock, events: EventStream) -> None:
-        self._config, self._settings = config, config.execute
+    def __init__(
+        self, config: Config, storage: Storage, places: Places, clock: Clock, events: EventStream
+    ) -> None:
+        self._config, self._settings, self._places = config, config.execute, places
         self._storage, self._clock, self._events = storage, clock, events
         self._slots = self._settings.slots or _cores()
 
@@ -98,6 +103,7 @@ class _Start:
             layers_dir=self._directory(data_dir.INPUTS),
             caches_dir=self._directory(data_dir.CACHES),
             hidden=(self._config.data_dir, *_private_paths(self._config.listen.tls_key)),
+            places=self._places,
             action_uid=ACTION_UID,
         )
 

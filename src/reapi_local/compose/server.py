@@ -30,13 +30,16 @@ from reapi_local.compose.descriptors import ConnectionGuard
 from reapi_local.compose.disk_space import disk_note, with_disk
 from reapi_local.compose.execution import make_executor
 from reapi_local.compose.notes import notes_of, warnings_at_start
+from reapi_local.compose.places import places_of
 from reapi_local.compose.ports import bind_first, free_port
 from reapi_local.compose.socket_directory import open_sockets
 from reapi_local.compose.state_file import remembered
 from reapi_local.compose.storage import open_storage
 from reapi_local.config.loopback import is_loopback
 from reapi_local.config.schema import Config, Transport
+from reapi_local.errors import InvalidRequest
 from reapi_local.events import EventStream
+from reapi_local.execute.sandbox.host.places import CannotShow
 from reapi_local.observe.event_log import EventLog
 from reapi_local.observe.idleness import Idleness
 from reapi_local.observe.metrics import Metrics
@@ -50,6 +53,7 @@ from reapi_local.rpc.execution_service import ExecutionService
 from reapi_local.rpc.grpc_server import GrpcServer
 from reapi_local.rpc.interceptor import Interceptor
 from reapi_local.rpc.operations_service import OperationsService
+from reapi_local.threads import in_thread
 
 _log = logging.getLogger(__name__)
 _GRACE_SECONDS: Final = 10.0
@@ -68,10 +72,11 @@ class App:
         self._events = EventStream()
         self._instances = Instances(config.access.instances)
         self._token = self._remembered.token
+        self._places = places_of(config)
         self._sockets = open_sockets(config.data_dir)
         self._storage = open_storage(config, clock, self._events)
         self._observe()
-        self._executor = make_executor(config, self._storage, clock, self._events)
+        self._executor = make_executor(config, self._storage, self._places, clock, self._events)
         self._byte_stream = ByteStreamService(self._storage.client_blobs, clock)
 
     def _observe(self) -> None:
@@ -217,6 +222,16 @@ class App:
             raise
         for access in self._access:
             access.replace_token(old, self._token)
+
+    async def show(self, repository: str, pythons: tuple[str, ...]) -> None:
+        """Let actions see the repository in which a command of a client begins.
+
+        Raises InvalidRequest if it can't be shown.
+        """
+        try:
+            await in_thread(self._places.add, repository, pythons)
+        except CannotShow as error:
+            raise InvalidRequest(f"actions can't see this repository: {error}") from error
 
     def health(self) -> Health:
         """What a launcher reads to find out whether this is the right server."""

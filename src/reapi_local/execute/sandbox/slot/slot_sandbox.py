@@ -15,12 +15,8 @@ from typing import Final
 
 from reapi_local.execute.sandbox.action_paths import INPUT_ROOT
 from reapi_local.execute.sandbox.host.diagnosis import explain, why_unsupported
-from reapi_local.execute.sandbox.host.host_view import (
-    HostView,
-    Step,
-    homes_of_server,
-    plan_host_view,
-)
+from reapi_local.execute.sandbox.host.host_view import Step
+from reapi_local.execute.sandbox.host.host_views import HostViews
 from reapi_local.execute.sandbox.host.identity import account_files, identity_of_actions
 from reapi_local.execute.sandbox.interface import (
     ProcessResult,
@@ -34,7 +30,6 @@ from reapi_local.execute.sandbox.linux.cgroup import MemoryCgroup, MemoryCgroups
 from reapi_local.execute.sandbox.slot.slot_messages import SlotRequest, SlotSettings
 from reapi_local.execute.sandbox.slot.slot_process import SlotProcess, SlotResult
 from reapi_local.execute.sandbox.slot.workspace import RESERVED_STDIO_BYTES
-from reapi_local.threads import in_thread
 
 _SLOT_INODES: Final = 16
 _NOTES: Final = {
@@ -83,11 +78,10 @@ class SlotSandbox:
         self._work_dir = os.path.realpath(config.work_dir)
         self._layers_dir = config.layers_dir
         self._caches_dir = config.caches_dir
-        self._hidden = config.all_hidden
         self._identity = identity_of_actions(config.action_uid)
         self._concurrency = asyncio.Semaphore(config.count)
         self._memory: MemoryCgroups | None = None
-        self._view = HostView((), ())
+        self._views = HostViews(self._identity, config.all_hidden, config.places)
         self._idle: dict[bool, deque[_Slot]] = {False: deque(), True: deque()}
         self._slots: set[_Slot] = set()
         self._is_closed = False
@@ -106,7 +100,6 @@ class SlotSandbox:
         """
         if reason := why_unsupported():
             raise SandboxError(reason)
-        self._view = await in_thread(self._plan_view)
         if self._limits.memory_bytes:
             self._memory = MemoryCgroups.find(self._limits.memory_bytes)
         probe = ProcessSpec(("/bin/sh", "-c", ":"), {}, layers=(self._layers_dir,))
@@ -131,7 +124,7 @@ class SlotSandbox:
             except StepError as error:
                 raise SandboxError(explain(error)) from error
             try:
-                yield self._process_result(result, slot.had_oom_kill())
+                yield self._process_result(spec, result, slot.had_oom_kill())
             finally:
                 # Before the release, so that the slot deletes the action's files, not this thread.
                 for descriptor in (result.root_fd, result.stdout_fd, result.stderr_fd):
@@ -151,15 +144,14 @@ class SlotSandbox:
 
     async def _take(self, network: bool) -> _Slot:
         """The slot that has been idle longest, and so is most likely prepared; else a new one."""
-        if not self._view.is_current():
-            self._view = await in_thread(self._plan_view)
+        view = await self._views.current()
         idle = self._idle[network]
         while idle:
             slot = idle.popleft()
-            if slot.steps == self._view.steps and slot.process.is_alive():
+            if slot.steps == view.steps and slot.process.is_alive():
                 return slot
             self._end(slot)
-        return await self._new_slot(network)
+        return await self._new_slot(network, view.steps)
 
     def _put_back(self, slot: _Slot) -> None:
         try:
@@ -170,11 +162,11 @@ class SlotSandbox:
             if not self._is_closed:
                 self._idle[slot.network].append(slot)
 
-    async def _new_slot(self, network: bool) -> _Slot:
+    async def _new_slot(self, network: bool, steps: tuple[Step, ...]) -> _Slot:
         if self._is_closed:
             raise SandboxError("the sandbox is closed")
         try:
-            slot = _Slot(SlotProcess(), network, self._view.steps)
+            slot = _Slot(SlotProcess(), network, steps)
         except OSError as error:
             raise SandboxError(f"can't start the process of a slot: {error}") from error
         self._slots.add(slot)
@@ -182,7 +174,7 @@ class SlotSandbox:
             if self._memory:
                 slot.memory = self._memory.create()
                 slot.memory.add(slot.process.pid)
-            await slot.process.set_up(self._settings(network))
+            await slot.process.set_up(self._settings(slot))
         except BaseException as error:
             await asyncio.shield(self._end(slot))
             if isinstance(error, OSError):
@@ -201,13 +193,7 @@ class SlotSandbox:
             slot.ending.add_done_callback(lambda _: self._slots.discard(slot))
         return slot.ending
 
-    def _plan_view(self) -> HostView:
-        try:
-            return plan_host_view(self._identity, homes_of_server(), self._hidden)
-        except OSError as error:
-            raise SandboxError(f"can't read this host's directories: {error}") from error
-
-    def _settings(self, network: bool) -> SlotSettings:
+    def _settings(self, slot: _Slot) -> SlotSettings:
         identity, limits = self._identity, self._limits
         size = limits.scratch_bytes and limits.scratch_bytes + 2 * RESERVED_STDIO_BYTES
         inodes = limits.scratch_inodes and limits.scratch_inodes + _SLOT_INODES
@@ -215,14 +201,14 @@ class SlotSandbox:
             "base": self._work_dir,
             "layers": self._layers_dir,
             "caches": self._caches_dir,
-            "steps": list(self._view.steps),
+            "steps": list(slot.steps),
             "account_files": account_files(identity),
             "drop_root": os.getuid() == 0,
             "uid": identity.uid,
             "gid": identity.gid,
             "inner_uid": identity.inner_uid,
             "inner_gid": identity.inner_gid,
-            "network": network,
+            "network": slot.network,
             "scratch_options": f"mode=0755,size={size},nr_inodes={inodes}",
             "processes": limits.processes,
             "cpu_seconds": limits.cpu_seconds,
@@ -239,7 +225,9 @@ class SlotSandbox:
             "caches": spec.caches and _relative(spec.caches, self._caches_dir),
         }
 
-    def _process_result(self, result: SlotResult, had_oom_kill: bool) -> ProcessResult:
+    def _process_result(
+        self, spec: ProcessSpec, result: SlotResult, had_oom_kill: bool
+    ) -> ProcessResult:
         report = result.report
         exceeded = [*report["limits_exceeded"], *(["memory_bytes"] if had_oom_kill else [])]
         return ProcessResult(
@@ -255,6 +243,7 @@ class SlotSandbox:
             user_seconds=report["user_seconds"],
             system_seconds=report["system_seconds"],
             max_rss_bytes=report["max_rss_bytes"],
+            not_shown=self._views.remark_on(spec, report["exit_code"]),
         )
 
 
