@@ -89,8 +89,9 @@ class ExecutionStatus:
 
     `slots`: how many actions can run at once; `executing`: how many run now. `caches`: the path at
     which actions find the directories that they share, "" if they share none. `hermetic`: actions
-    have no network. `notes`: sentences for the user of the server. `reasons`: sentences that say
-    why the server runs no actions, or why it uses no stronger sandbox, each with its remedy.
+    have no network. `show`: paths of homes that actions see because a setting says so. `notes`:
+    sentences for the user of the server. `reasons`: sentences that say why the server runs no
+    actions, or why it uses no stronger sandbox, each with its remedy.
     """
 
     offered: bool = False
@@ -99,6 +100,7 @@ class ExecutionStatus:
     executing: int = 0
     caches: str = ""
     hermetic: bool = False
+    show: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     reasons: tuple[str, ...] = ()
 
@@ -168,23 +170,23 @@ def instance_to_check(raw: object) -> str | None:
     return instance if isinstance(instance, str) else None
 
 
-def places_request(repository: str, pythons: Iterable[str]) -> dict[str, Any]:
+def places_request(repository: str, tools: Iterable[str]) -> dict[str, Any]:
     """The body of a request to `PLACES`.
 
-    `repository`: the absolute path of the directory that the client works in. `pythons`: absolute
-    paths of the directories of the interpreter that runs the client, which its processes name.
+    `repository`: the absolute path of the directory that the client works in. `tools`: absolute
+    paths of directories of programs that its processes name, such as the client's own interpreter.
     """
-    return {"repository": repository, "pythons": [*pythons]}
+    return {"repository": repository, "tools": [*tools]}
 
 
 def places_in(raw: object) -> tuple[str, tuple[str, ...]] | None:
-    """Repository and interpreters in the body of a request to `PLACES`; None if it has none."""
+    """Repository and tools in the body of a request to `PLACES`; None if it names none."""
     if not isinstance(raw, Mapping):
         return None
-    repository, pythons = raw.get("repository"), raw.get("pythons", [])
-    if not isinstance(repository, str) or not isinstance(pythons, list):
+    repository, tools = raw.get("repository"), raw.get("tools", [])
+    if not isinstance(repository, str) or not isinstance(tools, list):
         return None
-    return repository, tuple(python for python in pythons if isinstance(python, str))
+    return repository, tuple(tool for tool in tools if isinstance(tool, str))
 
 
 def places_json() -> dict[str, str]:

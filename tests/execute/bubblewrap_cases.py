@@ -6,7 +6,6 @@ import asyncio
 import os
 import socket
 import sys
-from pathlib import Path
 
 from execute.sandbox_bench import PATH, Bench, cases_in, run_cases
 from reapi_local.execute.sandbox.action_paths import CACHES, INPUT_ROOT

@@ -65,6 +65,7 @@ def runner(
         slots=0,
         hermetic=False,
         sandbox="auto",
+        show=[],
     )
     vars(reapi).update(asked or {})
     defaults = {

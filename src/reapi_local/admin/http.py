@@ -57,7 +57,7 @@ class Admin(Protocol):
 
     def rotate_token(self) -> None: ...
 
-    async def show(self, repository: str, pythons: tuple[str, ...]) -> None: ...
+    async def show(self, repository: str, tools: tuple[str, ...]) -> None: ...
 
 
 def make_app(admin: Admin, access: AccessControl) -> ASGIApp:
@@ -146,7 +146,7 @@ class _Handlers:
         except (ValueError, RecursionError):
             places = None
         if places is None:
-            raise HTTPException(400, 'send {"repository": PATH, "pythons": [PATH, …]} as JSON')
+            raise HTTPException(400, 'send {"repository": PATH, "tools": [PATH, …]} as JSON')
         await self._admin.show(*places)
         return JSONResponse(admin_api.places_json())
 

@@ -149,6 +149,7 @@ class _Start:
             slots=self._slots,
             caches=CACHES if is_isolated else "",
             hermetic=self._settings.hermetic,
+            show=self._settings.show,
             notes=tuple(sandbox.notes),
             reasons=chosen.reasons,
         )

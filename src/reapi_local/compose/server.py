@@ -223,13 +223,13 @@ class App:
         for access in self._access:
             access.replace_token(old, self._token)
 
-    async def show(self, repository: str, pythons: tuple[str, ...]) -> None:
+    async def show(self, repository: str, tools: tuple[str, ...]) -> None:
         """Let actions see the repository in which a command of a client begins.
 
         Raises InvalidRequest if it can't be shown.
         """
         try:
-            await in_thread(self._places.add, repository, pythons)
+            await in_thread(self._places.add, repository, tools)
         except CannotShow as error:
             raise InvalidRequest(f"actions can't see this repository: {error}") from error
 

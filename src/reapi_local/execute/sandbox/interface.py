@@ -40,8 +40,8 @@ class NamedPlaces(Protocol):
         """Repositories of clients, with the generation in which each was named last."""
 
     @property
-    def pythons(self) -> tuple[str, ...]:
-        """Directories of interpreters that run clients."""
+    def tools(self) -> tuple[str, ...]:
+        """Directories of programs that processes of clients name."""
 
 
 @dataclass(frozen=True)

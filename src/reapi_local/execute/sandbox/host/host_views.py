@@ -104,13 +104,13 @@ class HostViews:
         )
 
     def _programs(self, zones: Zones) -> Iterator[str]:
-        """Programs of the environment, the server's interpreter, and those of clients."""
+        """Programs of the environment, the server's interpreter, and what clients name."""
         for directory in directories_on_path(os.environ):
             yield directory
             if not zones.why_closed(os.path.dirname(directory)):
                 yield from beside_programs(directory)
         yield from own_python()
-        yield from self._places.pythons
+        yield from self._places.tools
 
     def _search(self, directory: str, generation: int) -> _Searched:
         try:

@@ -16,7 +16,7 @@ from typing import Any, Final
 from reapi_local.execute.sandbox.host.zones import Zones, homes_of_server, is_at_or_below
 
 _MAX_REMEMBERED: Final = 20
-_MAX_PYTHONS: Final = 8
+_MAX_TOOLS: Final = 50
 
 
 class CannotShow(Exception):
@@ -36,7 +36,7 @@ class Places:
         self._data_dir = os.path.realpath(data_dir) if data_dir else ""
         self.generation = 0
         self._repositories: dict[str, int] = {}
-        self._pythons: dict[str, int] = {}
+        self._tools: dict[str, int] = {}
         self._lock = threading.Lock()
         self._remember(_read(file))
 
@@ -47,10 +47,10 @@ class Places:
             return dict(self._repositories)
 
     @property
-    def pythons(self) -> tuple[str, ...]:
-        """Directories of the interpreters that run clients, and that processes name."""
+    def tools(self) -> tuple[str, ...]:
+        """Directories of programs that processes of clients name."""
         with self._lock:
-            return tuple(self._pythons)
+            return tuple(self._tools)
 
     def check(self) -> None:
         """Raises CannotShow if a path of the setting can't be shown."""
@@ -58,10 +58,10 @@ class Places:
         for path in self.shown:
             self._check(path, zones)
 
-    def add(self, repository: str, pythons: Iterable[str]) -> None:
-        """A command begins in this repository, in a client that these interpreters run.
+    def add(self, repository: str, tools: Iterable[str]) -> None:
+        """A command begins in this repository, whose processes name programs in ``tools``.
 
-        Directories of interpreters that can't be shown are left out.
+        Those directories of ``tools`` that can't be shown are left out.
 
         Raises:
             CannotShow: the repository can't be shown.
@@ -71,10 +71,11 @@ class Places:
         with self._lock:
             self.generation += 1
             _put_last(self._repositories, repository, self.generation)
-            for python in pythons:
+            for tool in tools:
                 with contextlib.suppress(CannotShow):
-                    self._check(python, zones)
-                    _put_last(self._pythons, python, self.generation)
+                    self._check(tool, zones)
+                    if zones.zone_of(os.path.realpath(tool)):
+                        _put_last(self._tools, tool, self.generation)
             self._forget()
             self._write()
 
@@ -89,7 +90,7 @@ class Places:
             raise CannotShow(f"{path} is in the server's data directory, which holds its token")
 
     def _forget(self) -> None:
-        for known, most in ((self._repositories, _MAX_REMEMBERED), (self._pythons, _MAX_PYTHONS)):
+        for known, most in ((self._repositories, _MAX_REMEMBERED), (self._tools, _MAX_TOOLS)):
             for path in [*known]:
                 if len(known) > most or not os.path.isdir(path):
                     del known[path]
@@ -97,7 +98,7 @@ class Places:
     def _remember(self, remembered: Any) -> None:
         """Take over what an earlier server knew, as far as it can still be shown."""
         zones = Zones(homes_of_server()) if remembered else None
-        for key, known in (("repositories", self._repositories), ("pythons", self._pythons)):
+        for key, known in (("repositories", self._repositories), ("tools", self._tools)):
             paths = remembered.get(key) if isinstance(remembered, dict) else None
             for path in paths if isinstance(paths, list) else ():
                 with contextlib.suppress(CannotShow):
@@ -109,7 +110,7 @@ class Places:
         """Remember. It is no loss if this fails: the next command names its repository again."""
         if not self._file:
             return
-        known = {"repositories": [*self._repositories], "pythons": [*self._pythons]}
+        known = {"repositories": [*self._repositories], "tools": [*self._tools]}
         with contextlib.suppress(OSError):
             temporary = f"{self._file}.new"
             flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
