@@ -38,6 +38,7 @@ ROUTES = [
     ("POST", "/v1/token/rotate"),
     ("POST", "/v1/stop"),
 ]
+BODIES = {"/v1/check": {"instance": ""}, "/v1/places": {"repository": "/usr", "tools": []}}
 PROOFS = ["capabilities", "blob", "action-result", "instance", "token"]
 RUN_HEADER = "build.bazel.remote.execution.v2.requestmetadata-bin"
 
