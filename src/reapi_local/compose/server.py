@@ -11,11 +11,11 @@ from contextlib import asynccontextmanager
 from typing import Final
 
 from reapi_contract import admin_api, challenge, ready_line
-from reapi_contract.admin_api import Health, RunSummary
+from reapi_contract.admin_api import Health
 from reapi_contract.bounds import DEFAULT_PORT
 from reapi_contract.data_dir import STATE_FILE
 from reapi_contract.proof import Proof
-from reapi_contract.state import State, new_token, write_state
+from reapi_contract.state import State, write_state
 from reapi_contract.status import Status
 from reapi_local.access.access_control import AccessControl
 from reapi_local.access.instances import Instances
@@ -29,12 +29,14 @@ from reapi_local.compose.data_dir import owned, unusable
 from reapi_local.compose.descriptors import ConnectionGuard
 from reapi_local.compose.disk_space import disk_note, with_disk
 from reapi_local.compose.execution import make_executor
+from reapi_local.compose.journal import make_records
 from reapi_local.compose.notes import notes_of, warnings_at_start
 from reapi_local.compose.places import places_of
 from reapi_local.compose.ports import bind_first, free_port
 from reapi_local.compose.socket_directory import open_sockets
 from reapi_local.compose.state_file import remembered
 from reapi_local.compose.storage import open_storage
+from reapi_local.compose.tokens import Tokens
 from reapi_local.config.loopback import is_loopback
 from reapi_local.config.schema import Config, Transport
 from reapi_local.errors import InvalidRequest
@@ -43,14 +45,13 @@ from reapi_local.execute.sandbox.host.places import CannotShow
 from reapi_local.observe.event_log import EventLog
 from reapi_local.observe.idleness import Idleness
 from reapi_local.observe.metrics import Metrics
-from reapi_local.observe.recent_runs import RecentRuns
 from reapi_local.probe.round_trips import Client, RoundTrips
 from reapi_local.rpc.action_cache_service import ActionCacheService
 from reapi_local.rpc.byte_stream_service import ByteStreamService
 from reapi_local.rpc.capabilities_service import CapabilitiesService
 from reapi_local.rpc.cas_service import CasService
 from reapi_local.rpc.execution_service import ExecutionService
-from reapi_local.rpc.grpc_server import GrpcServer
+from reapi_local.rpc.grpc_server import GrpcServer, is_native
 from reapi_local.rpc.interceptor import Interceptor
 from reapi_local.rpc.operations_service import OperationsService
 from reapi_local.threads import in_thread
@@ -71,20 +72,26 @@ class App:
         self._started_at = clock.now()
         self._events = EventStream()
         self._instances = Instances(config.access.instances)
-        self._token = self._remembered.token
         self._places = places_of(config)
         self._sockets = open_sockets(config.data_dir)
         self._storage = open_storage(config, clock, self._events)
         self._observe()
-        self._executor = make_executor(config, self._storage, self._places, clock, self._events)
+        self._ports: asyncio.Future[tuple[int, ...]] = asyncio.get_running_loop().create_future()
+        self._executor = make_executor(
+            config, self._storage, self._places, clock, self._events, self._ports
+        )
         self._byte_stream = ByteStreamService(self._storage.client_blobs, clock)
 
     def _observe(self) -> None:
         """Subscribe to events. To add another subscriber, add it here."""
-        self._metrics = Metrics(self._storage.blobs.describe, self._instances.label)
-        self._runs = RecentRuns(self._clock)
+        self.records = make_records(
+            self._config, self._storage.blobs, self._clock, self._instances.label
+        )
+        self._metrics = Metrics(
+            self._storage.blobs.describe, self._instances.label, lambda: self.records.dropped
+        )
         self._idleness = Idleness(self._clock)
-        for subscriber in (self._metrics, self._runs, self._idleness, EventLog()):
+        for subscriber in (self._metrics, self.records, self._idleness, EventLog()):
             subscriber.subscribe_to(self._events)
 
     async def start(self) -> None:
@@ -95,8 +102,7 @@ class App:
                 be executed.
         """
         config, known = self._config, self._remembered
-        if config.execute.execution == "on":
-            await self._must_execute()
+        self.records.start()
         wanted = (config.listen.port,) if config.listen.port else (known.grpc_port, DEFAULT_PORT)
         port = free_port(config.listen.host, wanted)
         if config.listen.port and port != config.listen.port:
@@ -106,7 +112,9 @@ class App:
                 "choose another with --port, or leave it out to have a free one found",
             )
         self._encryption = encryption_of(config, self._clock)
-        owner = {self._token: OWNER}
+        transport = self._transport()
+        self._tokens = Tokens(known.token, are_fixed=is_native(transport))
+        owner = {self._tokens.current: OWNER}
         self._access = (
             AccessControl(owner, self._instances, without_token(config)),
             # Without the token nobody administers, and no page in a browser reads anything.
@@ -114,15 +122,22 @@ class App:
         )
         interceptor = Interceptor(self._access[0], self._events, self._clock)
         self._grpc = GrpcServer(
-            interceptor, self._services(), self._transport(), self._sockets.path
+            interceptor,
+            self._services(),
+            transport,
+            self._sockets.path,
+            self._tokens.accepted(),
         )
         self.grpc_port = self._bind(port)
-        await self._grpc.start()
         bound = bind_first("127.0.0.1", (known.admin_port,))
         self._admin = AdminListener(self, bound, self._access[1])
-        await self._admin.start()
         self.admin_port = self._admin.port
-        self._write_state(os.getpid())
+        self._ports.set_result((self.grpc_port, self.admin_port))
+        if config.execute.execution == "on":
+            await self._must_execute()
+        await self._grpc.start()
+        await self._admin.start()
+        self._write_state(os.getpid(), self._tokens.current)
         self._guard = ConnectionGuard((self.grpc_port, self.admin_port), self._clock)
         self._guard.start()
 
@@ -150,13 +165,13 @@ class App:
     def _transport(self) -> Transport:
         """The transport to use.
 
-        pygrpc-native has no TLS. It buffers a whole message before authentication, so it is used
-        only on loopback, unless it is named. It also needs a unix socket.
+        pygrpc-native has no TLS, and has no limit for messages. So it is used only on loopback,
+        unless it is named, and only where each call needs the token. It also needs a unix socket.
         """
         listen = self._config.listen
         if listen.transport != "auto":
             return listen.transport
-        if listen.tls_cert or not is_loopback(listen.host):
+        if listen.tls_cert or not is_loopback(listen.host) or without_token(self._config):
             return "grpcio"
         if why := self._sockets.why_unusable():
             _log.warning("using the transport grpcio, because native needs a unix socket: %s", why)
@@ -196,12 +211,14 @@ class App:
         await self._guard.stop()
         await self._admin.stop()
         await self._byte_stream.close()
+        await self.records.close()
         await self._storage.close()
-        self._write_state(None)
+        self._write_state(None, self._tokens.current)
 
     async def abandon(self) -> None:
         """Close what a failed start has opened."""
         await self._executor.close()
+        await self.records.close()
         await self._storage.close()
         self._sockets.close()
 
@@ -212,16 +229,16 @@ class App:
     def rotate_token(self) -> None:
         """Make a new token and refuse the old one; calls in flight go on.
 
-        Raises OSError if the state file can't be written; then the old token stays.
+        The old token stays if an exception is raised.
+
+        Raises:
+            OSError: the state file can't be written.
+            NoSpareToken: the server can take no other token until it is restarted.
         """
-        old, self._token = self._token, new_token()
-        try:
-            self._write_state(os.getpid())
-        except OSError:
-            self._token = old
-            raise
+        old = self._tokens.current
+        self._tokens.replace(lambda new: self._write_state(os.getpid(), new))
         for access in self._access:
-            access.replace_token(old, self._token)
+            access.replace_token(old, self._tokens.current)
 
     async def show(self, repository: str, tools: tuple[str, ...]) -> None:
         """Let actions see the repository in which a command of a client begins.
@@ -248,7 +265,9 @@ class App:
     def answer_challenge(self, nonce: str) -> challenge.Answer:
         """Prove to a client that has the token that this is the server that it means."""
         health = self.health()
-        subject = challenge.Subject(self._token, self._boot_id, self.grpc_port, self.admin_port)
+        subject = challenge.Subject(
+            self._tokens.current, self._boot_id, self.grpc_port, self.admin_port
+        )
         return challenge.answer(subject, nonce, health.status, health.grpc_address)
 
     def _called(self) -> str:
@@ -285,19 +304,16 @@ class App:
         """All counters in Prometheus' text format."""
         return self._metrics.exposition()
 
-    def runs(self, instance: str | None, limit: int) -> list[RunSummary]:
-        """The latest invocations, newest first."""
-        return self._runs.newest(instance, limit)
-
     async def check(self, instance: str) -> list[Proof]:
         """Prove with calls over a separate connection that the server works."""
         listen, encryption = self._config.listen, self._encryption
         address = f"{bracketed(reachable(listen.host))}:{self.grpc_port}"
-        client = Client(address, self._token)
+        token = self._tokens.current
+        client = Client(address, token)
         if encryption is not None:
             called = host_for_clients(listen.host, encryption.names)
             tls = encryption.channel_credentials()
-            client = Client(address, self._token, tls, called)
+            client = Client(address, token, tls, called)
         sandbox = (await self._executor.describe()).sandbox
         is_needed = without_token(self._config) is None
         proofs = await RoundTrips(
@@ -305,7 +321,7 @@ class App:
         ).run()
         return with_disk(proofs, self._storage.blobs.describe(), self._config.data_dir)
 
-    def _write_state(self, pid: int | None) -> None:
+    def _write_state(self, pid: int | None, token: str) -> None:
         write_state(
             self._state_path,
             State(
@@ -316,7 +332,7 @@ class App:
                 host=self._config.listen.host,
                 grpc_port=self.grpc_port,
                 admin_port=self.admin_port,
-                token=self._token,
+                token=token,
                 data_dir=self._config.data_dir,
                 max_size_bytes=self._config.store.max_size,
                 named_caches_bytes=self._config.execute.named_caches,
