@@ -107,7 +107,7 @@ def test_a_restart_keeps_port_and_token_and_a_crash_the_port_alone(
     for end in (signal.SIGTERM, signal.SIGKILL, signal.SIGTERM):
         first = () if lives else ("--port", str(quiet_port()))
         with Process(*arguments, *first) as process:
-            ready = process.serving()
+            process.serving()
             assert is_serving(data)
             lives.append(state_of(data))
             process.end(end)

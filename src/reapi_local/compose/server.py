@@ -8,6 +8,7 @@ import os
 import secrets
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Final
 
 from reapi_contract import admin_api, challenge, ready_line
@@ -29,9 +30,11 @@ from reapi_local.compose.data_dir import owned, unusable
 from reapi_local.compose.descriptors import ConnectionGuard
 from reapi_local.compose.disk_space import disk_note, with_disk
 from reapi_local.compose.execution import make_executor
+from reapi_local.compose.held_ports import HeldPorts
 from reapi_local.compose.journal import make_records
 from reapi_local.compose.notes import notes_of, warnings_at_start
-from reapi_local.compose.ports import bind_first, free_port
+from reapi_local.compose.ports import PortTaken, listen
+from reapi_local.compose.reservation import reserve
 from reapi_local.compose.socket_directory import open_sockets
 from reapi_local.compose.state_file import remembered
 from reapi_local.compose.storage import open_storage
@@ -51,9 +54,11 @@ from reapi_local.rpc.execution_service import ExecutionService
 from reapi_local.rpc.grpc_server import GrpcServer, is_native
 from reapi_local.rpc.interceptor import Interceptor
 from reapi_local.rpc.operations_service import OperationsService
+from reapi_local.threads import in_thread
 
 _log = logging.getLogger(__name__)
 _GRACE_SECONDS: Final = 10.0
+_ADMIN: Final = "127.0.0.1"
 
 
 class App:
@@ -74,6 +79,7 @@ class App:
         self._ports: asyncio.Future[tuple[int, ...]] = asyncio.get_running_loop().create_future()
         self._executor = make_executor(config, self._storage, clock, self._events, self._ports)
         self._byte_stream = ByteStreamService(self._storage.client_blobs, clock)
+        self._held_ports = HeldPorts(config.data_dir)
 
     def _observe(self) -> None:
         """Subscribe to events. To add another subscriber, add it here."""
@@ -96,14 +102,6 @@ class App:
         """
         config, known = self._config, self._remembered
         self.records.start()
-        wanted = (config.listen.port,) if config.listen.port else (known.grpc_port, DEFAULT_PORT)
-        port = free_port(config.listen.host, wanted)
-        if config.listen.port and port != config.listen.port:
-            raise CannotStart(
-                ready_line.PORT_IN_USE,
-                f"port {config.listen.port} on {config.listen.host} is in use by another program",
-                "choose another with --port, or leave it out to have a free one found",
-            )
         self._encryption = encryption_of(config, self._clock)
         transport = self._transport()
         self._tokens = Tokens(known.token, are_fixed=is_native(transport))
@@ -113,23 +111,18 @@ class App:
             # Without the token nobody administers, and no page in a browser reads anything.
             AccessControl(owner, self._instances),
         )
-        interceptor = Interceptor(self._access[0], self._events, self._clock)
-        self._grpc = GrpcServer(
-            interceptor,
-            self._services(),
-            transport,
-            self._sockets.path,
-            self._tokens.accepted(),
+        self.grpc_port = self._listen_for_calls(transport)
+        listening = self._held_ports.listen(
+            _ADMIN, _ports(known.admin_port), partial(listen, _ADMIN)
         )
-        self.grpc_port = self._bind(port)
-        bound = bind_first("127.0.0.1", (known.admin_port,))
-        self._admin = AdminListener(self, bound, self._access[1])
+        self._admin = AdminListener(self, listening, self._access[1])
         self.admin_port = self._admin.port
         self._ports.set_result((self.grpc_port, self.admin_port))
         if config.execute.execution == "on":
             await self._must_execute()
         await self._grpc.start()
         await self._admin.start()
+        await in_thread(self._held_ports.hold)
         self._write_state(os.getpid(), self._tokens.current)
         self._guard = ConnectionGuard((self.grpc_port, self.admin_port), self._clock)
         self._guard.start()
@@ -144,16 +137,36 @@ class App:
                 "remove the cause, or leave the setting `execution` out",
             )
 
-    def _bind(self, port: int) -> int:
-        host = bracketed(self._config.listen.host)
-        credentials = self._encryption.server_credentials() if self._encryption else None
+    def _listen_for_calls(self, transport: Transport) -> int:
+        """Listen for gRPC, on the configured port, or the last one, the usual one or any."""
+        host, port = self._config.listen.host, self._config.listen.port
+        wanted = (port,) if port else _ports(self._remembered.grpc_port, DEFAULT_PORT)
         try:
-            return self._grpc.bind(f"{host}:{port}", credentials)
-        except RuntimeError:
-            if self._config.listen.port:
+            return self._held_ports.listen(host, wanted, partial(self._listen, transport))
+        except PortTaken as error:
+            if not port:
                 raise
-            # Another server that is starting, too, has found the same port and bound it first.
-            return self._grpc.bind(f"{host}:0", credentials)
+            reserve(host, 0, ()).close()  # else it is the address that can't be used
+            raise CannotStart(
+                ready_line.PORT_IN_USE,
+                f"port {port} on {host} is in use by another program",
+                "choose another with --port, or leave it out to have a free one found",
+            ) from error
+
+    def _listen(self, transport: Transport, port: int, reuse_port: bool) -> int:
+        interceptor = Interceptor(self._access[0], self._events, self._clock)
+        credentials = self._encryption.server_credentials() if self._encryption else None
+        server = GrpcServer(
+            interceptor,
+            self._services(),
+            transport,
+            self._sockets.path,
+            self._tokens.accepted(),
+            reuse_port=reuse_port,
+        )
+        port = server.bind(f"{bracketed(self._config.listen.host)}:{port}", credentials)
+        self._grpc = server
+        return port
 
     def _transport(self) -> Transport:
         """The transport to use.
@@ -206,6 +219,7 @@ class App:
         await self._byte_stream.close()
         await self.records.close()
         await self._storage.close()
+        await in_thread(self._held_ports.release)
         self._write_state(None, self._tokens.current)
 
     async def abandon(self) -> None:
@@ -213,6 +227,7 @@ class App:
         await self._executor.close()
         await self.records.close()
         await self._storage.close()
+        await in_thread(self._held_ports.abandon)
         self._sockets.close()
 
     def request_stop(self) -> None:
@@ -325,6 +340,11 @@ class App:
                 needs_client_certificate=bool(self._config.listen.tls_client_ca),
             ),
         )
+
+
+def _ports(*wanted: int) -> tuple[int, ...]:
+    """Those ports that are known, and then any."""
+    return (*filter(None, wanted), 0)
 
 
 @asynccontextmanager

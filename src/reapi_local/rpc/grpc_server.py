@@ -41,7 +41,6 @@ _OPTIONS: Final = (
     ("grpc.max_receive_message_length", _MAX_MESSAGE_BYTES),
     ("grpc.max_send_message_length", _MAX_MESSAGE_BYTES),
     ("grpc.max_concurrent_streams", _MAX_STREAMS),
-    ("grpc.so_reuseport", 0),
     # Who connects and sends nothing is hung up on, by default after two minutes only.
     ("grpc.server_handshake_timeout_ms", 20_000),
     # Clients may ping as often as they like while an action runs silently. By default grpcio hangs
@@ -63,6 +62,8 @@ class GrpcServer:
 
     A method that a service object lacks is answered with UNIMPLEMENTED. ``tokens``: those that the
     native transport lets pass. Which of them is right, or worth what, the interceptor decides.
+    ``reuse_port``: whether other sockets of this user that want it, too, can be bound to the same
+    port (SO_REUSEPORT).
     """
 
     def __init__(
@@ -72,6 +73,8 @@ class GrpcServer:
         transport: Transport,
         socket_directory: str,
         tokens: Collection[str],
+        *,
+        reuse_port: bool = False,
     ) -> None:
         self._interceptor = interceptor
         self._socket = f"unix:{socket_directory}/grpcio.sock"
@@ -83,9 +86,10 @@ class GrpcServer:
             for method in descriptor.methods
             if hasattr(services[descriptor.name], method.name)
         }
-        self._native = _native(handlers, tokens) if is_native(transport) else None
+        self._native = _native(handlers, tokens, reuse_port) if is_native(transport) else None
         leave_out_answers_without_receivers()
-        self._grpcio = grpc.aio.server(options=list(_OPTIONS))
+        options = [*_OPTIONS, ("grpc.so_reuseport", int(reuse_port))]
+        self._grpcio = grpc.aio.server(options=options)
         self._grpcio.add_generic_rpc_handlers((_Generic(handlers),))
         self._names = (*_descriptors(), health.SERVICE_NAME, *SERVICE_NAMES)
         add_reflection(self._names, self._grpcio, interceptor)
@@ -157,13 +161,16 @@ def is_native(transport: Transport) -> bool:
 
 
 def _native(
-    handlers: Mapping[str, grpc.RpcMethodHandler[Any, Any]], tokens: Collection[str]
+    handlers: Mapping[str, grpc.RpcMethodHandler[Any, Any]],
+    tokens: Collection[str],
+    reuse_port: bool,
 ) -> NativeServer:
     """It serves the methods with one request; the others stay with grpcio."""
     from reapi_local.rpc.native_server import NativeServer
 
     with_one_request = {path: h for path, h in handlers.items() if not h.request_streaming}
-    return NativeServer(with_one_request, tokens, _MAX_MESSAGE_BYTES, _MAX_STREAMS)
+    limits = _MAX_MESSAGE_BYTES, _MAX_STREAMS
+    return NativeServer(with_one_request, tokens, *limits, reuse_port)
 
 
 def _headers_first(

@@ -85,12 +85,14 @@ class NativeServer:
         tokens: Collection[str],
         max_message_bytes: int,
         max_streams: int,
+        reuse_port: bool,
     ) -> None:
         self._handlers = [_Method(handler) for handler in handlers.values()]
         self._methods = [(path, handler.response_streaming) for path, handler in handlers.items()]
         self._digests = [sha256(token.encode()).digest() for token in tokens]
         self._max_message_bytes = max_message_bytes
         self._max_streams = max_streams
+        self._reuse_port = reuse_port
         self._calls: dict[int, asyncio.Task[None]] = {}
         self._cancelled = grpc.StatusCode.CANCELLED, "the call was cancelled"
         """The status of a call whose task is cancelled. A client that did it doesn't hear of it."""
@@ -113,6 +115,7 @@ class NativeServer:
                 unauthenticated_message=_REFUSED,
                 max_concurrent_streams=self._max_streams,
                 metrics=True,
+                reuse_port=self._reuse_port,
             )
         except OSError as error:
             raise RuntimeError(f"{address} can't be used: {error}") from error
