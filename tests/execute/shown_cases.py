@@ -5,6 +5,7 @@ Each case has a home, $HOME, and a repository, `$HOME/work/repository`. Standard
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import socket
@@ -192,6 +193,25 @@ async def a_repository_for_temporary_files_is_seen_in_the_actions_own(bench: Ben
             assert sorted(ran.stdout.decode().split()) == sorted(names.split())
         assert (Path(zone) / "repository" / "file").read_text() == "shown"
         assert sorted(os.listdir(zone)) == ["link", "repository", "secret"]
+
+
+async def another_server_s_data_directory_is_hidden_wherever_it_is(bench: Bench) -> None:
+    data = bench.directory / "other" / "data"
+    data.mkdir(parents=True)
+    (data / "server.json").write_text(SECRET)
+    read = ("cat", str(data / "server.json"))
+    assert (await bench.run(*read)).stdout == SECRET.encode()
+    hold = f"import sys; lock = open('{data}/server.lock', 'w'); print(flush=True); input()"
+    pipe = asyncio.subprocess.PIPE
+    server = await asyncio.create_subprocess_exec(
+        *(PYTHON, "-c", hold, "-m", "reapi_local"), stdin=pipe, stdout=pipe
+    )
+    assert server.stdout is not None
+    await server.stdout.readline()
+    bench.places.add(str(repository()), [])
+    ran = await bench.run(*read)
+    assert (ran.stdout, ran.process_result.exit_code != 0) == (b"", True)
+    await server.communicate(b"\n")
 
 
 async def new_toolchains_are_seen_and_new_secrets_are_not(bench: Bench) -> None:

@@ -11,6 +11,7 @@ from typing import NamedTuple
 from reapi_local.execute.sandbox.host.host_view import HostView, Visible, plan_host_view
 from reapi_local.execute.sandbox.host.identity import Identity
 from reapi_local.execute.sandbox.host.not_shown import remark_on
+from reapi_local.execute.sandbox.host.other_servers import data_directories_of_servers
 from reapi_local.execute.sandbox.host.places import Places
 from reapi_local.execute.sandbox.host.private_files import find_private
 from reapi_local.execute.sandbox.host.toolchains import (
@@ -100,7 +101,7 @@ class HostViews:
                 if path not in asked_for
             ),
             watched=sorted({os.path.dirname(path) for path in patterns if _has_parent(path)}),
-            hidden=self._hidden,
+            hidden=[*self._hidden, *data_directories_of_servers()],
         )
 
     def _programs(self, zones: Zones) -> Iterator[str]:
