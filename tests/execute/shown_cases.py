@@ -162,6 +162,18 @@ async def a_socket_made_before_a_command_is_out_of_reach(bench: Bench) -> None:
     assert (await bench.run("true")).process_result.exit_code == 0
 
 
+async def a_socket_made_later_among_programs_is_out_of_reach(bench: Bench) -> None:
+    made = tool(home() / ".local" / "bin" / "tool")
+    assert (await bench.run(str(made))).stdout == b"tool\n"
+    path = str(made.with_name("late.sock"))
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(path)
+        listener.listen()
+        os.chmod(path, 0o777)
+        planted = json.dumps({"files": [], "sockets": [path]})
+        assert (await bench.run(PYTHON, "-c", REACH, planted, network=True)).stdout == b""
+
+
 async def a_secret_that_is_written_anew_stays_hidden(bench: Bench) -> None:
     secret = repository() / ".env"
     secret.write_text(SECRET)
