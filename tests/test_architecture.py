@@ -34,6 +34,7 @@ SERVER_PARTS = {
     "rpc": (*_PURE, "config", "store", "execute", "tls"),
     "admin": ("errors", "protocol", "access"),
     "probe": _PURE,
+    "explain": ("errors", "proto", "protocol"),
     "compose": (
         *(*_PURE, "config", "store", "observe", "execute"),
         *("rpc", "admin", "probe", "tls"),
