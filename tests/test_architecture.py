@@ -153,7 +153,7 @@ BELONGS_TO = {
     "blake3": {"protocol"},
     "zstandard": {"protocol"},
 }
-USES_PANTS = {"register.py", "goals.py", "subsystem.py", "remote_auth.py", "run_counters.py"}
+USES_PANTS = {"register.py", "goals.py", "subsystem.py", "remote_auth.py", "reporter.py"}
 
 
 def modules(root: Path) -> list[Path]:

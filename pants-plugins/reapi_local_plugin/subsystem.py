@@ -72,6 +72,24 @@ class ReapiSubsystem(Subsystem):
             "`reapi-up` does that."
         ),
     )
+    report = BoolOption(
+        default=True,
+        help=(
+            "Tell this user's own server of each process of a build, so that `reapi-explain` can "
+            "say why it ran. Values that look like secrets are masked first."
+        ),
+    )
+    upload_inputs = BoolOption(
+        default=True,
+        help=(
+            "Upload the input files of processes that ran, if the server doesn't run them itself, "
+            "so that `reapi-explain` can name the file that changed."
+        ),
+    )
+    summary = BoolOption(
+        default=True,
+        help="After a build, say in one line how much came from the cache.",
+    )
     data_dir = StrOption(
         default=None,
         help=(

@@ -107,8 +107,10 @@ def test_two_causes_at_once_are_both_named() -> None:
 
 
 def test_values_that_are_secret_are_not_shown() -> None:
-    before = replace(BEFORE, definition=replace(DEFINITION, environment={"TOKEN": "hidden:0123"}))
-    found = causes_of(now(environment={"TOKEN": "hidden:4567"}), before)
+    before = replace(
+        BEFORE, definition=replace(DEFINITION, environment={"TOKEN": "<secret 0123456789abcdef>"})
+    )
+    found = causes_of(now(environment={"TOKEN": "<secret 123456789abcdef0>"}), before)
     assert found == ["the variable TOKEN changed; its values are secret"]
 
 
@@ -133,6 +135,11 @@ def test_a_process_that_was_never_seen_is_called_new() -> None:
             "its cache entry was incomplete: blob ab/3 was missing",
         ),
         (BEFORE, CacheFacts(MissReason.CORRUPT), "its cache entry was damaged and was removed"),
+        (
+            BEFORE,
+            CacheFacts(was_hit=True),
+            "the cache had it, but it ended here before that answer came",
+        ),
         (BEFORE, ABSENT, "it ran before, but its result was not written"),
         (
             replace(BEFORE, origin=replace(BEFORE.origin, writes=False)),

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
+from reapi_contract.masks import is_masked
+
 
 class Kind(StrEnum):
     """What kind of thing is the cause. ``Cause.name`` is the path, the variable, …"""
@@ -33,6 +35,7 @@ class Kind(StrEnum):
     PLUGIN = "plugin"
     NEVER_CACHED = "never-cached"
     READING_OFF = "reading-off"
+    FASTER_HERE = "faster-here"
     FAILED_BEFORE = "failed-before"
     EVICTED = "evicted"
     INCOMPLETE = "incomplete"
@@ -68,6 +71,7 @@ _ABOUT_FILES: Final = {
 }
 _FIXED: Final = {
     Kind.READING_OFF: "reading the remote cache was switched off",
+    Kind.FASTER_HERE: "the cache had it, but it ended here before that answer came",
     Kind.FAILED_BEFORE: "it failed before, and failures are not cached",
     Kind.CORRUPT: "its cache entry was damaged and was removed",
     Kind.FIRST_TIME: "it was never seen before",
@@ -79,8 +83,6 @@ _ABOUT_RUNS: Final = {
     Kind.PLUGIN: "the plugin is {after}, and was {before}",
 }
 _MOST_SHOWN: Final = 60
-HIDDEN: Final = "hidden:"
-"""How a value begins that is a secret, and of which only a keyed hash is known."""
 
 
 def sentence(cause: Cause) -> str:
@@ -142,7 +144,7 @@ def _about_the_rest(cause: Cause) -> str:
 
 def _about_variable(cause: Cause) -> str:
     name, before, after = cause.name, cause.before, cause.after
-    if _is_hidden(before) or _is_hidden(after):
+    if any(value is not None and is_masked(value) for value in (before, after)):
         if before is None or after is None:
             return f"the variable {name} is {'new' if before is None else 'gone'}"
         return f"the variable {name} changed; its values are secret"
@@ -177,10 +179,6 @@ def _shown(value: str | None) -> str:
     if not text:
         return "empty"
     return text if len(text) <= _MOST_SHOWN else f"{text[: _MOST_SHOWN - 1]}…"
-
-
-def _is_hidden(value: str | None) -> bool:
-    return value is not None and value.startswith(HIDDEN)
 
 
 def _seconds(milliseconds: str | None) -> str:

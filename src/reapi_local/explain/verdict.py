@@ -17,15 +17,16 @@ from reapi_local.protocol.lookup import MissReason
 class CacheFacts:
     """What the cache knows of the action of a miss.
 
-    ``reason``, ``missing``: the outcome of the look-up; None if it isn't known. ``written_at``:
-    when an entry for it was written, 0 = never. ``evicted_at``: when the first eviction after that
-    was, 0 = none is known.
+    ``was_hit``: the look-up was a hit, but the process ran all the same. ``reason``, ``missing``:
+    why it was a miss; None if it isn't known. ``written_at``: when an entry for it was written, 0 =
+    never. ``evicted_at``: when the first eviction after that was, 0 = none is known.
     """
 
     reason: MissReason | None = None
     missing: tuple[str, ...] = ()
     written_at: float = 0.0
     evicted_at: float = 0.0
+    was_hit: bool = False
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,8 @@ def why(process: Process, earlier: Sequence[Process], facts: CacheFacts, load: L
     off = _not_asked(process)
     if off is not None:
         return Verdict(process, (off,))
+    if facts.was_hit:
+        return Verdict(process, (Cause(Kind.FASTER_HERE),))
     equal = [p for p in earlier if same_key(p.definition, process.definition)]
     if equal:
         return _of_equals(process, equal, facts)
