@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from reapi_local_launcher.cli.explanation_report import seconds
+
 
 def summary_line(counters: Mapping[str, int]) -> str:
     """The line for Pants' counters; "" if the remote cache was asked for nothing."""
@@ -14,15 +16,7 @@ def summary_line(counters: Mapping[str, int]) -> str:
     saved = counters.get("remote_cache_total_time_saved_ms", 0)
     line = f"reapi: {cached} of {asked} from the cache"
     if cached:
-        line += f", {_seconds(saved)} not run"
+        line += f", {seconds(saved)} not run"
     if cached < asked:
         line += f" · why {asked - cached} ran: pants reapi-explain"
     return line
-
-
-def _seconds(milliseconds: int) -> str:
-    seconds = milliseconds / 1000
-    if seconds < 10:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes} min {rest} s" if minutes else f"{rest} s"

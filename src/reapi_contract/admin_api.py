@@ -35,6 +35,12 @@ REPORTS = "/v1/reports"
 SAVINGS = "/v1/savings"
 """GET with the query `by`, `days`, `instance` and `limit`: `reapi_contract.savings.Savings`."""
 
+EXPLANATIONS = "/v1/explanations"
+"""GET with the query `run` (default: the newest that asked the cache), `instance` and `process` (a
+part of a description, target or action): `reapi_contract.explanations.Explanation`; 404 if there is
+no such run.
+"""
+
 CHECK = "/v1/check"
 """POST `{"instance": NAME}`: `{"proofs": [Proof, …]}`."""
 
