@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Callable, TypeVar
 
 from reapi_contract.admin_api import RunSummary
@@ -53,7 +53,7 @@ class Explained:
     milliseconds: int = 0
     action: str = ""
     causes: tuple[CauseRecord, ...] = ()
-    compared: Compared = Compared()
+    compared: Compared = field(default_factory=Compared)
     complete: bool = True
     every_run: str = ""
 
@@ -74,7 +74,7 @@ class Explanation:
     `notes`: sentences that say what can't be known, and what to do so that it can.
     """
 
-    run: RunSummary = RunSummary()
+    run: RunSummary = field(default_factory=RunSummary)
     explained: tuple[Explained, ...] = ()
     groups: tuple[Group, ...] = ()
     notes: tuple[str, ...] = ()

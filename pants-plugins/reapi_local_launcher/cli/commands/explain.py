@@ -11,7 +11,8 @@ from reapi_local_launcher.cli.arguments import settings_from
 from reapi_local_launcher.cli.explanation_report import explanation_text
 from reapi_local_launcher.cli.terminal import style_of, write_json
 from reapi_local_launcher.server.explanations import fetch_explanation
-from reapi_local_launcher.server.presence import Running, explain, look
+from reapi_local_launcher.server.presence import explain, look
+from reapi_local_launcher.server.running import Running
 
 
 def run(options: argparse.Namespace) -> int:
