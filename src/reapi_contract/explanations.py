@@ -43,7 +43,7 @@ class Compared:
 class Explained:
     """A process that ran, and why. `milliseconds`: how long it ran.
 
-    `action`: its digest, "HASH/SIZE"; "" if it isn't known. `complete`: False if more differs than
+    `compared`: the process that it was compared with, if there is one. `action`: its digest, "HASH/SIZE"; "" if it isn't known. `complete`: False if more differs than
     the causes name. `every_run`: a sentence if a cause comes back in run after run.
     """
 
@@ -53,7 +53,7 @@ class Explained:
     milliseconds: int = 0
     action: str = ""
     causes: tuple[CauseRecord, ...] = ()
-    compared: Compared = field(default_factory=Compared)
+    compared: tuple[Compared, ...] = ()
     complete: bool = True
     every_run: str = ""
 
@@ -87,11 +87,12 @@ def explanation_json(explanation: Explanation) -> dict[str, Any]:
 
 def explanation_from(raw: Mapping[str, Any]) -> Explanation:
     """The record of a JSON object; missing parts have their defaults."""
-    return replace(
-        from_json(Explanation, {"notes": raw.get("notes")}),
-        run=from_json(RunSummary, raw.get("run")),
-        explained=_each(raw.get("explained"), _explained),
-        groups=_each(raw.get("groups"), _group),
+    notes = raw.get("notes")
+    return Explanation(
+        from_json(RunSummary, raw.get("run")),
+        _each(raw.get("explained"), _explained),
+        _each(raw.get("groups"), _group),
+        tuple(map(str, notes)) if isinstance(notes, (list, tuple)) else (),
     )
 
 
@@ -99,7 +100,7 @@ def _explained(raw: Mapping[str, Any]) -> Explained:
     return replace(
         from_json(Explained, {**raw, "causes": None, "compared": None}),
         causes=_each(raw.get("causes"), _cause),
-        compared=from_json(Compared, raw.get("compared")),
+        compared=_each(raw.get("compared"), _compared),
     )
 
 
@@ -113,6 +114,10 @@ def _cause(raw: Mapping[str, Any]) -> CauseRecord:
     return from_json(CauseRecord, raw)
 
 
+def _compared(raw: Mapping[str, Any]) -> Compared:
+    return from_json(Compared, raw)
+
+
 def _each(raw: object, make: Callable[[Mapping[str, Any]], _R]) -> tuple[_R, ...]:
-    listed: Sequence[object] = raw if isinstance(raw, list) else ()
+    listed: Sequence[object] = raw if isinstance(raw, (list, tuple)) else ()
     return tuple(make(one) for one in listed if isinstance(one, Mapping))

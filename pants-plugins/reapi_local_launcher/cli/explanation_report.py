@@ -85,9 +85,9 @@ def _process_text(one: Explained, write: Write, *, details: bool) -> None:
     write(f"  {short:<{room}}  {cost}\n")
     if not details:
         return
-    if one.compared.run:
-        when = time.strftime("%Y-%m-%d %H:%M", time.localtime(one.compared.started_at))
-        where = f" on {one.compared.machine}" if one.compared.machine else ""
+    for earlier in one.compared:
+        when = time.strftime("%Y-%m-%d %H:%M", time.localtime(earlier.started_at))
+        where = f" on {earlier.machine}" if earlier.machine else ""
         indented("   ", f"compared with the run of {when}{where}", write)
     for cause in one.causes:
         indented("    -", showable(cause.text), write)

@@ -1,0 +1,162 @@
+"""Explains a run: why each of its processes ran that could have been a hit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Final
+
+from reapi_contract.admin_api import RunSummary
+from reapi_contract.explanations import CauseRecord, Compared, Explained, Explanation
+from reapi_contract.explanations import Group as GroupRecord
+from reapi_local.explain.causes import Cause, Kind
+from reapi_local.explain.journal_reader import JournalReader, Row
+from reapi_local.explain.process import KEPT_BY_CACHE
+from reapi_local.explain.recurring import Recurring, recurring
+from reapi_local.explain.root_causes import Makers, grouped
+from reapi_local.explain.verdict import Verdict, why
+
+_MOST_EXPLAINED: Final = 1000
+_HISTORY: Final = 6
+
+MakersOf = Callable[[Sequence[str]], Makers]
+"""From the digests of actions to the files that they made, by digest, and the action of each."""
+
+
+def explain_run(
+    summary: RunSummary, run: int, reader: JournalReader, process: str, makers_of: MakersOf
+) -> Explanation:
+    """The explanation of one run; ``process``: see ``admin_api.EXPLANATIONS``."""
+    rows = [row for row in reader.ran(run) if _could_have_been_a_hit(row)]
+    actions = {row.process.name: reader.action_digest(row.action) for row in rows}
+    chosen = [row for row in rows if _is_meant(row, actions[row.process.name], process)]
+    verdicts = {row.process.name: _verdict(row, reader) for row in rows[:_MOST_EXPLAINED]}
+    spans = {action: span for span, action in actions.items() if action}
+    made = {digest: spans[action] for digest, action in makers_of([*spans]).items()}
+    wanted = {row.process.name for row in chosen}
+    return Explanation(
+        summary,
+        tuple(
+            _explained(row, verdicts[row.process.name], actions[row.process.name], reader)
+            for row in chosen
+            if row.process.name in verdicts
+        ),
+        tuple(_groups([*verdicts.values()], made, wanted)),
+        tuple(_notes(summary, [*verdicts.values()], len(rows))),
+    )
+
+
+def _could_have_been_a_hit(row: Row) -> bool:
+    process = row.process
+    return process.was_asked or (not process.origin.reads and process.scope in KEPT_BY_CACHE)
+
+
+def _is_meant(row: Row, action: str, process: str) -> bool:
+    return process in row.process.description or process in action or process in row.targets
+
+
+def _verdict(row: Row, reader: JournalReader) -> Verdict:
+    earlier = [other.process for other in reader.earlier(row)]
+    return why(row.process, earlier, reader.facts(row), reader.directory)
+
+
+def _groups(
+    verdicts: Sequence[Verdict], makers: Makers, wanted: set[str]
+) -> Iterator[GroupRecord]:
+    for group in grouped(verdicts, makers):
+        members = [v.process for v in group.verdicts if v.process.name in wanted]
+        if members:
+            yield GroupRecord(
+                tuple(map(_record, group.causes)),
+                tuple(process.name for process in members),
+                sum(process.milliseconds for process in members),
+            )
+
+
+def _explained(row: Row, verdict: Verdict, action: str, reader: JournalReader) -> Explained:
+    process, earlier = verdict.process, verdict.earlier
+    compared = () if earlier is None else (_compared(row, earlier.name, reader),)
+    return Explained(
+        span=process.name,
+        description=process.description,
+        targets=row.targets,
+        milliseconds=process.milliseconds,
+        action=action,
+        causes=tuple(map(_record, verdict.causes)),
+        compared=tuple(one for one in compared if one is not None),
+        complete=verdict.is_complete,
+        every_run=" ".join(map(_sentence, recurring(_history(row, verdict, reader)))),
+    )
+
+
+def _compared(row: Row, span: str, reader: JournalReader) -> Compared | None:
+    for other in reader.earlier(row):
+        if other.process.name == span:
+            origin = other.process.origin
+            return Compared(
+                origin.run,
+                origin.instance,
+                origin.machine,
+                origin.started_at,
+                other.process.description,
+                reader.action_digest(other.action),
+            )
+    return None
+
+
+def _history(row: Row, verdict: Verdict, reader: JournalReader) -> list[Verdict]:
+    """The verdict, and those of the runs before in which this process ran, without a gap."""
+    found, here = [verdict], row.process.origin
+    for other in reader.earlier(row):
+        process = other.process
+        if process.description != row.process.description or len(found) == _HISTORY:
+            break
+        if (process.origin.instance, process.origin.machine) != (here.instance, here.machine):
+            continue
+        if not process.ran:
+            break
+        found.append(_verdict(other, reader))
+    return found
+
+
+def _sentence(found: Recurring) -> str:
+    what = {
+        Kind.VARIABLE: f"The variable {found.cause.name}",
+        Kind.FILE_CHANGED: f"The file {found.cause.name}",
+        Kind.ARGUMENT: "An argument",
+        Kind.TIMEOUT: "The timeout",
+    }.get(found.cause.kind, "The salt")
+    return f"{what} was different in each of the last {found.runs} runs: {found.remedy}."
+
+
+def _notes(summary: RunSummary, verdicts: Sequence[Verdict], ran: int) -> Iterator[str]:
+    if not summary.reported:
+        yield (
+            "The client reported no processes, so only what the server saw is known. For Pants, "
+            "see [reapi].report."
+        )
+    unknown = sum(
+        any(cause.kind is Kind.INPUTS for cause in verdict.causes) for verdict in verdicts
+    )
+    if unknown:
+        yield (
+            f"Of {_processes(unknown)} the server doesn't have all input directories of both "
+            "times, so it can't name each file. Pants uploads them from now on, unless "
+            "[reapi].upload_inputs is off."
+        )
+    if ran > len(verdicts):
+        yield f"Only the first {len(verdicts)} of {ran} processes that ran are explained."
+
+
+def _processes(count: int) -> str:
+    return "1 process" if count == 1 else f"{count} processes"
+
+
+def _record(cause: Cause) -> CauseRecord:
+    return CauseRecord(
+        cause.kind.value, cause.name, cause.before or "", cause.after or "", str(cause)
+    )
+
+
+def no_makers(actions: Sequence[str]) -> Mapping[str, str]:
+    """Nothing is known of what the actions made."""
+    return {}
