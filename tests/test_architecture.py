@@ -30,13 +30,14 @@ SERVER_PARTS = {
     "tls": (),
     "store": _PURE,
     "observe": _PURE,
+    "journal": (*_PURE, "store"),
     "execute": (*_PURE, "store"),
     "rpc": (*_PURE, "config", "store", "execute", "tls"),
     "admin": ("errors", "protocol", "access"),
     "probe": _PURE,
     "explain": ("errors", "proto", "protocol"),
     "compose": (
-        *(*_PURE, "config", "store", "observe", "execute"),
+        *(*_PURE, "config", "store", "journal", "observe", "execute"),
         *("rpc", "admin", "probe", "tls"),
     ),
     "cli": ("config", "observe", "compose", "probe", "tls"),
@@ -139,7 +140,8 @@ WINGS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
 CONCRETE = ("store.local", "store.memory", "execute.local", "execute.sandbox.slot")
 BELONGS_TO = {
     "lmdb": {"store"},
-    "cachetools": {"store", "execute", "observe"},
+    "cachetools": {"store", "execute", "journal"},
+    "sqlite3": {"journal"},
     "cryptography": {"tls"},
     "grpc": {"rpc", "probe"},
     "grpc_health": {"rpc"},

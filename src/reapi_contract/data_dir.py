@@ -13,6 +13,9 @@ LOG_FILE = "server.log"
 STORE = "store"
 """The directory of blobs and action results. A purge deletes it, and nothing else."""
 
+JOURNAL = "journal"
+"""The directory of the journal, which a purge leaves alone."""
+
 INPUTS = "inputs"
 """The directory of input trees. What earlier boots of the machine left in it is of no use."""
 

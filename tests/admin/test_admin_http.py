@@ -32,11 +32,16 @@ ROUTES = [
     ("GET", "/v1/health"),
     ("GET", "/v1/status"),
     ("GET", "/v1/runs"),
+    ("GET", "/v1/savings"),
+    ("GET", "/v1/reports"),
+    ("POST", "/v1/reports"),
+    ("GET", "/v1/runs/a-run"),
     ("GET", "/metrics"),
     ("POST", "/v1/check"),
     ("POST", "/v1/token/rotate"),
     ("POST", "/v1/stop"),
 ]
+BODIES = {"/v1/check": {"instance": ""}, "/v1/reports": {"run": {"run": "a-run"}}}
 PROOFS = ["capabilities", "blob", "action-result", "instance", "token"]
 RUN_HEADER = "build.bazel.remote.execution.v2.requestmetadata-bin"
 
@@ -129,7 +134,7 @@ async def test_schemes_have_no_case_and_the_token_may_be_a_password(server: Serv
     spelt += [f"{scheme} {encoded(f'me:{token}')}" for scheme in ("Basic", "basic", "BASIC")]
     for header in spelt:
         for method, path in ROUTES:  # the last one stops the server
-            body = {"instance": ""} if path == "/v1/check" else None
+            body = BODIES.get(path) if method == "POST" else None
             headers = {"Authorization": header}
             if path in ("/metrics", "/v1/token/rotate"):
                 continue  # the one isn't JSON, the other makes the header wrong
@@ -255,7 +260,7 @@ async def test_unknown_paths_and_wrong_methods_are_told_apart(shared: Server) ->
         assert (status, answer["error"]) == (404, "not-found"), path
     for method, path in ROUTES:
         other = "POST" if method == "GET" else "GET"
-        for wrong in (other, "DELETE", "PUT"):
+        for wrong in {other, "DELETE", "PUT"} - {one for one, same in ROUTES if same == path}:
             status, answer = await ask(shared, wrong, path)
             assert (status, answer["error"]) == (405, "method-not-allowed"), (wrong, path)
     assert (await ask(shared, "GET", "/v1/health"))[1]["status"] == "serving"

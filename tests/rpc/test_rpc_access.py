@@ -189,7 +189,7 @@ async def test_look_ups_are_counted_for_the_run_that_makes_them(
         for action in (there, there, absent):
             get = GetActionResultRequest(instance_name=instance, action_digest=action)
             await _whether_found(client.GetActionResult(get))
-    newest, older = server.app.runs(None, 10)
+    newest, older = await server.app.records.runs(None, 10)
     assert (newest.instance, older.instance) == ("b/c", "a")
     for run in (newest, older):
         assert (run.run, run.tool) == ("run-1", "pants 2.17.1")
@@ -214,7 +214,7 @@ async def test_look_ups_without_a_run_count_for_their_instance_alone(
     client = server.connect(*headers)
     get = GetActionResultRequest(instance_name="i", action_digest=digest_of(b"x"))
     await refusal(client.GetActionResult(get), grpc.StatusCode.NOT_FOUND)
-    assert server.app.runs(None, 10) == []
+    assert await server.app.records.runs(None, 10) == []
     assert (await server.status())["action_cache"] == {"i": {"hits": 0, "misses": 1, "writes": 0}}
 
 

@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 from typing import Final
 
 from reapi_contract import admin_api, challenge, ready_line
-from reapi_contract.admin_api import Health, RunSummary
+from reapi_contract.admin_api import Health
 from reapi_contract.bounds import DEFAULT_PORT
 from reapi_contract.data_dir import STATE_FILE
 from reapi_contract.proof import Proof
@@ -29,6 +29,7 @@ from reapi_local.compose.data_dir import owned, unusable
 from reapi_local.compose.descriptors import ConnectionGuard
 from reapi_local.compose.disk_space import disk_note, with_disk
 from reapi_local.compose.execution import make_executor
+from reapi_local.compose.journal import make_records
 from reapi_local.compose.notes import notes_of, warnings_at_start
 from reapi_local.compose.ports import bind_first, free_port
 from reapi_local.compose.socket_directory import open_sockets
@@ -40,7 +41,6 @@ from reapi_local.events import EventStream
 from reapi_local.observe.event_log import EventLog
 from reapi_local.observe.idleness import Idleness
 from reapi_local.observe.metrics import Metrics
-from reapi_local.observe.recent_runs import RecentRuns
 from reapi_local.probe.round_trips import Client, RoundTrips
 from reapi_local.rpc.action_cache_service import ActionCacheService
 from reapi_local.rpc.byte_stream_service import ByteStreamService
@@ -76,10 +76,14 @@ class App:
 
     def _observe(self) -> None:
         """Subscribe to events. To add another subscriber, add it here."""
-        self._metrics = Metrics(self._storage.blobs.describe, self._instances.label)
-        self._runs = RecentRuns(self._clock)
+        self.records = make_records(
+            self._config, self._storage.blobs, self._clock, self._instances.label
+        )
+        self._metrics = Metrics(
+            self._storage.blobs.describe, self._instances.label, lambda: self.records.dropped
+        )
         self._idleness = Idleness(self._clock)
-        for subscriber in (self._metrics, self._runs, self._idleness, EventLog()):
+        for subscriber in (self._metrics, self.records, self._idleness, EventLog()):
             subscriber.subscribe_to(self._events)
 
     async def start(self) -> None:
@@ -90,6 +94,7 @@ class App:
                 be executed.
         """
         config, known = self._config, self._remembered
+        self.records.start()
         if config.execute.execution == "on":
             await self._must_execute()
         wanted = (config.listen.port,) if config.listen.port else (known.grpc_port, DEFAULT_PORT)
@@ -191,12 +196,14 @@ class App:
         await self._guard.stop()
         await self._admin.stop()
         await self._byte_stream.close()
+        await self.records.close()
         await self._storage.close()
         self._write_state(None)
 
     async def abandon(self) -> None:
         """Close what a failed start has opened."""
         await self._executor.close()
+        await self.records.close()
         await self._storage.close()
         self._sockets.close()
 
@@ -269,10 +276,6 @@ class App:
     def metrics(self) -> bytes:
         """All counters in Prometheus' text format."""
         return self._metrics.exposition()
-
-    def runs(self, instance: str | None, limit: int) -> list[RunSummary]:
-        """The latest invocations, newest first."""
-        return self._runs.newest(instance, limit)
 
     async def check(self, instance: str) -> list[Proof]:
         """Prove with calls over a separate connection that the server works."""

@@ -45,6 +45,7 @@ Transport: TypeAlias = Literal["auto", "native", "grpcio"]
 Sync: TypeAlias = Literal["full", "relaxed"]
 Availability: TypeAlias = Literal["auto", "on", "off"]
 OtherPlatforms: TypeAlias = Literal["refuse", "run"]
+Switch: TypeAlias = Literal["on", "off"]
 LogFormat: TypeAlias = Literal["text", "json"]
 Authentication: TypeAlias = Literal["token", "none"]
 Anonymous: TypeAlias = Literal["read", "write"]
@@ -270,6 +271,30 @@ class AccessConfig(Struct, frozen=True):
     ] = ()
 
 
+class HistoryConfig(Struct, frozen=True):
+    """What is remembered about runs, look-ups and results."""
+
+    journal: Annotated[
+        Switch,
+        one_of(*get_args(Switch)),
+        Meta(
+            description="`on`: runs, look-ups, results and reports of the plugin are kept in the "
+            "data directory. `off`: nothing is kept but counts of the last runs, in memory."
+        ),
+    ] = "on"
+    journal_size: Annotated[
+        StoreSize,
+        Meta(
+            description="The largest size of the journal on disk, in addition to `max_size`. The "
+            "oldest details are deleted first, and the sums of runs and days last."
+        ),
+    ] = 512 * _MIB
+    journal_age: Annotated[
+        Seconds,
+        Meta(description="How long the journal keeps what happened. 0: without limit."),
+    ] = 365.0 * 86400
+
+
 class LogConfig(Struct, frozen=True):
     """How the server writes its log, to standard error."""
 
@@ -298,4 +323,5 @@ class Config(Struct, frozen=True, kw_only=True):
     execute: ExecuteConfig = ExecuteConfig()
     limits: LimitsConfig = LimitsConfig()
     access: AccessConfig = AccessConfig()
+    history: HistoryConfig = HistoryConfig()
     log: LogConfig = LogConfig()
