@@ -35,9 +35,9 @@ SERVER_PARTS = {
     "rpc": (*_PURE, "config", "store", "execute", "tls"),
     "admin": ("errors", "protocol", "access"),
     "probe": _PURE,
-    "explain": ("errors", "proto", "protocol"),
+    "explain": (*_PURE, "store", "journal"),
     "compose": (
-        *(*_PURE, "config", "store", "journal", "observe", "execute"),
+        *(*_PURE, "config", "store", "journal", "explain", "observe", "execute"),
         *("rpc", "admin", "probe", "tls"),
     ),
     "cli": ("config", "observe", "compose", "probe", "tls"),
@@ -141,7 +141,7 @@ CONCRETE = ("store.local", "store.memory", "execute.local", "execute.sandbox.slo
 BELONGS_TO = {
     "lmdb": {"store"},
     "cachetools": {"store", "execute", "journal"},
-    "sqlite3": {"journal"},
+    "sqlite3": {"explain", "journal"},
     "cryptography": {"tls"},
     "grpc": {"rpc", "probe"},
     "grpc_health": {"rpc"},

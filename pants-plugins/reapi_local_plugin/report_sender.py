@@ -92,13 +92,17 @@ class ReportSender:
                 return
             masks = Masks(bytes.fromhex(reporting.secrets_key))
             for batch in self._batches(masks):
-                run = replace(self._run, plugin_version=running.version)
-                body = report_json(run, batch)
-                running.call("POST", admin_api.REPORTS, body, _CALL_S)
+                self._post(running, batch)
             if self._upload is not None and self._missed:
                 self._upload([*self._missed][:MOST_TREES])
+                # The server looks for the input trees of a run when it hears of the run.
+                self._post(running, [])
         except Exception:
             logger.debug("the server wasn't told of this run", exc_info=True)
+
+    def _post(self, running: Running, batch: Sequence[ProcessReport]) -> None:
+        run = replace(self._run, plugin_version=running.version)
+        running.call("POST", admin_api.REPORTS, report_json(run, batch), _CALL_S)
 
     def _batches(self, masks: Masks) -> Iterator[list[ProcessReport]]:
         """What waits, until the end of the run; the last batch comes with its end."""

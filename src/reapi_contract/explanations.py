@@ -43,8 +43,9 @@ class Compared:
 class Explained:
     """A process that ran, and why. `milliseconds`: how long it ran.
 
-    `compared`: the process that it was compared with, if there is one. `action`: its digest, "HASH/SIZE"; "" if it isn't known. `complete`: False if more differs than
-    the causes name. `every_run`: a sentence if a cause comes back in run after run.
+    `compared`: the process that it was compared with, if there is one. `action`: its digest,
+    "HASH/SIZE"; "" if it isn't known. `complete`: False if more differs than the causes name.
+    `every_run`: a sentence if a cause comes back in run after run.
     """
 
     span: str = ""

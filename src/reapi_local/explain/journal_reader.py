@@ -10,11 +10,13 @@ from typing import Any, Final
 
 from google.protobuf.message import DecodeError
 
+from reapi_contract.admin_api import RunSummary
 from reapi_contract.json_records import from_json
 from reapi_contract.run_reports import RAN, ProcessReport, RunReport
 from reapi_local.explain.process import SALT, Definition, Origin, Process
 from reapi_local.explain.verdict import CacheFacts
 from reapi_local.journal import definitions
+from reapi_local.journal.run_queries import run_summary
 from reapi_local.journal.schema import OUTCOMES
 from reapi_local.proto import remote_execution_pb2 as re_pb2
 from reapi_local.protocol.digest import Digest
@@ -53,11 +55,22 @@ class JournalReader:
         self._connection = connection
         self._directories: dict[Digest, re_pb2.Directory | None] = {}
 
+    def find_run(self, run: str, instance: str | None) -> tuple[int, RunSummary] | None:
+        """The number of a run, and what is known of it; "" = the newest that asked the cache."""
+        found = self._connection.execute(
+            "SELECT id, run, instance FROM runs WHERE (?1 = run OR ?1 = '' AND (hits + misses > 0"
+            " OR asked > 0)) AND (?2 IS NULL OR instance = ?2) ORDER BY started_at DESC LIMIT 1",
+            (run, instance),
+        ).fetchone()
+        if found is None:
+            return None
+        number, name, of_instance = found
+        details = run_summary(self._connection, name, of_instance)
+        return None if details is None else (number, details)
+
     def ran(self, run: int) -> list[Row]:
         """The processes of a run that ran, in the order in which they began."""
-        return list(
-            self._rows("processes.run = ? AND source = ? ORDER BY started_at", (run, RAN))
-        )
+        return list(self._rows("processes.run = ? AND source = ? ORDER BY started_at", (run, RAN)))
 
     def earlier(self, row: Row) -> list[Row]:
         """Processes of other runs before that may be the same one, the latest first."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 from reapi_contract.admin_api import RunSummary
@@ -18,30 +19,54 @@ from reapi_local.explain.verdict import Verdict, why
 _MOST_EXPLAINED: Final = 1000
 _HISTORY: Final = 6
 
-MakersOf = Callable[[Sequence[str]], Makers]
-"""From the digests of actions to the files that they made, by digest, and the action of each."""
+
+@dataclass(frozen=True)
+class Findings:
+    """What was found out about the processes of a run, by their spans.
+
+    ``actions``: the digests of those whose actions are known, "HASH/SIZE". ``chosen``: the spans
+    of the processes that are asked about.
+    """
+
+    summary: RunSummary
+    verdicts: Mapping[str, Verdict]
+    explained: tuple[Explained, ...]
+    actions: Mapping[str, str]
+    chosen: frozenset[str]
+    ran: int
 
 
-def explain_run(
-    summary: RunSummary, run: int, reader: JournalReader, process: str, makers_of: MakersOf
-) -> Explanation:
-    """The explanation of one run; ``process``: see ``admin_api.EXPLANATIONS``."""
+def find_causes(summary: RunSummary, run: int, reader: JournalReader, process: str) -> Findings:
+    """Look for the causes; ``process``: see ``admin_api.EXPLANATIONS``."""
     rows = [row for row in reader.ran(run) if _could_have_been_a_hit(row)]
     actions = {row.process.name: reader.action_digest(row.action) for row in rows}
-    chosen = [row for row in rows if _is_meant(row, actions[row.process.name], process)]
     verdicts = {row.process.name: _verdict(row, reader) for row in rows[:_MOST_EXPLAINED]}
-    spans = {action: span for span, action in actions.items() if action}
-    made = {digest: spans[action] for digest, action in makers_of([*spans]).items()}
-    wanted = {row.process.name for row in chosen}
-    return Explanation(
+    chosen = [
+        row
+        for row in rows
+        if row.process.name in verdicts and _is_meant(row, actions[row.process.name], process)
+    ]
+    return Findings(
         summary,
+        verdicts,
         tuple(
             _explained(row, verdicts[row.process.name], actions[row.process.name], reader)
             for row in chosen
-            if row.process.name in verdicts
         ),
-        tuple(_groups([*verdicts.values()], made, wanted)),
-        tuple(_notes(summary, [*verdicts.values()], len(rows))),
+        {span: action for span, action in actions.items() if action},
+        frozenset(row.process.name for row in chosen),
+        len(rows),
+    )
+
+
+def explanation(findings: Findings, makers: Makers) -> Explanation:
+    """The findings, grouped by their root causes."""
+    verdicts = [*findings.verdicts.values()]
+    return Explanation(
+        findings.summary,
+        findings.explained,
+        tuple(_groups(verdicts, makers, findings.chosen)),
+        tuple(_notes(findings.summary, verdicts, findings.ran)),
     )
 
 
@@ -60,7 +85,7 @@ def _verdict(row: Row, reader: JournalReader) -> Verdict:
 
 
 def _groups(
-    verdicts: Sequence[Verdict], makers: Makers, wanted: set[str]
+    verdicts: Sequence[Verdict], makers: Makers, wanted: frozenset[str]
 ) -> Iterator[GroupRecord]:
     for group in grouped(verdicts, makers):
         members = [v.process for v in group.verdicts if v.process.name in wanted]
@@ -155,8 +180,3 @@ def _record(cause: Cause) -> CauseRecord:
     return CauseRecord(
         cause.kind.value, cause.name, cause.before or "", cause.after or "", str(cause)
     )
-
-
-def no_makers(actions: Sequence[str]) -> Mapping[str, str]:
-    """Nothing is known of what the actions made."""
-    return {}

@@ -145,6 +145,15 @@ class Journal:
         disk_bytes = self._blobs.describe().disk_bytes
         return replace(found, costs=replace(found.costs, disk_bytes=disk_bytes))
 
+    async def ask(self, query: Callable[[sqlite3.Connection], _T]) -> _T:
+        """The answer to a query in a thread, after all that happened before it was asked.
+
+        That includes the blobs of actions, if to read them takes no time. Raises
+        JournalUnavailable.
+        """
+        await self._settled()
+        return await in_thread(self._queried, query)
+
     async def _ask(self, query: Callable[[sqlite3.Connection], _T]) -> _T:
         """The answer to a query that sees all that happened before it was asked."""
         await self._committed()

@@ -36,6 +36,12 @@ def newest_runs(
     return [_summary(row) for row in rows]
 
 
+def run_summary(connection: sqlite3.Connection, run: str, instance: str) -> RunSummary | None:
+    """What is known of one run; None if there is none of that name."""
+    row = connection.execute(f"{_RUN} WHERE run = ? AND instance = ?", (run, instance)).fetchone()
+    return None if row is None else _summary(row)
+
+
 def run_details(
     connection: sqlite3.Connection, run: str, instance: str | None
 ) -> RunDetails | None:
