@@ -123,16 +123,18 @@ WINGS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
         "interface": (),
         "choose": ("interface",),
         "limit_messages": ("interface",),
+        "report_checks": (),
         "linux": (),
         "stdio_capture": ("linux",),
+        "closed_ports": ("linux",),
         "host": ("action_paths", "interface"),
         "slot": (
             *("action_paths", "interface", "limit_messages", "linux", "host"),
-            "stdio_capture",
+            *("report_checks", "stdio_capture", "closed_ports"),
         ),
         "supervised": (
             *("action_paths", "interface", "limit_messages", "linux", "host"),
-            "stdio_capture",
+            *("report_checks", "stdio_capture", "closed_ports"),
         ),
     },
 }

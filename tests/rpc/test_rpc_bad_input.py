@@ -204,6 +204,16 @@ async def test_the_name_of_an_upload_is_not_the_name_of_a_blob(client: Client) -
     assert await client.missing(A) == [A]
 
 
+async def test_an_upload_whose_identifier_is_endless_is_refused(client: Client) -> None:
+    """The server remembers the names of uploads that broke off."""
+    digest = digest_of(b"identified")
+    name = upload_name(digest, upload="x" * 100_000)
+    await refusal(client.Write(pieces(name, b"a")), INVALID, "255")
+    await refusal(client.QueryWriteStatus(QueryWriteStatusRequest(resource_name=name)), INVALID)
+    fits = upload_name(digest, upload="x" * 255)
+    assert (await client.Write(pieces(fits, b"identified"))).committed_size == 10
+
+
 async def test_another_compressor_is_refused_with_what_to_do(client: Client) -> None:
     for name in ("deflate", "brotli", "identity", "ZSTD", A.hash):
         other = f"compressed-blobs/{name}/{A.hash}/1"
@@ -312,6 +322,19 @@ async def test_a_result_may_climb_as_far_as_the_working_directory_of_its_action_
         details = await refusal(_update(client, _result(place, path), digest), INVALID)
         assert repr(path) in details
         assert "leads out of the input root" in details
+
+
+@pytest.mark.parametrize("place", PLACES)
+async def test_what_contains_the_working_directory_is_no_output_file_of_a_result(
+    client: Client, place: str
+) -> None:
+    digest = await make(client, "true", "around", outputs=[place], working_directory="w/v")
+    for path in ("..", "../..", "../../w"):
+        update = _update(client, _result(place, path), digest)
+        if place == "output_directories":
+            await update
+        else:
+            await refusal(update, INVALID, repr(path), "the working directory itself")
 
 
 async def test_a_result_that_climbs_may_come_before_its_action(client: Client) -> None:

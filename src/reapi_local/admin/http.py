@@ -7,6 +7,7 @@ client may send it.
 
 from __future__ import annotations
 
+import json
 from typing import Final, Protocol
 
 from starlette.applications import Starlette
@@ -24,11 +25,12 @@ from reapi_contract.status import Status, status_json
 from reapi_local.access.access_control import AccessControl
 from reapi_local.access.principal import Verb
 from reapi_local.admin import explained, records
-from reapi_local.admin.route import PRINCIPAL, AdminRoute, all_instances
+from reapi_local.admin.route import PRINCIPAL, AdminRoute, all_instances, body_of
 from reapi_local.errors import Code, ReapiError, Unauthenticated
 from reapi_local.protocol.instance import check_instance_name
 
 _METRICS_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
+_MAX_BODY_BYTES: Final = 1024 * 1024
 _HTTP_STATUS: Final = {
     Code.INVALID_ARGUMENT: 400,
     Code.UNAUTHENTICATED: 401,
@@ -125,8 +127,9 @@ class _Handlers:
 
 
 async def _instance_in(request: Request) -> str:
+    body = await body_of(request, _MAX_BODY_BYTES)
     try:
-        instance = admin_api.instance_to_check(await request.json())
+        instance = admin_api.instance_to_check(json.loads(body))
     except (ValueError, RecursionError):
         instance = None
     if instance is None:

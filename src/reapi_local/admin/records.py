@@ -18,7 +18,7 @@ from reapi_contract.run_details import RunDetails, details_json
 from reapi_contract.run_reports import Kept, ProcessReport, Reporting, RunReport
 from reapi_contract.savings import Savings
 from reapi_local.access.principal import Verb
-from reapi_local.admin.route import AdminRoute, all_instances, number_in, queried_instance
+from reapi_local.admin.route import AdminRoute, all_instances, body_of, number_in, queried_instance
 
 _Report = tuple[RunReport, Sequence[ProcessReport]]
 
@@ -90,24 +90,13 @@ async def _reported_instance(request: Request) -> str:
 async def _report_in(request: Request) -> _Report:
     """The report in the body, which is read once. Raises HTTPException."""
     if not hasattr(request.state, "report"):
-        body = await _body(request)
+        body = await body_of(request, run_reports.MAX_BATCH_BYTES)
         try:
             request.state.report = await asyncio.to_thread(_parsed, body)
         except (ValueError, RecursionError) as error:
             raise HTTPException(400, str(error)[:500]) from error
     report: _Report = request.state.report
     return report
-
-
-async def _body(request: Request) -> bytes:
-    body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > run_reports.MAX_BATCH_BYTES:
-            raise HTTPException(
-                413, f"a report may have {run_reports.MAX_BATCH_BYTES} bytes: send it in parts"
-            )
-    return bytes(body)
 
 
 def _parsed(body: bytes) -> _Report:

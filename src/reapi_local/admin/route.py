@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 
@@ -59,3 +59,21 @@ def number_in(request: Request, name: str, default: int, what: str) -> int:
     if not re.fullmatch("[0-9]{1,9}", text):
         raise HTTPException(400, f"{name} {text[:50]!r} isn't a number of {what}")
     return int(text)
+
+
+async def body_of(request: Request, max_bytes: int) -> bytes:
+    """The body. Of one that is too long no more is kept, but it is read: the client sends it.
+
+    Raises HTTPException.
+    """
+    body, length = bytearray(), 0
+    try:
+        async for part in request.stream():
+            length += len(part)
+            if length <= max_bytes:
+                body += part
+    except ClientDisconnect as error:
+        raise HTTPException(400, "the connection ended within the body") from error
+    if length > max_bytes:
+        raise HTTPException(400, f"send a body of at most {max_bytes} bytes")
+    return bytes(body)

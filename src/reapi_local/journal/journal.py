@@ -114,6 +114,8 @@ class Journal:
         Raises:
             JournalUnavailable: there is no room for it now, or the disk doesn't answer.
         """
+        if self._writer is not None and self._writer.trouble:
+            raise JournalUnavailable(self._writer.trouble)
         kept: asyncio.Future[Kept] = asyncio.get_running_loop().create_future()
         entry = Reported(self._now(), run, processes, kept)
         if not self._put(entry, _BYTES_OF_A_PROCESS * (1 + len(processes))):
@@ -160,12 +162,14 @@ class Journal:
         return await in_thread(self._queried, query)
 
     async def _committed(self) -> None:
+        if self._writer is not None and self._writer.trouble:
+            return
         reached: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        if self._put(Barrier(reached)):
-            self._intake.hurry()
-            # Without it the answer lacks the last events, which is better than none.
-            with contextlib.suppress(JournalUnavailable):
-                await _within(reached)
+        self._intake.put_always(Barrier(reached))
+        self._intake.hurry()
+        # Without it the answer lacks the last events, which is better than none.
+        with contextlib.suppress(JournalUnavailable):
+            await _within(reached)
 
     async def _settled(self) -> None:
         """Wait until the blobs of actions are read that are known by now, if that takes no time."""

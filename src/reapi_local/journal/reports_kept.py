@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
@@ -15,6 +15,7 @@ from reapi_local.errors import InvalidRequest
 from reapi_local.journal import definitions
 from reapi_local.journal.entries import ActionRead, Effects, Reported, TreeRead
 from reapi_local.journal.link import link_of
+from reapi_local.journal.lookups import lookups_of
 from reapi_local.journal.numbers import Numbers
 from reapi_local.journal.schema import DAY_SECONDS
 from reapi_local.protocol.digest import Digest, function_for, parse_digest_text
@@ -30,12 +31,14 @@ class ReportsKept:
 
     def keep(self, reported: Reported, effects: Effects) -> Kept:
         """Keep a report; processes that are known already stay as they are."""
+        self._numbers.flush()
         number, report = self._run(reported)
+        looked_up = {lookup.action for lookup in lookups_of(self._connection, number)}
         day = int((report.started_at or reported.at) // DAY_SECONDS)
         new = [
             process
             for process in reported.processes
-            if self._process(number, report, day, process, reported.at)
+            if self._process(number, report, day, process, reported.at, looked_up)
         ]
         ran_ms = sum(process.elapsed_ms for process in new if process.source == RAN)
         self._connection.execute(
@@ -50,8 +53,8 @@ class ReportsKept:
             command_line=" ".join(self._masks.arguments(reported.run.command_line.split(" "))),
         )
         tool = f"{report.tool} {report.tool_version}".strip()
-        began = report.started_at or reported.at
-        number = self._numbers.run(_text(report.run), _text(report.instance), _text(tool), began)
+        name, at = (_text(report.run), _text(report.instance)), reported.at
+        number = self._numbers.run(*name, _text(tool), at)
         self._connection.execute(
             "UPDATE runs SET report = ?, user = ?, machine = ?, asked = ?, cached = ?,"
             " saved_ms = ?, started_at = CASE WHEN ? THEN ? ELSE started_at END,"
@@ -60,18 +63,24 @@ class ReportsKept:
             (
                 *(json.dumps(to_json(report)), _text(report.user), _text(report.machine)),
                 *(report.asked, report.cached, report.saved_ms),
-                *(report.started_at > 0, report.started_at, report.ended_at or began),
+                *(report.started_at > 0, report.started_at, at),
                 *(tool != "", _text(tool), number),
             ),
         )
         return number, report
 
     def _process(
-        self, run: int, report: RunReport, day: int, given: ProcessReport, at: float
+        self,
+        run: int,
+        report: RunReport,
+        day: int,
+        given: ProcessReport,
+        at: float,
+        looked_up: Collection[int],
     ) -> bool:
         process = definitions.masked(given, self._masks)
         link = link_of(process.argv, process.env, process.input_root)
-        action = self._action(link, run)
+        action = self._action(link, looked_up)
         targets = [_text(target) for target in process.targets]
         goal = _text(process.goal or " ".join(report.goals))
         made = self._connection.execute(
@@ -101,19 +110,27 @@ class ReportsKept:
         """Keep what the blobs of an action say, and link processes to it."""
         known = self._numbers.action(read.action, read.at)
         known.output_bytes = (known.output_bytes or 0) + read.tree_bytes
-        definition = self._definition_id(read.definition, read.at)
+        self._numbers.changed(known)
+        self._numbers.flush()
         self._connection.execute(
-            "UPDATE actions SET definition = ?, input_root = ?, link = ?, output_bytes = ?"
-            " WHERE id = ?",
-            (definition, bytes(read.input_root), read.link, known.output_bytes, known.number),
+            "UPDATE actions SET definition = ?, input_root = ?, link = ? WHERE id = ?",
+            (
+                *(self._definition_id(read.definition, read.at), bytes(read.input_root)),
+                *(read.link, known.number),
+            ),
         )
         self._add_bytes_of_hits(read.link, known.output_bytes)
-        # Of actions with the same link a process has the one that its run looked up.
-        self._connection.execute(
-            "UPDATE processes SET action = ?1 WHERE link = ?2 AND (action IS NULL OR EXISTS"
-            " (SELECT 1 FROM lookups WHERE lookups.run = processes.run AND lookups.action = ?1))",
-            (known.number, read.link),
-        )
+        for process, run, action in self._connection.execute(
+            "SELECT id, run, action FROM processes WHERE link = ?", (read.link,)
+        ).fetchall():
+            # Of actions with the same link a process has the one that its run looked up.
+            if action is None or self._has_looked_up(run, known.number):
+                self._connection.execute(
+                    "UPDATE processes SET action = ? WHERE id = ?", (known.number, process)
+                )
+
+    def _has_looked_up(self, run: int, action: int) -> bool:
+        return any(one.action == action for one in lookups_of(self._connection, run))
 
     def keep_tree(self, read: TreeRead) -> None:
         """Keep the Directories of an input root."""
@@ -129,14 +146,13 @@ class ReportsKept:
             "INSERT OR REPLACE INTO trees VALUES (?, ?)", (bytes(read.root), read.at)
         )
 
-    def _action(self, link: bytes, run: int) -> tuple[int, int | None] | None:
-        """Number and output bytes of the action with that link, best one that the run looked up."""
-        found: tuple[int, int | None] | None = self._connection.execute(
-            "SELECT id, output_bytes FROM actions WHERE link = ? ORDER BY EXISTS (SELECT 1 FROM"
-            " lookups WHERE lookups.run = ? AND lookups.action = actions.id) DESC, last_at DESC",
-            (link, run),
-        ).fetchone()
-        return found
+    def _action(self, link: bytes, looked_up: Collection[int]) -> tuple[int, int | None] | None:
+        """Number and output bytes of the action with that link, best one that was looked up."""
+        found: list[tuple[int, int | None]] = self._connection.execute(
+            "SELECT id, output_bytes FROM actions WHERE link = ? ORDER BY last_at DESC", (link,)
+        ).fetchall()
+        of_run = [one for one in found if one[0] in looked_up]
+        return next(iter(of_run or found), None)
 
     def _definition(self, process: ProcessReport, at: float) -> int:
         return self._definition_id(definitions.encoded(process), at)

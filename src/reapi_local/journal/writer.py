@@ -40,6 +40,8 @@ _BATCH: Final = 5000
 _RETRY_SECONDS: Final = 1.0
 _CLOSE_SECONDS: Final = 5.0
 _ROUNDS_BETWEEN_CHECKS: Final = 20
+_LEFT_WHEN_FULL: Final = 0.75
+_LITTLE_BYTES: Final = 1024 * 1024
 
 
 class Bounds:
@@ -54,7 +56,10 @@ class Bounds:
 
 
 class Writer:
-    """Writes what the intake has. ``follow`` is called on the event loop after each commit."""
+    """Writes what the intake has. ``follow`` is called on the event loop after each commit.
+
+    ``trouble``: why the database can't be written now, "" if it can.
+    """
 
     def __init__(
         self,
@@ -69,7 +74,7 @@ class Writer:
         self._directory, self._bounds, self._intake, self._clock = directory, bounds, intake, clock
         self._masks, self._label, self._follow = masks, label, follow
         self._connection: sqlite3.Connection | None = None
-        self._trouble = ""
+        self.trouble = ""
         self._has_left_out = False
         self._dropped = 0
         self._rounds = 0
@@ -110,7 +115,7 @@ class Writer:
             except Exception as error:
                 if self._mended(error):
                     continue
-                if not _may_pass(error):
+                if not self._may_pass(error):
                     self._leave_out(entries)
                     return
                 self._tell(str(error))
@@ -139,6 +144,7 @@ class Writer:
         assert connection is not None
         try:
             connection.execute("BEGIN IMMEDIATE")
+            self._events.expect(entry.event for entry in entries if type(entry) is Happened)
             for entry in entries:
                 self._keep(entry, effects)
             self._events.flush()
@@ -156,7 +162,7 @@ class Writer:
         self._reports = ReportsKept(self._connection, self._numbers, self._masks)
 
     def _keep(self, entry: Any, effects: Effects) -> None:
-        if isinstance(entry, Happened):
+        if type(entry) is Happened:
             self._events.keep(*entry, effects)
         elif isinstance(entry, Reported):
             self._events.flush()
@@ -223,22 +229,34 @@ class Writer:
                 self._tell(str(other))
                 return False
             return True
-        if code == sqlite3.SQLITE_FULL and self._connection is not None:
-            try:
-                return self._made_room(self._connection)
-            except sqlite3.Error:
-                return False
+        if code == sqlite3.SQLITE_FULL and not self._is_disk_full():
+            return self._made_room()
         if code not in database.LOCKED:
             self._close_connection()
         return False
 
-    def _made_room(self, connection: sqlite3.Connection) -> bool:
-        if database.bytes_in_use(connection) < self._bounds.max_bytes * 0.9:
-            return False  # it is the disk that is full
-        bounds = self._bounds
-        made = retention.enforce(connection, bounds.max_bytes, bounds.oldest(self._clock.now()))
-        self._numbers.forget()
-        return made
+    def _made_room(self) -> bool:
+        """The journal has its largest size: delete a part of it, whether that is possible."""
+        connection = self._connection
+        if connection is None:
+            return False
+        target = round(database.bytes_in_use(connection) * _LEFT_WHEN_FULL)
+        try:
+            return retention.make_room(connection, target)
+        except sqlite3.Error:
+            return False
+        finally:
+            self._numbers.forget()
+
+    def _is_disk_full(self) -> bool:
+        found = os.statvfs(self._directory)
+        return found.f_bavail * found.f_frsize < _LITTLE_BYTES
+
+    def _may_pass(self, error: Exception) -> bool:
+        """Whether the error is about the file or its disk, and not about what is written."""
+        if database.code_of(error) == sqlite3.SQLITE_FULL:
+            return self._is_disk_full()
+        return isinstance(error, OSError) or database.code_of(error) in database.PASSING
 
     def _close_connection(self) -> None:
         if self._connection is not None:
@@ -247,12 +265,12 @@ class Writer:
 
     def _tell(self, trouble: str) -> None:
         """Log what is wrong once, and when it is over."""
-        if trouble and not self._trouble:
+        if trouble and not self.trouble:
             place = os.path.join(self._directory, database.FILE)
             _log.error("the journal %s can't be written, and is tried again: %s", place, trouble)
-        elif self._trouble and not trouble:
+        elif self.trouble and not trouble:
             _log.info("the journal is written again")
-        self._trouble = trouble
+        self.trouble = trouble
 
     def _after(self, effects: Effects) -> None:
         if effects.then or effects.unread or effects.roots:
@@ -260,11 +278,6 @@ class Writer:
                 self._loop.call_soon_threadsafe(self._follow, effects)
             except RuntimeError:  # the event loop has ended
                 return
-
-
-def _may_pass(error: Exception) -> bool:
-    """Whether the error is about the file or its disk, and not about what is written."""
-    return isinstance(error, OSError) or database.code_of(error) in database.PASSING
 
 
 def _setting(future: asyncio.Future[_T], value: _T) -> Callable[[], None]:
