@@ -31,11 +31,11 @@ SERVER_PARTS = {
     "store": _PURE,
     "observe": _PURE,
     "journal": (*_PURE, "store"),
+    "explain": (*_PURE, "store", "journal"),
     "execute": (*_PURE, "store"),
     "rpc": (*_PURE, "config", "store", "execute", "tls"),
     "admin": ("errors", "protocol", "access"),
     "probe": _PURE,
-    "explain": (*_PURE, "store", "journal"),
     "compose": (
         *(*_PURE, "config", "store", "journal", "explain", "observe", "execute"),
         *("rpc", "admin", "probe", "tls"),
@@ -157,7 +157,10 @@ BELONGS_TO = {
     "blake3": {"protocol"},
     "zstandard": {"protocol"},
 }
-USES_PANTS = {"register.py", "goals.py", "subsystem.py", "remote_auth.py", "reporter.py"}
+USES_PANTS = {
+    *("register.py", "goals.py", "subsystem.py", "remote_auth.py"),
+    *("reporter.py", "live_inputs.py"),
+}
 
 
 def modules(root: Path) -> list[Path]:

@@ -81,6 +81,16 @@ def is_miss(report: ProcessReport) -> bool:
     return report.asked and report.source == RAN
 
 
+def own_inputs(unit: Workunit) -> Optional[tuple[str, str]]:
+    """The fingerprint of a process' inputs without immutable ones, and its input root."""
+    try:
+        definition = json.loads(unit["metadata"]["definition"])
+        own = definition["input_digests"]["inputs"]["digest"]["fingerprint"]
+        return str(own), _input_root(definition)
+    except (KeyError, TypeError, ValueError):
+        return None
+
+
 def _input_root(definition: Mapping[str, Any]) -> str:
     digest = definition["input_digests"]["complete"]["digest"]
     return f"{digest['fingerprint']}/{digest['size_bytes']}"

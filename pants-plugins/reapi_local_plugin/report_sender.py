@@ -9,11 +9,13 @@ from __future__ import annotations
 import logging
 import queue
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Callable, Optional
 
 from reapi_contract import admin_api
+from reapi_contract.input_trees import InputTree, roots_from, roots_json, tree_json
 from reapi_contract.json_records import from_json
 from reapi_contract.masks import Masks
 from reapi_contract.run_reports import (
@@ -23,20 +25,21 @@ from reapi_contract.run_reports import (
     RunReport,
     report_json,
 )
+from reapi_local_launcher.server.admin_client import AdminRefusedError
 from reapi_local_launcher.server.running import Running
-from reapi_local_plugin.process_reports import Workunit, is_miss, process_report
+from reapi_local_plugin.process_reports import Workunit, is_miss, own_inputs, process_report
 
 logger = logging.getLogger(__name__)
 
 FindServer = Callable[[], Optional[Running]]
-UploadInputs = Callable[[Sequence[str]], None]
-"""Uploads the input trees with these digests, "HASH/SIZE"."""
+ReadTrees = Callable[[Mapping[str, str], Sequence[str]], Iterable[InputTree]]
+"""Reads the input trees with these roots, "HASH/SIZE"; see `live_inputs.live_trees`."""
 
 _CALL_S = 2.0
 _BATCH = min(200, MAX_BATCH_PROCESSES)
 _MOST_WAITING = 20_000
-MOST_TREES = 200
-"""Of the misses of one run; each is uploaded with its files."""
+_MOST_TREES = 500
+"""Of the misses of one run."""
 
 
 @dataclass(frozen=True)
@@ -48,11 +51,12 @@ class _Processes:
 class ReportSender:
     """One run: processes as they end, then the run itself. Used by one thread."""
 
-    def __init__(self, find_server: FindServer, upload: Optional[UploadInputs]) -> None:
-        self._find_server, self._upload = find_server, upload
+    def __init__(self, find_server: FindServer, read_trees: Optional[ReadTrees]) -> None:
+        self._find_server, self._read_trees = find_server, read_trees
         self._waiting: queue.Queue[Optional[object]] = queue.Queue(_MOST_WAITING)
         self._run = RunReport()
         self._missed: dict[str, None] = {}
+        self._inputs: dict[str, str] = {}
         self._thread: Optional[threading.Thread] = None
 
     def put(self, run: RunReport, goal: str, ended: Sequence[tuple[Workunit, bool]]) -> None:
@@ -93,16 +97,26 @@ class ReportSender:
             masks = Masks(bytes.fromhex(reporting.secrets_key))
             for batch in self._batches(masks):
                 self._post(running, batch)
-            if self._upload is not None and self._missed:
-                self._upload([*self._missed][:MOST_TREES])
-                # The server looks for the input trees of a run when it hears of the run.
-                self._post(running, [])
+            self._post_trees(running)
         except Exception:
             logger.debug("the server wasn't told of this run", exc_info=True)
 
     def _post(self, running: Running, batch: Sequence[ProcessReport]) -> None:
         run = replace(self._run, plugin_version=running.version)
         running.call("POST", admin_api.REPORTS, report_json(run, batch), _CALL_S)
+
+    def _post_trees(self, running: Running) -> None:
+        """Tell the input trees of misses that the server doesn't know."""
+        roots = [*self._missed][:_MOST_TREES]
+        if self._read_trees is None or not roots:
+            return
+        answer = running.call("POST", admin_api.MISSING_TREES, roots_json(roots), _CALL_S)
+        missing = roots_from(answer)
+        if not missing:
+            return
+        for tree in self._read_trees(self._inputs, missing):
+            with suppress(AdminRefusedError):  # of this tree alone: it may be too large
+                running.call("POST", admin_api.INPUT_TREES, tree_json(tree), _CALL_S)
 
     def _batches(self, masks: Masks) -> Iterator[list[ProcessReport]]:
         """What waits, until the end of the run; the last batch comes with its end."""
@@ -114,11 +128,13 @@ class ReportSender:
         yield []
 
     def _reports(self, some: _Processes, masks: Masks) -> list[ProcessReport]:
-        made = (process_report(unit, asked, some.goal, masks) for unit, asked in some.ended)
-        reports = [report for report in made if report is not None]
-        self._missed.update(dict.fromkeys(_missed(reports)))
+        reports = []
+        for unit, asked in some.ended:
+            report = process_report(unit, asked, some.goal, masks)
+            if report is None:
+                continue
+            reports.append(report)
+            if is_miss(report):
+                self._missed[report.input_root] = None
+                self._inputs.update(filter(None, [own_inputs(unit)]))
         return reports
-
-
-def _missed(reports: Iterable[ProcessReport]) -> Iterator[str]:
-    return (report.input_root for report in reports if is_miss(report))

@@ -14,7 +14,7 @@ from typing import Any, Optional
 
 from pants.base.build_root import BuildRoot
 from pants.engine.env_vars import CompleteEnvironmentVars
-from pants.engine.fs import Digest
+from pants.engine.fs import DigestEntries
 from pants.engine.internals.session import SessionValues
 from pants.engine.rules import collect_rules, rule
 from pants.engine.streaming_workunit_handler import (
@@ -29,13 +29,15 @@ from pants.engine.unions import UnionRule
 from pants.option.global_options import GlobalOptions
 from pants.version import VERSION
 
+from reapi_contract.input_trees import InputTree
 from reapi_contract.run_reports import RunReport
 from reapi_local_launcher.server.running import Running, find_running
-from reapi_local_plugin import counted_run
+from reapi_local_plugin import counted_run, live_inputs
 from reapi_local_plugin import options as own_options
 from reapi_local_plugin.instance_name import instance_name
+from reapi_local_plugin.live_inputs import live_trees
 from reapi_local_plugin.process_reports import ProcessCollector
-from reapi_local_plugin.report_sender import ReportSender
+from reapi_local_plugin.report_sender import ReadTrees, ReportSender
 from reapi_local_plugin.subsystem import ReapiSubsystem
 from reapi_local_plugin.summary_line import summary_line
 
@@ -103,22 +105,28 @@ class Reporter(WorkunitsCallback):
         if not processes or not self.build.reports():
             return
         if self._sender is None:
-            self._sender = ReportSender(self.build.server, self._upload_with(context))
+            self._sender = ReportSender(self.build.server, self._read_trees_with(context))
         goals = context.run_tracker.goals
         self._sender.put(self._run(context), goals[0] if len(goals) == 1 else "", processes)
 
-    def _upload_with(self, context: StreamingWorkunitContext) -> Any:
-        if not self.build.reapi.upload_inputs or self.build.pants.remote_execution:
+    def _read_trees_with(self, context: StreamingWorkunitContext) -> Optional[ReadTrees]:
+        """None where the server gets the inputs anyway, because it runs the processes."""
+        if not self.build.reapi.report_inputs or self.build.pants.remote_execution:
             return None
         thread_locals = thread_locals_get_for_current_thread()
 
-        def upload(input_roots: Sequence[str]) -> None:
+        def read_trees(inputs: Mapping[str, str], wanted: Sequence[str]) -> Iterable[InputTree]:
             thread_locals_set_for_current_thread(thread_locals)
-            for root in input_roots:
-                fingerprint, _, size = root.partition("/")
-                context.ensure_remote_has_recursive([Digest(fingerprint, int(size))])
+            return live_trees(
+                inputs,
+                wanted,
+                # No public method lists the files of a digest without reading them.
+                lambda digest: context._scheduler.product_request(  # noqa: SLF001
+                    DigestEntries, [digest]
+                )[0],
+            )
 
-        return upload
+        return read_trees
 
     def _finish(self, context: StreamingWorkunitContext) -> None:
         counters = context.get_metrics()
@@ -182,4 +190,8 @@ async def reporter(
 
 
 def rules() -> Iterable[Any]:
-    return (*collect_rules(), UnionRule(WorkunitsCallbackFactoryRequest, ReporterRequest))
+    return (
+        *live_inputs.rules(),
+        *collect_rules(),
+        UnionRule(WorkunitsCallbackFactoryRequest, ReporterRequest),
+    )

@@ -79,11 +79,11 @@ class ReapiSubsystem(Subsystem):
             "say why it ran. Values that look like secrets are masked first."
         ),
     )
-    upload_inputs = BoolOption(
+    report_inputs = BoolOption(
         default=True,
         help=(
-            "Upload the input files of processes that ran, if the server doesn't run them itself, "
-            "so that `reapi-explain` can name the file that changed."
+            "Also tell the server the names and digests of the input files of processes that ran, "
+            "so that `reapi-explain` can name the file that changed. Contents are never sent."
         ),
     )
     summary = BoolOption(

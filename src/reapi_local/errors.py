@@ -172,6 +172,12 @@ class PermissionDenied(ReapiError):
     code = Code.PERMISSION_DENIED
 
 
+class NoSpareToken(ReapiError):
+    """The token can't be replaced: the server has used up those that it made when it started."""
+
+    code = Code.FAILED_PRECONDITION
+
+
 class Draining(ReapiError):
     """The server is stopping: it finishes calls in flight and refuses new ones."""
 

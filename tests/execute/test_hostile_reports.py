@@ -92,7 +92,7 @@ async def answer_of_slot(monkeypatch: pytest.MonkeyPatch, answer: str) -> None:
     monkeypatch.setattr(slot_process, "_PROGRAM", program)
     slot = SlotProcess()
     try:
-        await slot.set_up(cast("SlotSettings", {}))
+        await slot.set_up(cast("SlotSettings", {}), ())
         result = await slot.run(cast("SlotRequest", {}), asyncio.Event())
         for descriptor in (result.root_fd, result.stdout_fd, result.stderr_fd):
             os.close(descriptor)
@@ -144,7 +144,7 @@ async def answer_of_supervisor(answer: bytes) -> None:
     action_dir = SimpleNamespace(
         stdout_write_fd=log, stderr_write_fd=log, stderr_log_fd=log, log_tail=lambda: ""
     )
-    process = cast("SupervisedProcess", {"uid": None})
+    process = cast("SupervisedProcess", {"uid": None, "rulesets": []})
     command = [sys.executable, "-I", "-S", "-c", program]
     try:
         await supervise(command, process, cast("ActionDir", action_dir), asyncio.Event())

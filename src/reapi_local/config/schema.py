@@ -72,8 +72,9 @@ class ListenConfig(Struct, frozen=True):
         one_of(*get_args(Transport)),
         Meta(
             description="The gRPC implementation: `native` (pygrpc-native), `grpcio`, or `auto`: "
-            "native if it is installed, `host` is loopback, there is no `tls_cert`, and unix "
-            "sockets can be made in the data directory."
+            "native if it is installed, `host` is loopback, there is no `tls_cert`, `auth` is "
+            "`token`, and unix sockets can be made in the data directory. With native, the "
+            "token can't be the password of HTTP Basic, and health checks need the token too."
         ),
     ] = "auto"
     tls_cert: Annotated[

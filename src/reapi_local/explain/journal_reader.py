@@ -70,7 +70,9 @@ class JournalReader:
 
     def ran(self, run: int) -> list[Row]:
         """The processes of a run that ran, in the order in which they began."""
-        return list(self._rows("processes.run = ? AND source = ? ORDER BY processes.started_at", (run, RAN)))
+        return list(
+            self._rows("processes.run = ? AND source = ? ORDER BY processes.started_at", (run, RAN))
+        )
 
     def earlier(self, row: Row) -> list[Row]:
         """Processes of other runs before that may be the same one, the latest first."""

@@ -165,8 +165,8 @@ def _notes(summary: RunSummary, verdicts: Sequence[Verdict], ran: int) -> Iterat
     if unknown:
         yield (
             f"Of {_processes(unknown)} the server doesn't have all input directories of both "
-            "times, so it can't name each file. Pants uploads them from now on, unless "
-            "[reapi].upload_inputs is off."
+            "times, so it can't name each file. Pants tells them from now on, unless "
+            "[reapi].report_inputs is off."
         )
     if ran > len(verdicts):
         yield f"Only the first {len(verdicts)} of {ran} processes that ran are explained."

@@ -15,7 +15,7 @@ from reapi_contract.run_reports import ProcessReport, RunReport
 from reapi_local.journal import definitions
 from reapi_local.journal.lookups import Lookup, lookups_of
 from reapi_local.journal.schema import OUTCOMES
-from reapi_local.protocol.digest import DigestFunction, make_digest
+from reapi_local.protocol.digest import Digest, DigestFunction, make_digest
 from reapi_local.protocol.lookup import MissReason
 
 MAX_PROCESSES: Final = 5000
@@ -64,6 +64,11 @@ def run_details(
         lookups=tuple(lookups[:MAX_LOOKUPS]),
         truncated=len(processes) > MAX_PROCESSES or len(lookups) > MAX_LOOKUPS,
     )
+
+
+def has_tree(connection: sqlite3.Connection, root: Digest) -> bool:
+    """Whether the Directories of an input root are kept."""
+    return bool(connection.execute("SELECT 1 FROM trees WHERE root = ?", (root,)).fetchone())
 
 
 def action_name(key: bytes, size_bytes: int) -> str:

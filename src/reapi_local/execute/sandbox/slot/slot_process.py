@@ -137,7 +137,16 @@ class SlotProcess:
         Raises:
             StepError: the slot is gone.
         """
-        self._send({"release": True})
+        self._send({"release": True, "answer": False})
+
+    async def renew(self) -> None:
+        """The same, and wait until the slot has done it.
+
+        Raises:
+            StepError: the slot failed.
+        """
+        self._send({"release": True, "answer": True})
+        await self._receive()
 
     def is_alive(self) -> bool:
         """False if the idle slot has exited or sent an error."""
