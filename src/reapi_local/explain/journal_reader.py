@@ -16,7 +16,8 @@ from reapi_contract.run_reports import RAN, ProcessReport, RunReport
 from reapi_local.explain.process import SALT, Definition, Origin, Process
 from reapi_local.explain.verdict import CacheFacts
 from reapi_local.journal import definitions
-from reapi_local.journal.run_queries import run_summary
+from reapi_local.journal.lookups import Lookup, lookups_of
+from reapi_local.journal.run_queries import action_named, missing_of, run_summary
 from reapi_local.journal.schema import OUTCOMES
 from reapi_local.proto import remote_execution_pb2 as re_pb2
 from reapi_local.protocol.digest import Digest
@@ -53,6 +54,7 @@ class JournalReader:
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
+        self._lookups_of: dict[int, dict[int, Lookup]] = {}
         self._directories: dict[Digest, re_pb2.Directory | None] = {}
 
     def find_run(self, run: str, instance: str | None) -> tuple[int, RunSummary] | None:
@@ -93,22 +95,18 @@ class JournalReader:
         """What the cache knew when the run looked the action up."""
         if row.action is None:
             return CacheFacts()
-        looked_up = self._connection.execute(
-            "SELECT at, outcome, missing FROM lookups WHERE run = ? AND action = ?",
-            (row.run, row.action),
-        ).fetchone()
-        if looked_up is None:
+        lookup = self._lookups(row.run).get(row.action)
+        if lookup is None:
             return CacheFacts()
-        at, number, missing = looked_up
-        outcome = OUTCOMES[number]
+        outcome = OUTCOMES[lookup.outcome]
         if outcome == OUTCOMES[0]:
             return CacheFacts(was_hit=True)
-        written_at = self._written_before(row, at)
+        written_at = self._written_before(row, lookup.at)
         return CacheFacts(
             MissReason(outcome),
-            tuple((missing or "").split()),
+            missing_of(self._connection, lookup),
             written_at,
-            self._evicted_after(written_at, at) if written_at else 0.0,
+            self._evicted_after(written_at, lookup.at) if written_at else 0.0,
         )
 
     def directory(self, digest: Digest) -> re_pb2.Directory | None:
@@ -119,10 +117,14 @@ class JournalReader:
 
     def action_digest(self, number: int | None) -> str:
         """The digest of an action, "HASH/SIZE"; "" for none."""
-        row = self._connection.execute(
-            "SELECT key, size_bytes FROM actions WHERE id = ?", (number,)
-        ).fetchone()
-        return f"{row[0][1:].hex()}/{row[1]}" if row else ""
+        return "" if number is None else action_named(self._connection, number)
+
+    def _lookups(self, run: int) -> dict[int, Lookup]:
+        """The last look-up of each action of a run."""
+        if run not in self._lookups_of:
+            found = lookups_of(self._connection, run)
+            self._lookups_of[run] = {lookup.action: lookup for lookup in found}
+        return self._lookups_of[run]
 
     def _rows(self, where: str, values: Sequence[object]) -> Iterator[Row]:
         for row in self._connection.execute(f"SELECT {_COLUMNS}{_FROM} WHERE {where}", values):

@@ -141,20 +141,20 @@ def _lookups(connection: sqlite3.Connection, run: int) -> list[LookupRecord]:
     last = {lookup.action: lookup for lookup in lookups_of(connection, run)}
     found = sorted(last.values())[: MAX_LOOKUPS + 1]
     return [
-        LookupRecord(name, lookup.at, OUTCOMES[lookup.outcome], _missing(connection, lookup))
+        LookupRecord(name, lookup.at, OUTCOMES[lookup.outcome], missing_of(connection, lookup))
         for lookup in found
-        if (name := _action_named(connection, lookup.action))
+        if (name := action_named(connection, lookup.action))
     ]
 
 
-def _action_named(connection: sqlite3.Connection, number: int) -> str:
+def action_named(connection: sqlite3.Connection, number: int) -> str:
     row = connection.execute(
         "SELECT key, size_bytes FROM actions WHERE id = ?", (number,)
     ).fetchone()
     return action_name(*row) if row else ""
 
 
-def _missing(connection: sqlite3.Connection, lookup: Lookup) -> tuple[str, ...]:
+def missing_of(connection: sqlite3.Connection, lookup: Lookup) -> tuple[str, ...]:
     """The blobs for which an entry was removed when it was looked up."""
     if OUTCOMES[lookup.outcome] != MissReason.INCOMPLETE:
         return ()
