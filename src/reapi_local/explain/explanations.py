@@ -6,9 +6,10 @@ import sqlite3
 
 from reapi_contract.explanations import Explanation
 from reapi_local.errors import JournalOff, RunNotFound
-from reapi_local.explain.journal_reader import JournalReader
+from reapi_local.explain.journal_reader import JournalReader, find_run
 from reapi_local.explain.makers import makers
 from reapi_local.explain.of_run import Findings, explanation, find_causes
+from reapi_local.explain.unreported import UnreportedReader
 from reapi_local.journal.journal import Journal
 from reapi_local.store.action_cache import ActionCache
 from reapi_local.store.blob_store import BlobStore
@@ -31,11 +32,12 @@ class Explanations:
             raise JournalOff
 
         def find(connection: sqlite3.Connection) -> Findings:
-            reader = JournalReader(connection)
-            found = reader.find_run(run, instance)
+            found = find_run(connection, run, instance)
             if found is None:
                 raise RunNotFound(run)
             number, summary = found
+            kind = JournalReader if summary.reported else UnreportedReader
+            reader = kind(connection)
             return find_causes(summary, number, reader, process)
 
         findings = await self._journal.ask(find)

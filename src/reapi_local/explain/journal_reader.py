@@ -49,6 +49,22 @@ class Row:
     action: int | None
 
 
+def find_run(
+    connection: sqlite3.Connection, run: str, instance: str | None
+) -> tuple[int, RunSummary] | None:
+    """The number of a run, and what is known of it; "" = the newest that asked the cache."""
+    found = connection.execute(
+        "SELECT id, run, instance FROM runs WHERE (?1 = run OR ?1 = '' AND (hits + misses > 0"
+        " OR asked > 0)) AND (?2 IS NULL OR instance = ?2) ORDER BY started_at DESC LIMIT 1",
+        (run, instance),
+    ).fetchone()
+    if found is None:
+        return None
+    number, name, of_instance = found
+    summary = run_summary(connection, name, of_instance)
+    return None if summary is None else (number, summary)
+
+
 class JournalReader:
     """Over a connection that only reads."""
 
@@ -56,19 +72,6 @@ class JournalReader:
         self._connection = connection
         self._lookups_of: dict[int, dict[int, Lookup]] = {}
         self._directories: dict[Digest, re_pb2.Directory | None] = {}
-
-    def find_run(self, run: str, instance: str | None) -> tuple[int, RunSummary] | None:
-        """The number of a run, and what is known of it; "" = the newest that asked the cache."""
-        found = self._connection.execute(
-            "SELECT id, run, instance FROM runs WHERE (?1 = run OR ?1 = '' AND (hits + misses > 0"
-            " OR asked > 0)) AND (?2 IS NULL OR instance = ?2) ORDER BY started_at DESC LIMIT 1",
-            (run, instance),
-        ).fetchone()
-        if found is None:
-            return None
-        number, name, of_instance = found
-        details = run_summary(self._connection, name, of_instance)
-        return None if details is None else (number, details)
 
     def ran(self, run: int) -> list[Row]:
         """The processes of a run that ran, in the order in which they began."""

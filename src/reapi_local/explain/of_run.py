@@ -156,8 +156,8 @@ def _sentence(found: Recurring) -> str:
 def _notes(summary: RunSummary, verdicts: Sequence[Verdict], ran: int) -> Iterator[str]:
     if not summary.reported:
         yield (
-            "The client reported no processes, so only what the server saw is known. For Pants, "
-            "see [reapi].report."
+            "The client reported no processes, so only those are explained whose results it "
+            "uploaded. Pants reports them unless [reapi].report is off."
         )
     unknown = sum(
         any(cause.kind is Kind.INPUTS for cause in verdict.causes) for verdict in verdicts

@@ -173,7 +173,7 @@ class Journal:
         JournalUnavailable.
         """
         await self._settled()
-        return await in_thread(self._queried, query)
+        return await self._ask(query)
 
     async def _ask(self, query: Callable[[sqlite3.Connection], _T]) -> _T:
         """The answer to a query that sees all that happened before it was asked."""
