@@ -9,6 +9,7 @@ from reapi_contract import command_line, sandbox_levels, setting_names
 from reapi_contract.bounds import parse_whole
 from reapi_contract.setting_names import flag, repeated_flag
 from reapi_local_launcher.cli import bazelrc
+from reapi_local_launcher.cli.history_arguments import add_history
 from reapi_local_launcher.cli.parser import Parser
 from reapi_local_launcher.cli.server_flags import add_server_flags, checked
 from reapi_local_launcher.labels import COMMAND_LINE, Labels
@@ -56,11 +57,6 @@ its token: with `--output` nobody else can read the file. To use it:
 Do it again when the server has another address or token: it keeps both unless
 it was killed, or another program took its port.
 """
-_EXPLAIN = """\
-Say why processes of a run were executed and did not come from the cache: which
-file, variable, argument or option differs from the time before. It explains
-the last run that asked the cache, or another that `reapi-local runs` names.
-"""
 _TLS_INIT = """\
 Make an authority of your own and certificates that it signs, for a server that
 encrypts its connections, and print how the server and its clients use them.
@@ -91,7 +87,7 @@ def make_parser() -> Parser:
     down = parser.add_command("down", "stop the server when its calls are done, after 10 s at most")
     check = parser.add_command("check", "prove that the server works; status 1 if it does not")
     status = parser.add_command("status", "show sizes, action cache hits and calls since the start")
-    explain = parser.add_command("explain", "say why processes were no hits", _EXPLAIN)
+    runs, savings, explain = add_history(parser)
     logs = parser.add_command("logs", "show the last lines of the server's log")
     purge = parser.add_command("purge", "delete all blobs and action results; token and port stay")
     rc = parser.add_command("bazelrc", "print what makes Bazel use the server", _BAZELRC)
@@ -117,7 +113,6 @@ def make_parser() -> Parser:
         add_server_flags(one)
     _add_down(down)
     _add_check(check)
-    _add_explain(explain)
     _add_logs(logs)
     _add_bazelrc(rc)
     _add_output(token_show)
@@ -136,6 +131,8 @@ def make_parser() -> Parser:
         down,
         check,
         status,
+        runs,
+        savings,
         explain,
         logs,
         rc,
@@ -147,7 +144,7 @@ def make_parser() -> Parser:
         _add_data_dir(one)
     _add_directory(init, "the directory of pants.toml (default: the current one)")
     _add_directory(unwire, "a directory in the repository (default: the current one)")
-    for one in (up, down, check, status, explain, purge, gc, init, unwire, version):
+    for one in (up, down, check, status, runs, savings, explain, purge, gc, init, unwire, version):
         _add_format(one)
     completion.add_argument("shell", choices=("bash", "zsh", "fish"), help="the shell")
     shown.add_argument("words", nargs="*", metavar="COMMAND", help="the command")
@@ -249,20 +246,6 @@ def _add_check(parser: Parser) -> None:
         metavar="FILE",
         help="with --address: the key of the client's certificate, in PEM",
     )
-
-
-def _add_explain(parser: Parser) -> None:
-    add = parser.add_argument
-    add(
-        "process",
-        nargs="?",
-        default="",
-        metavar="PROCESS",
-        help="explain only processes whose description, target or action has this text, in full",
-    )
-    add("--run", default="", metavar="RUN", help="the run (default: the last)")
-    add(command_line.INSTANCE_FLAG, metavar="NAME", help="only runs of this instance")
-    add("--details", action="store_true", help="name all causes of each process")
 
 
 def _add_bazelrc(parser: Parser) -> None:

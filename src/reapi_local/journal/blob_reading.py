@@ -96,7 +96,7 @@ class BlobReading:
                 self._idle.set()
 
     async def _has_read_undisturbed(self) -> bool:
-        """Read some; whether nobody else had entries for the journal meanwhile, or it is urgent."""
+        """Read some; whether it is urgent, or nobody else told the journal of anything."""
         before, self._own = self._intake.count, 0
         try:
             await self._read_some()

@@ -6,7 +6,7 @@ import json
 import sqlite3
 from collections.abc import Collection, Sequence
 from dataclasses import replace
-from typing import Any, Final
+from typing import Final
 
 from reapi_contract.json_records import to_json
 from reapi_contract.masks import Masks
@@ -200,25 +200,22 @@ class ReportsKept:
         up to those of all processes.
         """
         names = targets or ("",)
-        counts, shared = amounts[:3], amounts[3:]
         shares = zip(
-            *([int(count)] * len(names) for count in counts),
-            *(_shares(amount, len(names)) for amount in shared),
+            *([int(count)] * len(names) for count in amounts[:3]),
+            *(_shares(amount, len(names)) for amount in amounts[3:]),
             strict=True,
         )
+        rows = [("goal", goal, *amounts)]
+        rows += [("target", *row) for row in zip(names, *zip(*shares, strict=True), strict=True)]
         self._connection.executemany(
             "INSERT INTO process_days VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
-            " ON CONFLICT (day, instance, goal, target) DO UPDATE SET"
+            " ON CONFLICT (day, instance, kind, name) DO UPDATE SET"
             " processes = processes + excluded.processes, asked = asked + excluded.asked,"
             " cached = cached + excluded.cached, saved_ms = saved_ms + excluded.saved_ms,"
             " saved_bytes = saved_bytes + excluded.saved_bytes,"
             " ran_ms = ran_ms + excluded.ran_ms",
-            [(day, instance, goal, *pair) for pair in _flat(names, shares)],
+            [(day, instance, *row) for row in rows],
         )
-
-
-def _flat(names: Sequence[str], shares: Any) -> list[tuple[Any, ...]]:
-    return [(name, *share) for name, share in zip(names, shares, strict=True)]
 
 
 def _shares(amount: int, parts: int) -> list[int]:

@@ -47,10 +47,10 @@ def run_summary(connection: sqlite3.Connection, run: str, instance: str) -> RunS
 def run_details(
     connection: sqlite3.Connection, run: str, instance: str | None
 ) -> RunDetails | None:
-    """The run of that name, the latest if several instances have it; None if there is none."""
+    """The latest run of that name, or the latest whose name ends so; None if there is none."""
     found = connection.execute(
-        f"{_RUN.replace('SELECT ', 'SELECT id, ')} WHERE run = ?1 AND (?2 IS NULL OR instance = ?2)"
-        " ORDER BY started_at DESC LIMIT 1",
+        f"{_RUN.replace('SELECT ', 'SELECT id, ')} WHERE substr(run, -length(?1)) = ?1"
+        " AND (?2 IS NULL OR instance = ?2) ORDER BY run = ?1 DESC, started_at DESC LIMIT 1",
         (run, instance),
     ).fetchone()
     if found is None:

@@ -143,15 +143,15 @@ CREATE TABLE directories (
 CREATE TABLE process_days (
     day INTEGER NOT NULL,
     instance TEXT NOT NULL,
-    goal TEXT NOT NULL,
-    target TEXT NOT NULL,
+    kind TEXT NOT NULL,
+    name TEXT NOT NULL,
     processes INTEGER NOT NULL,
     asked INTEGER NOT NULL,
     cached INTEGER NOT NULL,
     saved_ms INTEGER NOT NULL,
     saved_bytes INTEGER NOT NULL,
     ran_ms INTEGER NOT NULL,
-    PRIMARY KEY (day, instance, goal, target)
+    PRIMARY KEY (day, instance, kind, name)
 ) WITHOUT ROWID;
 
 CREATE TABLE cost_days (
