@@ -52,10 +52,14 @@ class Row:
 def find_run(
     connection: sqlite3.Connection, run: str, instance: str | None
 ) -> tuple[int, RunSummary] | None:
-    """The number of a run, and what is known of it; "" = the newest that asked the cache."""
+    """The number of a run, and what is known of it.
+
+    ``run``: its name, or the end of it; "" = the newest that asked the cache.
+    """
     found = connection.execute(
-        "SELECT id, run, instance FROM runs WHERE (?1 = run OR ?1 = '' AND (hits + misses > 0"
-        " OR asked > 0)) AND (?2 IS NULL OR instance = ?2) ORDER BY started_at DESC LIMIT 1",
+        "SELECT id, run, instance FROM runs WHERE (substr(run, -length(?1)) = ?1 OR ?1 = '' AND"
+        " (hits + misses > 0 OR asked > 0)) AND (?2 IS NULL OR instance = ?2)"
+        " ORDER BY run = ?1 DESC, started_at DESC LIMIT 1",
         (run, instance),
     ).fetchone()
     if found is None:
