@@ -32,6 +32,9 @@ no such run is known.
 REPORTS = "/v1/reports"
 """GET: `reapi_contract.run_reports.Reporting`. POST `report_json(run, processes)`: `Kept`."""
 
+ACTIONS = "/v1/actions"
+"""GET `/v1/actions/HASH/SIZE`: a `reapi_contract.action_history.ActionHistory`, 404 if none."""
+
 SAVINGS = "/v1/savings"
 """GET with the query `by`, `days`, `instance` and `limit`: `reapi_contract.savings.Savings`."""
 

@@ -27,6 +27,14 @@ _RUN: Final = (
 )
 
 
+_PROCESS: Final = (
+    "SELECT body, span, processes.description, goal, targets, source, asked, exit_code,"
+    " started_at, elapsed_ms, saved_ms, actions.key, size_bytes FROM processes"
+    " JOIN definitions ON definitions.id = processes.definition"
+    " LEFT JOIN actions ON actions.id = processes.action"
+)
+
+
 def newest_runs(
     connection: sqlite3.Connection, instance: str | None, limit: int
 ) -> list[RunSummary]:
@@ -104,14 +112,20 @@ def _summary(row: Sequence[Any]) -> RunSummary:
     )
 
 
+def known_processes(
+    connection: sqlite3.Connection, numbers: Sequence[int]
+) -> dict[int, KnownProcess]:
+    """The processes with these numbers."""
+    found = {}
+    for number in numbers:
+        for row in connection.execute(f"{_PROCESS} WHERE processes.id = ?", (number,)):
+            found[number] = _known_process(row)
+    return found
+
+
 def _processes(connection: sqlite3.Connection, run: int) -> list[KnownProcess]:
     rows = connection.execute(
-        "SELECT body, span, processes.description, goal, targets, source, asked, exit_code,"
-        " started_at, elapsed_ms, saved_ms, key, size_bytes FROM processes"
-        " JOIN (SELECT id, body FROM definitions) AS d ON d.id = processes.definition"
-        " LEFT JOIN actions ON actions.id = processes.action"
-        " WHERE run = ? ORDER BY processes.id LIMIT ?",
-        (run, MAX_PROCESSES + 1),
+        f"{_PROCESS} WHERE run = ? ORDER BY processes.id LIMIT ?", (run, MAX_PROCESSES + 1)
     )
     return [_known_process(row) for row in rows]
 
