@@ -38,9 +38,11 @@ from reapi_local_plugin.pants_config.switches import (
     switch_on,
 )
 from reapi_local_plugin.pants_proofs import configured, last_run
+from reapi_local_plugin.report_sender import wait_for_the_last
 from reapi_local_plugin.tls_conflicts import tls_conflicts
 
 Progress = Callable[[str], None]
+_TOLD_S = 10.0
 
 
 @dataclass(frozen=True)
@@ -136,6 +138,7 @@ class GoalRunner:
         found = look(settings, self.env)
         if not isinstance(found, Running):
             raise explain(found, settings.labels)
+        wait_for_the_last(_TOLD_S)
         answer = fetch_explanation(
             found, settings.labels, run=run, instance=self.instance, process=process
         )

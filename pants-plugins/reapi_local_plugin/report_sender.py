@@ -48,6 +48,15 @@ class _Processes:
     ended: Sequence[tuple[Workunit, bool]]
 
 
+_at_work: Optional[threading.Thread] = None
+
+
+def wait_for_the_last(wait_s: float) -> None:
+    """Wait until the last run of this process is told, as Pants' daemon goes on with it."""
+    if _at_work is not None:
+        _at_work.join(wait_s)
+
+
 class ReportSender:
     """One run: processes as they end, then the run itself. Used by one thread."""
 
@@ -83,7 +92,10 @@ class ReportSender:
 
     def _start(self) -> None:
         if self._thread is None:
-            self._thread = threading.Thread(target=self._send_all, name="reapi", daemon=True)
+            global _at_work  # noqa: PLW0603 - one build at a time in a process
+            _at_work = self._thread = threading.Thread(
+                target=self._send_all, name="reapi", daemon=True
+            )
             self._thread.start()
 
     def _send_all(self) -> None:
