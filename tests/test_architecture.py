@@ -31,12 +31,13 @@ SERVER_PARTS = {
     "store": _PURE,
     "observe": _PURE,
     "journal": (*_PURE, "store"),
+    "explain": (*_PURE, "store", "journal"),
     "execute": (*_PURE, "store"),
     "rpc": (*_PURE, "config", "store", "execute", "tls"),
     "admin": ("errors", "protocol", "access"),
     "probe": _PURE,
     "compose": (
-        *(*_PURE, "config", "store", "journal", "observe", "execute"),
+        *(*_PURE, "config", "store", "journal", "explain", "observe", "execute"),
         *("rpc", "admin", "probe", "tls"),
     ),
     "cli": ("config", "observe", "compose", "probe", "tls"),
@@ -142,7 +143,7 @@ CONCRETE = ("store.local", "store.memory", "execute.local", "execute.sandbox.slo
 BELONGS_TO = {
     "lmdb": {"store"},
     "cachetools": {"store", "execute", "journal"},
-    "sqlite3": {"journal"},
+    "sqlite3": {"explain", "journal"},
     "cryptography": {"tls"},
     "grpc": {"rpc", "probe"},
     "grpc_health": {"rpc"},
@@ -156,7 +157,10 @@ BELONGS_TO = {
     "blake3": {"protocol"},
     "zstandard": {"protocol"},
 }
-USES_PANTS = {"register.py", "goals.py", "subsystem.py", "remote_auth.py", "run_counters.py"}
+USES_PANTS = {
+    *("register.py", "goals.py", "subsystem.py", "remote_auth.py"),
+    *("reporter.py", "live_inputs.py"),
+}
 
 
 def modules(root: Path) -> list[Path]:

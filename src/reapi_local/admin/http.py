@@ -24,7 +24,7 @@ from reapi_contract.proof import Proof, proofs_json
 from reapi_contract.status import Status, status_json
 from reapi_local.access.access_control import AccessControl
 from reapi_local.access.principal import Verb
-from reapi_local.admin import records
+from reapi_local.admin import explained, records
 from reapi_local.admin.route import PRINCIPAL, AdminRoute, all_instances, body_of
 from reapi_local.errors import Code, ReapiError, Unauthenticated
 from reapi_local.protocol.instance import check_instance_name
@@ -55,6 +55,9 @@ class Admin(Protocol):
     @property
     def records(self) -> records.Records: ...
 
+    @property
+    def explanations(self) -> explained.Explains: ...
+
     async def check(self, instance: str) -> list[Proof]: ...
 
     def request_stop(self) -> None: ...
@@ -78,6 +81,7 @@ def make_app(admin: Admin, access: AccessControl) -> ASGIApp:
         ),
         AdminRoute(admin_api.STOP, "POST", Verb.ADMIN, all_instances, handlers.stop),
         *records.routes(admin.records),
+        *explained.routes(admin.explanations),
     )
     app = Starlette(
         routes=[
