@@ -15,7 +15,7 @@ from reapi_contract.action_history import ActionHistory
 from reapi_contract.admin_api import RunSummary
 from reapi_contract.input_trees import InputTree
 from reapi_contract.masks import Masks
-from reapi_contract.run_details import KnownProcess, RunDetails
+from reapi_contract.run_details import RunDetails
 from reapi_contract.run_reports import Kept, ProcessReport, Reporting, RunReport
 from reapi_contract.savings import Savings
 from reapi_local.clock import Clock
@@ -36,7 +36,7 @@ from reapi_local.journal import database, definitions
 from reapi_local.journal.blob_reading import BlobReading
 from reapi_local.journal.entries import Barrier, Effects, Happened, Reported, TreeRead
 from reapi_local.journal.events_kept import DOWNLOADS, UPLOADS
-from reapi_local.journal.history_queries import action_history, earlier_processes, kept_tree
+from reapi_local.journal.history_queries import action_history
 from reapi_local.journal.input_trees import directories_of, parse_root
 from reapi_local.journal.intake import Intake
 from reapi_local.journal.run_queries import has_tree, newest_runs, run_details
@@ -49,7 +49,6 @@ from reapi_local.store.blob_store import BlobStore
 from reapi_local.threads import in_thread
 
 _T = TypeVar("_T")
-Earlier = tuple[str, KnownProcess]
 """The name of a run, and a process of it."""
 
 _KEY_FILE: Final = "secrets.key"
@@ -167,22 +166,6 @@ class Journal:
         if found is None:
             raise ActionUnknown(action)
         return found
-
-    async def earlier(self, description: str, run: str, limit: int) -> list[Earlier]:
-        """Processes with that description of runs before ``run``, newest first, with their runs.
-
-        Raises JournalUnavailable.
-        """
-        return await self._ask(
-            lambda connection: earlier_processes(connection, description, run, limit)
-        )
-
-    async def tree(self, root: Digest) -> dict[Digest, bytes]:
-        """The Directories of an input root; empty unless all are kept.
-
-        Raises JournalUnavailable.
-        """
-        return await self._ask(lambda connection: kept_tree(connection, root))
 
     async def savings(self, by: str, days: int, instance: str | None, limit: int) -> Savings:
         """What the cache saved, and what it cost, in the last ``days``, today among them.
