@@ -19,14 +19,16 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from reapi_contract import admin_api, challenge
+from reapi_contract import admin_api, challenge, inspection
 from reapi_contract.admin_api import Health, RunSummary
 from reapi_contract.json_records import to_json
 from reapi_contract.proof import Proof, proofs_json
 from reapi_contract.status import Status, status_json
 from reapi_local.access.access_control import AccessControl
 from reapi_local.access.principal import Verb
+from reapi_local.admin.inspection_routes import InspectionHandlers
 from reapi_local.errors import Code, ReapiError, Unauthenticated
+from reapi_local.inspect.inspector import Inspector
 from reapi_local.protocol.instance import check_instance_name
 
 _PRINCIPAL: Final = "reapi_local.principal"
@@ -35,6 +37,7 @@ _HTTP_STATUS: Final = {
     Code.INVALID_ARGUMENT: 400,
     Code.UNAUTHENTICATED: 401,
     Code.PERMISSION_DENIED: 403,
+    Code.NOT_FOUND: 404,
 }
 
 
@@ -53,6 +56,8 @@ class Admin(Protocol):
 
     async def check(self, instance: str) -> list[Proof]: ...
 
+    def inspector(self) -> Inspector: ...
+
     def request_stop(self) -> None: ...
 
     def rotate_token(self) -> None: ...
@@ -60,12 +65,16 @@ class Admin(Protocol):
 
 def make_app(admin: Admin, access: AccessControl) -> ASGIApp:
     """The ASGI application: the routes, behind authentication."""
-    handlers = _Handlers(admin)
+    handlers, look = _Handlers(admin), InspectionHandlers(admin.inspector())
     routes = (
         _Route(admin_api.HEALTH, "GET", Verb.READ, _all_instances, handlers.health),
         _Route(admin_api.STATUS, "GET", Verb.READ, _all_instances, handlers.status),
         _Route(admin_api.METRICS, "GET", Verb.READ, _all_instances, handlers.metrics),
         _Route(admin_api.RUNS, "GET", Verb.READ, _queried_instance, handlers.runs),
+        _Route(inspection.OBJECT, "GET", Verb.READ, _queried_instance, look.object),
+        _Route(inspection.TREE, "GET", Verb.READ, _queried_instance, look.tree),
+        _Route(inspection.BLOB, "GET", Verb.READ, _queried_instance, look.blob),
+        _Route(inspection.DIFFERENCES, "GET", Verb.READ, _queried_instance, look.differences),
         _Route(admin_api.CHECK, "POST", Verb.WRITE, _all_instances, handlers.check),
         _Route(admin_api.ROTATE_TOKEN, "POST", Verb.ADMIN, _all_instances, handlers.rotate_token),
         _Route(admin_api.STOP, "POST", Verb.ADMIN, _all_instances, handlers.stop),

@@ -37,6 +37,7 @@ from reapi_local.compose.storage import open_storage
 from reapi_local.config.loopback import is_loopback
 from reapi_local.config.schema import Config, Transport
 from reapi_local.events import EventStream
+from reapi_local.inspect.inspector import Inspector
 from reapi_local.observe.event_log import EventLog
 from reapi_local.observe.idleness import Idleness
 from reapi_local.observe.metrics import Metrics
@@ -273,6 +274,10 @@ class App:
     def runs(self, instance: str | None, limit: int) -> list[RunSummary]:
         """The latest invocations, newest first."""
         return self._runs.newest(instance, limit)
+
+    def inspector(self) -> Inspector:
+        """What shows objects of the store to people."""
+        return Inspector(self._storage.blobs, self._storage.entries, OWNER)
 
     async def check(self, instance: str) -> list[Proof]:
         """Prove with calls over a separate connection that the server works."""

@@ -30,7 +30,8 @@ class Storage:
 
     Services use ``client_blobs`` and ``client_results``, which emit events of clients. The executor
     uses ``execution_results``, whose events name it as the user, and ``blobs``, which emits no
-    events for reads and writes, so that metrics count only blobs that clients transfer.
+    events for reads and writes, so that metrics count only blobs that clients transfer. Who
+    only looks uses ``blobs`` and ``entries``: an entry is shown as it is, complete or not.
     """
 
     def __init__(self, config: Config, clock: Clock, events: EventStream) -> None:
@@ -45,10 +46,9 @@ class Storage:
             events,
             durable=settings.sync == "full",
         )
-        results = CompleteActionCache(
-            GenerationActionCache(self._local, events), self._local, events
-        )
-        self.blobs: BlobStore = self._local
+        self.entries = GenerationActionCache(self._local, events)
+        results = CompleteActionCache(self.entries, self._local, events)
+        self.blobs = self._local
         self.client_blobs: BlobStore = ObservedBlobStore(self._local, events)
         self.client_results: ActionCache = ObservedActionCache(results, events, CacheUser.CLIENT)
         self.execution_results: ActionCache = ObservedActionCache(
