@@ -35,11 +35,12 @@ SERVER_PARTS = {
     "rpc": (*_PURE, "config", "store", "execute", "tls"),
     "admin": ("errors", "protocol", "access", "inspect"),
     "probe": _PURE,
+    "client": (*_PURE, "store", "execute", "inspect", "probe"),
     "compose": (
         *(*_PURE, "config", "store", "observe", "execute"),
-        *("rpc", "admin", "probe", "tls", "inspect"),
+        *("rpc", "admin", "probe", "tls", "inspect", "client"),
     ),
-    "cli": ("config", "observe", "compose", "probe", "tls"),
+    "cli": ("client", "config", "observe", "compose", "probe", "tls"),
     "__main__": ("cli",),
 }
 _BLOB_STORE = ("blob_store", "action_cache")
@@ -123,6 +124,7 @@ WINGS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
         "choose": ("interface",),
         "limit_messages": ("interface",),
         "linux": (),
+        "control_terminal": (),
         "stdio_capture": ("linux",),
         "closed_ports": ("linux",),
         "host": ("action_paths", "interface"),
@@ -142,7 +144,7 @@ BELONGS_TO = {
     "lmdb": {"store"},
     "cachetools": {"store", "execute", "observe"},
     "cryptography": {"tls"},
-    "grpc": {"rpc", "probe"},
+    "grpc": {"rpc", "probe", "client"},
     "grpc_health": {"rpc"},
     "grpc_reflection": {"rpc"},
     "msgspec": {"config", "store"},

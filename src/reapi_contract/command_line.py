@@ -44,6 +44,7 @@ HASH/SIZE, and the token is read from the state file of the data directory."""
 
 ADDRESS_FLAG = "--address"
 DATA_DIR_FLAG = "--data-dir"
+FUNCTION_FLAG = "--function"
 TO_FLAG = "--to"
 JSON_FLAG = "--json"
 SANDBOX_FLAG = "--sandbox"

@@ -69,13 +69,15 @@ class Totals:
 class Described:
     """One object.
 
-    `kind`: one of `KINDS`. `instances`: in which an action has a result. `lost`: the blobs that
-    are needed to describe it and that the store lacks, each with what it is. The parts that the
-    kind doesn't have are None. `text`: whether a file is text.
+    `kind`: one of `KINDS`. `function`: the digest function, like `SHA256`. `instances`: in which an
+    action has a result. `lost`: the blobs that are needed to describe it and that the store lacks,
+    each with what it is. The parts that the kind doesn't have are None. `text`: whether a file is
+    text.
     """
 
     digest: str = ""
     kind: str = ""
+    function: str = ""
     instance: str = ""
     instances: tuple[str, ...] = ()
     lost: tuple[str, ...] = ()
@@ -203,6 +205,7 @@ def described_from(raw: Mapping[str, Any]) -> Described:
     return Described(
         digest=str(raw.get("digest", "")),
         kind=str(raw.get("kind", "")),
+        function=str(raw.get("function", "")),
         instance=str(raw.get("instance", "")),
         instances=_texts(raw.get("instances")),
         lost=_texts(raw.get("lost")),

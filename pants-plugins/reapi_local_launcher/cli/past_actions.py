@@ -53,6 +53,7 @@ def run_program(
     )
     arguments = [*spawn.program(chosen), command, action.digest]
     arguments += [f"{command_line.INSTANCE_FLAG}={instance}"]
+    arguments += [f"{command_line.FUNCTION_FLAG}={action.function}"]
     arguments += [f"{command_line.ADDRESS_FLAG}={objects.running.grpc_address}"]
     arguments += [f"{command_line.DATA_DIR_FLAG}={state.data_dir}", *flags]
     os.execve(arguments[0], arguments, environment)

@@ -6,7 +6,6 @@ from collections.abc import Iterable, Sequence
 from difflib import SequenceMatcher
 
 from reapi_contract.inspection import ActionFields, ArgumentChange, Change, CommandFields
-from reapi_contract.secret_names import MASK, is_secret, masked_argument
 
 
 def argument_changes(a: Sequence[str], b: Sequence[str]) -> tuple[ArgumentChange, ...]:
@@ -55,17 +54,3 @@ def _fields(action: ActionFields, command: CommandFields) -> dict[str, str]:
         "do_not_cache": str(action.do_not_cache).lower(),
         "salt": action.salt,
     }
-
-
-def masked_changes(changes: Iterable[Change]) -> tuple[Change, ...]:
-    """Changes of variables with the values of secrets masked; that they differ stays visible."""
-    return tuple(
-        Change(c.name, c.a and MASK, c.b and MASK) if is_secret(c.name) else c for c in changes
-    )
-
-
-def masked_arguments(changes: Iterable[ArgumentChange]) -> tuple[ArgumentChange, ...]:
-    return tuple(
-        ArgumentChange(c.at, tuple(map(masked_argument, c.a)), tuple(map(masked_argument, c.b)))
-        for c in changes
-    )

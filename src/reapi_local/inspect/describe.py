@@ -17,7 +17,7 @@ from reapi_contract.inspection import (
     Entry,
     ResultFields,
 )
-from reapi_contract.secret_names import masked, masked_argument
+from reapi_contract.masks import Masks
 from reapi_local.proto import remote_execution_pb2 as re_pb2
 from reapi_local.protocol.digest import Digest, digest_of
 from reapi_local.protocol.lookup import StoredResult
@@ -47,18 +47,14 @@ def command_fields(command: re_pb2.Command, platform: re_pb2.Platform) -> Comman
     )
 
 
-def without_secrets(command: CommandFields) -> CommandFields:
+def without_secrets(command: CommandFields, masks: Masks) -> CommandFields:
     """The same command with the secrets in its variables and arguments masked."""
+    pairs = dict(variable.split("=", 1) for variable in command.environment)
     return replace(
         command,
-        arguments=tuple(map(masked_argument, command.arguments)),
-        environment=tuple(_masked(variable) for variable in command.environment),
+        arguments=masks.arguments(command.arguments),
+        environment=tuple(f"{name}={value}" for name, value in masks.variables(pairs).items()),
     )
-
-
-def _masked(variable: str) -> str:
-    name, _, value = variable.partition("=")
-    return f"{name}={masked(name, value)}"
 
 
 def result_fields(result: re_pb2.ActionResult, action: Digest) -> ResultFields:

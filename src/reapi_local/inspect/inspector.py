@@ -20,6 +20,7 @@ from reapi_contract.inspection import (
     ResultFields,
     Totals,
 )
+from reapi_contract.masks import Masks
 from reapi_local.access.principal import Principal
 from reapi_local.context import Context
 from reapi_local.errors import BlobNotFound, InvalidRequest, ObjectNotFound
@@ -70,8 +71,8 @@ class Asked:
 class Inspector:
     """Looks at a store in the name of ``principal``. It changes nothing and emits no events."""
 
-    def __init__(self, blobs: Blobs, entries: Entries, principal: Principal) -> None:
-        self._blobs, self._entries = blobs, entries
+    def __init__(self, blobs: Blobs, entries: Entries, principal: Principal, masks: Masks) -> None:
+        self._blobs, self._entries, self._masks = blobs, entries, masks
         self._finder = Finder(blobs, entries, principal)
 
     async def describe(self, text: str, asked: Asked) -> Described:
@@ -85,7 +86,11 @@ class Inspector:
         meant = self._finder.find(text, asked.instance)
         kind, data = await self._judge(meant, asked.kind)
         described = Described(
-            str(meant.digest), kind, meant.context.instance, instances=meant.instances
+            str(meant.digest),
+            kind,
+            meant.digest.function.name,
+            meant.context.instance,
+            meant.instances,
         )
         match kind:
             case inspection.ACTION:
@@ -93,13 +98,16 @@ class Inspector:
             case inspection.COMMAND:
                 command = _parsed(re_pb2.Command, data)
                 fields = describe.command_fields(command, re_pb2.Platform())
-                return replace(described, command=_shown(fields, asked))
+                return replace(described, command=self._shown(fields, asked))
             case inspection.DIRECTORY | inspection.TREE_MESSAGE:
                 return await self._describe_tree(meant, described)
             case inspection.RESULT:
                 result = _parsed(re_pb2.ActionResult, data)
                 return replace(described, result=describe.result_fields(result, meant.digest))
         return replace(described, text=is_text(data))
+
+    def _shown(self, command: CommandFields, asked: Asked) -> CommandFields:
+        return command if asked.secrets else describe.without_secrets(command, self._masks)
 
     async def _judge(self, meant: Meant, wanted: str) -> tuple[str, bytes]:
         """What the object is, and the content of its blob; of a large one the beginning."""
@@ -132,7 +140,7 @@ class Inspector:
             raise ObjectNotFound(f"the blob {digest} isn't in the store") from error
 
     async def _describe_action(self, meant: Meant, shown: Described, asked: Asked) -> Described:
-        action = await self._action(meant)
+        action = await self._action(meant, asked)
         counted, lost = None, action.lost
         if action.root is not None:
             counted, more = await self._totals(meant.context, action.root, "input root")
@@ -140,7 +148,7 @@ class Inspector:
         return replace(
             shown,
             action=action.fields,
-            command=action.command and _shown(action.command, asked),
+            command=action.command,
             totals=counted,
             result=await self._result(meant),
             lost=lost,
@@ -152,7 +160,7 @@ class Inspector:
         found = await self._entries.get(meant.context, meant.digest)
         return describe.entry_fields(found.stored, meant.digest) if isinstance(found, Hit) else None
 
-    async def _action(self, meant: Meant) -> _Action:
+    async def _action(self, meant: Meant, asked: Asked) -> _Action:
         """An action as far as the store has it.
 
         Raises:
@@ -172,7 +180,8 @@ class Inspector:
         if command_digest not in blobs:
             return _Action(fields, None, root, (f"the command {command_digest}",))
         command = _parsed(re_pb2.Command, blobs[command_digest])
-        return _Action(fields, describe.command_fields(command, action.platform), root, ())
+        shown = self._shown(describe.command_fields(command, action.platform), asked)
+        return _Action(fields, shown, root, ())
 
     async def _totals(
         self, context: Context, root: Digest, what: str
@@ -204,7 +213,7 @@ class Inspector:
         """
         match kind:
             case inspection.ACTION:
-                root = (await self._action(meant)).root
+                root = (await self._action(meant, Asked())).root
             case inspection.TREE_MESSAGE:
                 root = await directories.root_of_tree(meant.digest)
             case inspection.DIRECTORY:
@@ -276,12 +285,12 @@ class Inspector:
         return await self._with_files(found, directories, (left, right), path)
 
     async def _compare_actions(self, a: Meant, b: Meant, asked: Asked, path: str) -> Differences:
-        left, right = await self._action(a), await self._action(b)
+        left, right = await self._action(a, asked), await self._action(b, asked)
         found = Differences(
             str(a.digest), str(b.digest), inspection.ACTION, lost=(*left.lost, *right.lost)
         )
         if left.whole and right.whole:
-            found = _with_commands(found, left.whole, right.whole, asked)
+            found = _with_commands(found, left.whole, right.whole)
         if left.root is None or right.root is None:
             return found
         directories = Directories(self._blobs, a.context)
@@ -311,10 +320,6 @@ class Inspector:
         )
 
 
-def _shown(command: CommandFields, asked: Asked) -> CommandFields:
-    return command if asked.secrets else describe.without_secrets(command)
-
-
 def _parsed(kind: type[_M], data: bytes) -> _M:
     try:
         return kind.FromString(data)
@@ -322,13 +327,11 @@ def _parsed(kind: type[_M], data: bytes) -> _M:
         raise InvalidRequest(f"the blob isn't a message of type {kind.DESCRIPTOR.name}") from error
 
 
-def _with_commands(found: Differences, a: _Whole, b: _Whole, asked: Asked) -> Differences:
-    arguments = compare.argument_changes(a[1].arguments, b[1].arguments)
-    environment = compare.pair_changes(a[1].environment, b[1].environment)
+def _with_commands(found: Differences, a: _Whole, b: _Whole) -> Differences:
     return replace(
         found,
-        arguments=arguments if asked.secrets else compare.masked_arguments(arguments),
-        environment=environment if asked.secrets else compare.masked_changes(environment),
+        arguments=compare.argument_changes(a[1].arguments, b[1].arguments),
+        environment=compare.pair_changes(a[1].environment, b[1].environment),
         platform=compare.pair_changes(a[1].platform, b[1].platform),
         fields=compare.field_changes(a, b),
     )

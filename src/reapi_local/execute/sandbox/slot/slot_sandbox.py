@@ -153,7 +153,7 @@ class SlotSandbox:
     async def _execute(self, spec: ProcessSpec, stop: asyncio.Event) -> tuple[_Slot, SlotResult]:
         slot = await self._take(spec.network)
         try:
-            return slot, await slot.process.run(self._request(spec), stop)
+            return slot, await slot.process.run(self._request(spec), stop, spec.terminal)
         except BaseException:
             await asyncio.shield(self._end(slot))
             raise

@@ -146,6 +146,7 @@ class BubblewrapSandbox(SupervisedSandbox):
             "uid": self._owner,
             "restricted": True,
             "rulesets": list(self._closed_ports.rulesets) if spec.network else [],
+            "terminals": [] if spec.terminal is None else [spec.terminal],
         }
 
     def _privilege_options(self) -> list[str]:
