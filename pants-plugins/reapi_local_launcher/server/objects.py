@@ -107,8 +107,14 @@ def lost_note(lost: tuple[str, ...]) -> str:
     return f"The store doesn't have {', '.join(lost)}. {_GONE}"
 
 
+def _sentence(text: str) -> str:
+    """The text with a full stop, and a capital letter unless it begins with a digest."""
+    begins_with_digest = "/" in text.partition(" ")[0]
+    return f"{text}." if begins_with_digest else f"{text[:1].upper()}{text[1:]}."
+
+
 def _refused(error: admin.AdminRefusedError, labels: Labels) -> LauncherError:
-    why = f"{str(error)[:1].upper()}{str(error)[1:]}."
+    why = _sentence(str(error))
     if error.status == 404 and str(error) == NO_ROUTE:
         return LauncherError(
             "The server can't show what it holds.",

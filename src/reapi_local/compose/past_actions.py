@@ -8,7 +8,8 @@ import os
 import shlex
 import signal
 import sys
-from collections.abc import Callable, Coroutine
+import textwrap
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
@@ -36,6 +37,12 @@ from reapi_local.protocol.digest import Digest, DigestFunction, parse_digest_tex
 from reapi_local.threads import in_thread
 
 _FAILED: Final = 1
+_LINES: Final[Mapping[str, Any]] = {
+    "width": 80,
+    "subsequent_indent": " " * 8,
+    "break_long_words": False,
+    "break_on_hyphens": False,
+}
 _UNLIKE: Final = 3
 _SHELLS: Final = ("/bin/bash", "/usr/bin/bash")
 _BUILD_AGAIN: Final = (
@@ -203,4 +210,6 @@ def _show(error: CannotDo, *, as_json: bool) -> None:
     if as_json:
         print(json.dumps({"error": {"what": what, "why": why, "remedy": remedy}}, indent=2))
         return
-    print(f"error: {what}\nwhy:    {why}\nremedy: {remedy}", file=sys.stderr)
+    print(f"error: {what}", file=sys.stderr)
+    for lead, text in (("why:    ", why), ("remedy: ", remedy)):
+        print(textwrap.fill(text, initial_indent=lead, **_LINES), file=sys.stderr)
