@@ -137,7 +137,7 @@ def gzipped(time: bytes) -> bytes:
         ),
         ("log", b"in /tmp/pants-sandbox-aB1/x\n", b"in /reapi/root/x\n", "the path of the sandbox"),
         ("log", b"a\nb\n", b"b\na\n", "the lines are in another order"),
-        ("log", b"at 0xdeadbeef00\n", b"at 0xdeadbeefaa\n", "numbers"),
+        ("log", b"at 7f00a1b2c3\n", b"at 7f00a1dddd\n", "hexadecimal numbers"),
         ("bin", b"\xff\0\1", b"\xff\0\2", "the first 2 bytes are equal, of 3 and 3"),
         ("a.whl", b"PK\3\4 no zip \xff", b"PK\3\4 none \xff", "the first 7 bytes are equal"),
     ],

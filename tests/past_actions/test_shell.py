@@ -19,6 +19,8 @@ from past_actions.lab import INSTANCE, Lab, users
 from patience import PATIENCE_S
 
 MARK = "END-OF-"
+GET_NUMBER = 0x80045430
+"""TIOCGPTN of ioctl_tty(2), which Python has no name for."""
 
 
 class Terminal:
@@ -34,6 +36,11 @@ class Terminal:
 
     def resize(self, rows: int, columns: int) -> None:
         fcntl.ioctl(self.fd, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+
+    @property
+    def number(self) -> int:
+        """Of the device."""
+        return int(struct.unpack("I", fcntl.ioctl(self.fd, GET_NUMBER, bytes(4)))[0])
 
     def until(self, words: str) -> str:
         """Read until these words come; returns what came before them."""
@@ -91,8 +98,12 @@ def work_in(terminal: Terminal, root: str) -> None:
     terminal.resize(33, 77)
     size = terminal.ask("until stty size | grep '^33 77'; do :; done", 5)
     assert "33 77\n" in size
-    terminal.type("sleep 86400\n")
-    terminal.until("sleep 86400")
+    # On the user's own terminal it could type commands for the shell that comes after it.
+    device = terminal.ask("stat -Lc 'minor=%T.' /proc/self/fd/0", 8)
+    assert f"minor={terminal.number:x}." not in device.partition("/fd/0")[2]
+    assert "minor=" in device.partition("/fd/0")[2]
+    terminal.type("sh -c \"echo start''ed; exec sleep 86400\"\n")
+    terminal.until("started\n")
     terminal.type("\x03")
     assert "130\n" in terminal.ask("echo $?", 6)
 
@@ -172,5 +183,5 @@ def test_where_no_sandbox_works_it_says_why(lab: Lab, tmp_path: Path) -> None:
         check=False,
     )
     assert done.returncode == 1
-    assert done.stderr.startswith("error: No sandbox works on this machine.\nwhy:    bubblewrap ")
+    assert done.stderr.startswith("error: No sandbox works on this machine.\nwhy:    ")
     assert "apt install bubblewrap" in done.stderr

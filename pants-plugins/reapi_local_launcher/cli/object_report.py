@@ -132,17 +132,17 @@ def _result(result: ResultFields, write: Write, style: Style) -> None:
         rows.append(("took", ", ".join(times)))
     if result.worker:
         rows.append(("worker", result.worker))
-    rows += [(name, value) for name, value in _streams(result) if value]
+    rows += [
+        (name, "empty" if digest.endswith("/0") else digest)
+        for name, digest in (("stdout", result.stdout), ("stderr", result.stderr))
+        if digest
+    ]
     fields(rows, write)
     if result.outputs:
         write("\n" + style.strong("outputs") + "\n")
         _outputs(result.outputs, write)
     if result.more:
         write(f"  … and {result.more:,} more\n")
-
-
-def _streams(result: ResultFields) -> tuple[tuple[str, str], ...]:
-    return ("stdout", result.stdout), ("stderr", result.stderr)
 
 
 def _moment(seconds: float) -> str:

@@ -6,13 +6,15 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import Final
 
+from google.rpc import error_details_pb2
+
 from reapi_contract import inspection
 from reapi_contract.inspection import Entry
 from reapi_local.client.connection import Connection
 from reapi_local.client.remote_blobs import RemoteBlobs
 from reapi_local.client.unlike import why_unlike
 from reapi_local.context import Context
-from reapi_local.errors import ReapiError
+from reapi_local.errors import MissingInputs, ReapiError
 from reapi_local.execute.clients.selection import name_for_replay
 from reapi_local.inspect import trees
 from reapi_local.inspect.describe import outputs_of, result_fields
@@ -68,7 +70,8 @@ async def replay(
     and stores none, and the cached result stays as it is.
 
     Raises:
-        NoResult: the server couldn't execute it.
+        MissingInputs: the server lacks inputs.
+        NoResult: the server couldn't execute it for another reason.
         CallFailed: a call failed.
     """
     again = _Replayer(connection, context, action)
@@ -97,6 +100,8 @@ class _Replayer:
         digest = digest_of(encoded, self._action.function)
         await self._connection.write(digest, encoded)
         response = await self._connection.execute(digest, name_for_replay(command))
+        if missing := _missing_in(response, self._action):
+            raise MissingInputs(missing)
         if response.status.code:
             raise NoResult(response.status.message)
         return response.result
@@ -175,6 +180,22 @@ class _Replayer:
     def _digest(self, entry: Entry) -> Digest:
         hash_hex, _, size = entry.digest.partition("/")
         return parse_digest_text(self._action.function, hash_hex, int(size))
+
+
+def _missing_in(response: re_pb2.ExecuteResponse, like: Digest) -> list[Digest]:
+    """The inputs that the server lacks, if that is why there is no result.
+
+    Source: REAPI v2, rpc Execute, FAILED_PRECONDITION.
+    """
+    failure = error_details_pb2.PreconditionFailure()
+    found = []
+    for detail in response.status.details:
+        if detail.Unpack(failure):
+            for violation in failure.violations:
+                hash_hex, _, size = violation.subject.removeprefix("blobs/").rpartition("/")
+                hash_hex = hash_hex.rpartition("/")[2]
+                found.append(parse_digest_text(like.function, hash_hex, int(size)))
+    return found
 
 
 def _shown(entry: Entry | None) -> str:

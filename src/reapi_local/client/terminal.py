@@ -34,7 +34,7 @@ def inner_terminal(stdin: int, stdout: int) -> Iterator[int]:
     loop.add_reader(stdin, _forward, stdin, outer)
     loop.add_reader(outer, _show, outer, stdout)
     loop.add_signal_handler(signal.SIGWINCH, _copy_size, stdout, inner)
-    tty.setraw(stdin)
+    tty.setraw(stdin, termios.TCSADRAIN)  # what was typed ahead is not lost
     try:
         yield inner
     finally:

@@ -16,7 +16,7 @@ _MAX_SHOWN: Final = 3
 _GZIP: Final = b"\x1f\x8b"
 _PYC_HEADER_BYTES: Final = 16
 _NUMBERS: Final = re.compile(rb"[0-9]+")
-_HEX: Final = re.compile(rb"\b[0-9a-f]{6,}\b")
+_HEX: Final = re.compile(rb"\b(?:0x)?[0-9a-f]{6,}\b")
 _SANDBOX: Final = re.compile(rb"/reapi/root|(?:/[^\s\"':/]+)*/pants-sandbox-\w+")
 _HARMLESS: Final = (
     ("the path of the sandbox", _SANDBOX),
