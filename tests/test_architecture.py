@@ -31,13 +31,14 @@ SERVER_PARTS = {
     "store": _PURE,
     "observe": _PURE,
     "inspect": (*_PURE, "store"),
+    "journal": (*_PURE, "store"),
     "execute": (*_PURE, "store"),
     "rpc": (*_PURE, "config", "store", "execute", "tls"),
     "admin": ("errors", "protocol", "access", "inspect"),
     "probe": _PURE,
     "client": (*_PURE, "store", "execute", "inspect", "probe"),
     "compose": (
-        *(*_PURE, "config", "store", "observe", "execute"),
+        *(*_PURE, "config", "store", "journal", "observe", "execute"),
         *("rpc", "admin", "probe", "tls", "inspect", "client"),
     ),
     "cli": ("client", "config", "observe", "compose", "probe", "tls"),
@@ -123,6 +124,7 @@ WINGS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
         "interface": (),
         "choose": ("interface",),
         "limit_messages": ("interface",),
+        "report_checks": (),
         "linux": (),
         "control_terminal": (),
         "stdio_capture": ("linux",),
@@ -130,11 +132,11 @@ WINGS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
         "host": ("action_paths", "interface"),
         "slot": (
             *("action_paths", "interface", "limit_messages", "linux", "host"),
-            *("stdio_capture", "closed_ports"),
+            *("report_checks", "stdio_capture", "closed_ports"),
         ),
         "supervised": (
             *("action_paths", "interface", "limit_messages", "linux", "host"),
-            *("stdio_capture", "closed_ports"),
+            *("report_checks", "stdio_capture", "closed_ports"),
         ),
     },
 }
@@ -142,7 +144,8 @@ WINGS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
 CONCRETE = ("store.local", "store.memory", "execute.local", "execute.sandbox.slot")
 BELONGS_TO = {
     "lmdb": {"store"},
-    "cachetools": {"store", "execute", "observe"},
+    "cachetools": {"store", "execute", "journal"},
+    "sqlite3": {"journal"},
     "cryptography": {"tls"},
     "grpc": {"rpc", "probe", "client"},
     "grpc_health": {"rpc"},

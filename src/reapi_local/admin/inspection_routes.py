@@ -2,22 +2,37 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
+from reapi_contract import inspection
 from reapi_contract.inspection import MAX_ENTRIES, MAX_PIECE_BYTES
 from reapi_contract.json_records import to_json
+from reapi_local.access.principal import Verb
+from reapi_local.admin.route import AdminRoute, queried_instance
 from reapi_local.inspect.inspector import Asked, Inspector
 
 _MAX_DEPTH: Final = 200
 _MAX_OFFSET: Final = 1 << 62
 
 
-class InspectionHandlers:
-    """Handlers of GET requests. ``instance`` is a query that each of them may have."""
+def routes(inspector: Inspector) -> Sequence[AdminRoute]:
+    """The routes, each with what it needs."""
+    look = _Handlers(inspector)
+    return (
+        AdminRoute(inspection.OBJECT, "GET", Verb.READ, queried_instance, look.object),
+        AdminRoute(inspection.TREE, "GET", Verb.READ, queried_instance, look.tree),
+        AdminRoute(inspection.BLOB, "GET", Verb.READ, queried_instance, look.blob),
+        AdminRoute(inspection.DIFFERENCES, "GET", Verb.READ, queried_instance, look.differences),
+    )
+
+
+class _Handlers:
+    """``instance`` is a query that each of the requests may have."""
 
     def __init__(self, inspector: Inspector) -> None:
         self._inspector = inspector
