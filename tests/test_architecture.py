@@ -136,7 +136,7 @@ WINGS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
         ),
         "supervised": (
             *("action_paths", "interface", "limit_messages", "linux", "host"),
-            *("report_checks", "stdio_capture", "closed_ports"),
+            *("report_checks", "stdio_capture", "closed_ports", "control_terminal"),
         ),
     },
 }

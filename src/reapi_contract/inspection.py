@@ -137,7 +137,7 @@ class ResultFields:
 class Listing:
     """The entries of a tree from `path` on, each directory before what is in it.
 
-    `more`: the limit of entries or of depth left some out.
+    `more`: the limit of entries left some out.
     """
 
     digest: str = ""

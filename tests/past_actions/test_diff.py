@@ -102,8 +102,8 @@ def test_directories_that_one_side_lacks_are_told_file_by_file(cache: Lab) -> No
     kinds = [(one["path"], *((one[side] or {}).get("kind") for side in "ab")) for one in found]
     assert kinds == [
         ("none", None, "directory"),
-        ("sub/deep", None, "file"),
         ("sub", "file", None),
+        ("sub/deep", None, "file"),
     ]
 
 
@@ -130,3 +130,21 @@ def test_what_has_no_files_is_not_compared_with_a_tree(cache: Lab, other: str) -
     [digest] = cache.upload(encoded)
 
     assert f"is a {other}" in cache.refusal("diff", tree, digest)
+
+
+def test_trees_may_be_deeper_than_calls_may_nest(cache: Lab) -> None:
+    """Their paths have 3000 names: no file system has those, but a client may send them."""
+    chains = []
+    for content in (b"a", b"b"):
+        chain = [Directory(files=[{"name": "f", "digest": digest_of(content)}]).SerializeToString()]
+        for _ in range(3000):
+            node = {"name": "d", "digest": digest_of(chain[-1])}
+            chain.append(Directory(directories=[node]).SerializeToString())
+        chains.append(chain)
+    a, b = (cache.upload(*chain)[-1] for chain in chains)
+
+    [change] = cache.json("diff", a, b)["files"]
+    assert change["path"] == "d/" * 3000 + "f"
+    listed = cache.json("tree", a, "--limit=10000")["entries"]
+    assert listed[-1]["path"] == "d/" * 3000 + "f"
+    assert cache.json("show", a)["totals"]["directories"] == 3000

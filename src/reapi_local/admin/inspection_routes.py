@@ -16,7 +16,7 @@ from reapi_local.access.principal import Verb
 from reapi_local.admin.route import AdminRoute, queried_instance
 from reapi_local.inspect.inspector import Asked, Inspector
 
-_MAX_DEPTH: Final = 200
+_MAX_DEPTH: Final = 100_000
 _MAX_OFFSET: Final = 1 << 62
 
 
@@ -46,7 +46,7 @@ class _Handlers:
             request.path_params["digest"],
             _asked(request),
             request.query_params.get("path", ""),
-            _number(request, "depth", _MAX_DEPTH, _MAX_DEPTH),
+            _number(request, "depth", 0, _MAX_DEPTH, least=0),
             _number(request, "limit", 1000, MAX_ENTRIES),
         )
         return JSONResponse(to_json(listing))

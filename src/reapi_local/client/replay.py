@@ -26,7 +26,6 @@ from reapi_local.threads import in_thread
 
 _MAX_COMPARED_BYTES: Final = 16 * 1024 * 1024
 _MAX_HINTS: Final = 50
-_MAX_DEPTH: Final = 200
 STDOUT, STDERR, EXIT_CODE = "standard output", "standard error", "exit code"
 
 
@@ -158,7 +157,7 @@ class _Replayer:
         else:
             root = parse_digest(directory.root_directory_digest, function)
         yield Entry("", inspection.DIRECTORY)
-        async for entry in trees.walk(directories, root, _MAX_DEPTH):
+        async for entry in trees.walk(directories, root):
             if entry.kind == inspection.LOST:
                 raise NoResult(f"a part of the output {directory.path!r} is not there")
             yield Entry(entry.path, entry.kind) if entry.kind == inspection.DIRECTORY else entry

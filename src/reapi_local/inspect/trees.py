@@ -7,8 +7,8 @@ they are counted once and never compared.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Mapping
-from typing import Final, NamedTuple
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+from typing import Final, NamedTuple, TypeAlias
 
 from reapi_contract import inspection
 from reapi_contract.inspection import Entry, FileChange, Totals
@@ -168,67 +168,86 @@ async def at_path(directories: Directories, root: Digest, path: str) -> Entry:
     return entry
 
 
-async def walk(
-    directories: Directories, root: Digest, depth: int, below: str = ""
-) -> AsyncIterator[Entry]:
+async def walk(directories: Directories, root: Digest, depth: int = 0) -> AsyncIterator[Entry]:
     """All entries below a directory, sorted by name, each directory before what is in it.
 
-    A directory that the store lacks has the kind `missing`.
+    ``depth``: how many levels, 0 = all. A directory that the store lacks has the kind `missing`.
     """
-    directory = await directories.get(root)
-    if directory is None:
-        return
-    children = [entry for entry in entries_of(directory) if entry.kind == inspection.DIRECTORY]
-    await directories.fetch(digest_in(child, root) for child in children)
-    for entry in entries_of(directory):
+    stack = [("", iter(await _entries(directories, root)))]
+    while stack:
+        below, entries = stack[-1]
+        entry = next(entries, None)
+        if entry is None:
+            stack.pop()
+            continue
         path = f"{below}{entry.path}"
-        here = digest_in(entry, root) if entry.kind == inspection.DIRECTORY else root
-        lost = here is not root and await directories.get(here) is None
-        yield _moved(entry, path, inspection.LOST if lost else entry.kind)
-        if here is not root and not lost and depth > 1:
-            async for inner in walk(directories, here, depth - 1, f"{path}/"):
-                yield inner
+        if entry.kind != inspection.DIRECTORY:
+            yield _moved(entry, path, entry.kind)
+            continue
+        here = digest_in(entry, root)
+        is_lost = await directories.get(here) is None
+        yield _moved(entry, path, inspection.LOST if is_lost else entry.kind)
+        if not is_lost and len(stack) != depth:
+            stack.append((f"{path}/", iter(await _entries(directories, here))))
 
 
-async def differences(
-    directories: Directories, a: Digest, b: Digest, below: str = ""
-) -> AsyncIterator[FileChange]:
+async def _entries(directories: Directories, digest: Digest) -> list[Entry]:
+    """What is directly in a directory, whose own directories are read; nothing if it is missing."""
+    directory = await directories.get(digest)
+    entries = entries_of(directory) if directory else []
+    below = [digest_in(one, digest) for one in entries if one.kind == inspection.DIRECTORY]
+    await directories.fetch(below)
+    return entries
+
+
+async def differences(directories: Directories, a: Digest, b: Digest) -> AsyncIterator[FileChange]:
     """The paths that differ, in order. Of a directory that only one side has, all files in it.
 
     A directory that the store lacks has the kind `missing`.
     """
-    if a == b:
-        return
-    await directories.fetch((a, b))
-    sides = [await directories.get(side) for side in (a, b)]
-    left, right = ({e.path: e for e in entries_of(side)} if side else {} for side in sides)
-    for digest, side in zip((a, b), sides, strict=True):
-        if side is None:
-            lost = Entry(below, inspection.LOST, str(digest), digest.size_bytes)
-            yield FileChange(below, lost if digest == a else None, lost if digest == b else None)
-            return
-    for name in sorted({*left, *right}):
-        one, other = left.get(name), right.get(name)
-        if one == other:
+    stack = [await _pairs(directories, a, b, "")]
+    while stack:
+        pair = next(stack[-1], None)
+        if pair is None:
+            stack.pop()
             continue
-        async for change in _changed(directories, a, one, other, f"{below}{name}"):
-            yield change
+        path, one, other = pair
+        left, right = _shown(one, other, path), _shown(other, one, path)
+        if left or right:
+            yield FileChange(path, left, right)
+        if inspection.DIRECTORY in (one and one.kind, other and other.kind):
+            inner = [_directory_in(side, a) for side in (one, other)]
+            stack.append(await _pairs(directories, inner[0], inner[1], f"{path}/"))
 
 
-async def _changed(
-    directories: Directories, root: Digest, a: Entry | None, b: Entry | None, path: str
-) -> AsyncIterator[FileChange]:
-    a_is, b_is = (one is not None and one.kind == inspection.DIRECTORY for one in (a, b))
-    if a_is or b_is:
-        inner_a, inner_b = (
-            digest_in(one, root) if one and one.kind == inspection.DIRECTORY else _empty(root)
-            for one in (a, b)
-        )
-        async for change in differences(directories, inner_a, inner_b, f"{path}/"):
-            yield change
-    left, right = _shown(a, b, path), _shown(b, a, path)
-    if left or right:
-        yield FileChange(path, left, right)
+_Pair: TypeAlias = tuple[str, Entry | None, Entry | None]
+
+
+async def _pairs(directories: Directories, a: Digest, b: Digest, below: str) -> Iterator[_Pair]:
+    """What is directly in two directories and differs, sorted by path.
+
+    If the store lacks one of them, only that, because nothing can be compared.
+    """
+    if a == b:
+        return iter(())
+    await directories.fetch((a, b))
+    left, right = await directories.get(a), await directories.get(b)
+    if left is None or right is None:
+        lost = [
+            Entry(below, inspection.LOST, str(digest), digest.size_bytes) if side is None else None
+            for digest, side in ((a, left), (b, right))
+        ]
+        return iter([(below, lost[0], lost[1])])
+    ours, theirs = ({entry.path: entry for entry in entries_of(side)} for side in (left, right))
+    names = sorted({*ours, *theirs})
+    pairs = ((f"{below}{name}", ours.get(name), theirs.get(name)) for name in names)
+    return (pair for pair in pairs if pair[1] != pair[2])
+
+
+def _directory_in(entry: Entry | None, like: Digest) -> Digest:
+    """The directory that an entry is; the empty one if it is none."""
+    is_directory = entry is not None and entry.kind == inspection.DIRECTORY
+    return digest_in(entry, like) if entry and is_directory else digest_of(b"", like.function)
 
 
 def _shown(one: Entry | None, other: Entry | None, path: str) -> Entry | None:
@@ -262,10 +281,6 @@ def digest_in(entry: Entry, like: Digest) -> Digest:
         return like
     hash_hex, _, size = entry.digest.partition("/")
     return parse_digest(re_pb2.Digest(hash=hash_hex, size_bytes=int(size)), like.function)
-
-
-def _empty(like: Digest) -> Digest:
-    return digest_of(b"", like.function)
 
 
 def _moved(entry: Entry, path: str, kind: str) -> Entry:
