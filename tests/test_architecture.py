@@ -132,7 +132,7 @@ WINGS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
         "host": ("action_paths", "interface"),
         "slot": (
             *("action_paths", "interface", "limit_messages", "linux", "host"),
-            *("report_checks", "stdio_capture", "closed_ports"),
+            *("report_checks", "stdio_capture", "closed_ports", "control_terminal"),
         ),
         "supervised": (
             *("action_paths", "interface", "limit_messages", "linux", "host"),
