@@ -39,10 +39,15 @@ ROUTES = [
     ("GET", "/v1/runs/a-run"),
     ("GET", "/metrics"),
     ("POST", "/v1/check"),
+    ("POST", "/v1/places"),
     ("POST", "/v1/token/rotate"),
     ("POST", "/v1/stop"),
 ]
-BODIES = {"/v1/check": {"instance": ""}, "/v1/reports": {"run": {"run": "a-run"}}}
+BODIES = {
+    "/v1/check": {"instance": ""},
+    "/v1/places": {"repository": "/usr", "tools": []},
+    "/v1/reports": {"run": {"run": "a-run"}},
+}
 PROOFS = ["capabilities", "blob", "action-result", "instance", "token"]
 RUN_HEADER = "build.bazel.remote.execution.v2.requestmetadata-bin"
 
@@ -460,3 +465,13 @@ async def test_stop_is_accepted_at_once_and_ends_the_wait(server: Server) -> Non
     assert (status, answer) == (202, {"status": "stopping"})
     await waiting
     assert (await ask(server, "GET", "/v1/health"))[1]["status"] == "stopping"
+
+
+async def test_a_repository_is_shown_unless_it_is_a_home(shared: Server, tmp_path: Path) -> None:
+    for repository, status in ((tmp_path, 200), (Path.home(), 400), (tmp_path / "absent", 400)):
+        body = {"repository": str(repository), "tools": ["/usr", "relative"]}
+        answered, answer = await ask(shared, "POST", "/v1/places", body)
+        assert answered == status, answer
+        assert status == 200 or str(repository) in answer["message"]
+    for malformed in (None, b"{", {}, {"repository": 1}, {"repository": "/", "tools": "/"}, []):
+        assert (await ask(shared, "POST", "/v1/places", malformed))[0] == 400

@@ -115,7 +115,7 @@ def test_what_the_store_lost_is_named_and_the_rest_compared(cache: Lab) -> None:
 
     found = cache.json("diff", lost, whole)
     assert found["arguments"] == [{"at": 0, "a": ["lost"], "b": ["found"]}]
-    assert found["lost"] == ["the directory ."]
+    assert found["lost"] == ["the directory at the top"]
     assert "Not all could be compared." in cache.text("diff", lost, whole)
 
 

@@ -151,6 +151,7 @@ def settings_from(options: argparse.Namespace) -> ServerSettings:
         slots=getattr(options, "slots", 0),
         hermetic=getattr(options, "hermetic", False),
         sandbox=getattr(options, "sandbox", sandbox_levels.AUTO),
+        show=tuple(getattr(options, "show", None) or ()),
         labels=_labels(options),
     )
 
@@ -175,6 +176,7 @@ def _labels(options: argparse.Namespace) -> Labels:
         if value not in (None, getattr(defaults, name, 0), 0)
     ]
     of_up += [f"{repeated_flag(setting_names.INSTANCES)}={one}" for one in options.instances or ()]
+    of_up += [f"{repeated_flag(setting_names.SHOW)}={one}" for one in options.show or ()]
     if options.hermetic:
         of_up.append(flag(setting_names.HERMETIC))
     return COMMAND_LINE.with_flags(every, of_up)

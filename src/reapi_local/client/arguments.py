@@ -23,3 +23,4 @@ def add_commands(commands: Any) -> None:
     replay.add_argument(command_line.JSON_FLAG, action="store_true")
     shell.add_argument(command_line.SANDBOX_FLAG, default="auto")
     shell.add_argument(command_line.HERMETIC_FLAG, action="store_true")
+    shell.add_argument(command_line.SHOW_FLAG, action="append", default=[])

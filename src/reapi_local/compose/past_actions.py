@@ -153,7 +153,7 @@ async def _shell(task: _Task, options: dict[str, Any]) -> int:
     async with workbench(task.connection, for_sandbox=True, hermetic=options["hermetic"]) as bench:
         job = await bench.resolver.resolve(task.context, task.action)
         try:
-            return await _shell_on(bench, job, task.state, options["sandbox"])
+            return await _shell_on(bench, job, task.state, options)
         except NoSandbox as error:
             raise CannotDo(
                 "No sandbox works on this machine.",
@@ -162,12 +162,12 @@ async def _shell(task: _Task, options: dict[str, Any]) -> int:
             ) from error
 
 
-async def _shell_on(bench: Workbench, job: Job, state: State, level: str) -> int:
+async def _shell_on(bench: Workbench, job: Job, state: State, options: dict[str, Any]) -> int:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGHUP):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     async with (
-        bench.sandbox(level, state) as sandbox,
+        bench.sandbox(options["sandbox"], state, options["show"]) as sandbox,
         bench.input_roots.hold(job.context, job.action.input_root) as layers,
     ):
         with bench.environment.caches(job) as caches:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 import os
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Final
 
+from reapi_contract import data_dir
 from reapi_contract.state import State
 from reapi_local.client.connection import Connection
 from reapi_local.client.remote_blobs import RemoteBlobs
@@ -25,6 +26,7 @@ from reapi_local.execute.local.resolver import ActionResolver
 from reapi_local.execute.remove_tree import remove_tree
 from reapi_local.execute.sandbox.choose import choose
 from reapi_local.execute.sandbox.host.identity import ACTION_UID
+from reapi_local.execute.sandbox.host.places import Places
 from reapi_local.execute.sandbox.interface import ActionLimits, Sandbox, SandboxConfig
 from reapi_local.threads import in_thread
 
@@ -51,10 +53,13 @@ class Workbench:
     environment: ProcessEnvironment
 
     @asynccontextmanager
-    async def sandbox(self, level: str, state: State) -> AsyncIterator[Sandbox]:
+    async def sandbox(
+        self, level: str, state: State, show: Sequence[str]
+    ) -> AsyncIterator[Sandbox]:
         """A started sandbox. ``level``: "auto" = the strongest that works here.
 
-        Nothing in it sees what belongs to the server with this state file.
+        It shows what actions of the server with this state file see, and nothing that belongs to
+        the server. ``show``: the paths of its setting.
 
         Raises:
             NoSandbox: none works.
@@ -66,6 +71,7 @@ class Workbench:
             layers_dir=str(self.place / "layers"),
             caches_dir=str(self.place / "caches"),
             hidden=(state.data_dir, str(self.place), *private_paths(state.ca_certs_path)),
+            places=Places(show, state.data_dir, os.path.join(state.data_dir, data_dir.PLACES)),
             closed_ports=(state.grpc_port, state.admin_port),
             action_uid=ACTION_UID,
         )

@@ -305,7 +305,7 @@ class Inspector:
         async for change in trees.differences(directories, *roots):
             kinds = {side.kind for side in (change.a, change.b) if side}
             if inspection.LOST in kinds:
-                lost.append(f"the directory {change.path.strip('/') or '.'}")
+                lost.append(f"the directory {change.path or 'at the top'}")
             elif within and not f"{change.path}/".startswith(f"{within}/"):
                 continue
             elif len(files) == inspection.MAX_ENTRIES:

@@ -23,4 +23,5 @@ def run(options: argparse.Namespace) -> int:
     execution = execution_of(objects.running, objects.labels)
     flags = [f"{command_line.SANDBOX_FLAG}={execution.sandbox}"] if execution.offered else []
     flags += [command_line.HERMETIC_FLAG] if execution.hermetic else []
+    flags += [f"{command_line.SHOW_FLAG}={path}" for path in execution.show]
     run_program(options, objects, action, command_line.SHELL, *flags)
