@@ -48,6 +48,7 @@ _T = TypeVar("_T")
 _KEY_FILE: Final = "secrets.key"
 _KEY_BYTES: Final = 32
 _COMMIT_SECONDS: Final = 5.0
+_READING_SECONDS: Final = 1.0
 _BYTES_OF_A_PROCESS: Final = 1000
 _TRANSFERS: Final = UPLOADS | DOWNLOADS
 
@@ -166,7 +167,7 @@ class Journal:
         """Wait until the blobs of actions are read that are known by now, if that takes no time."""
         await self._committed()
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._reading.idle(), _COMMIT_SECONDS)
+            await asyncio.wait_for(self._reading.idle(), _READING_SECONDS)
 
     def _queried(self, query: Callable[[sqlite3.Connection], _T]) -> _T:
         try:
