@@ -32,13 +32,14 @@ SERVER_PARTS = {
     "observe": _PURE,
     "inspect": (*_PURE, "store"),
     "journal": (*_PURE, "store"),
+    "explain": (*_PURE, "store", "journal"),
     "execute": (*_PURE, "store"),
     "rpc": (*_PURE, "config", "store", "execute", "tls"),
     "admin": ("errors", "protocol", "access", "inspect"),
     "probe": _PURE,
     "client": (*_PURE, "store", "execute", "inspect", "probe"),
     "compose": (
-        *(*_PURE, "config", "store", "journal", "observe", "execute"),
+        *(*_PURE, "config", "store", "journal", "explain", "observe", "execute"),
         *("rpc", "admin", "probe", "tls", "inspect", "client"),
     ),
     "cli": ("client", "config", "observe", "compose", "probe", "tls"),
@@ -145,7 +146,7 @@ CONCRETE = ("store.local", "store.memory", "execute.local", "execute.sandbox.slo
 BELONGS_TO = {
     "lmdb": {"store"},
     "cachetools": {"store", "execute", "journal"},
-    "sqlite3": {"journal"},
+    "sqlite3": {"explain", "journal"},
     "cryptography": {"tls"},
     "grpc": {"rpc", "probe", "client"},
     "grpc_health": {"rpc"},
@@ -159,7 +160,10 @@ BELONGS_TO = {
     "blake3": {"protocol"},
     "zstandard": {"protocol"},
 }
-USES_PANTS = {"register.py", "goals.py", "subsystem.py", "remote_auth.py", "run_counters.py"}
+USES_PANTS = {
+    *("register.py", "goals.py", "subsystem.py", "remote_auth.py"),
+    *("reporter.py", "live_inputs.py"),
+}
 
 
 def modules(root: Path) -> list[Path]:

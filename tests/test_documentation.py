@@ -50,7 +50,7 @@ def test_every_option_of_the_plugin_is_documented_and_no_other() -> None:
 
 
 def test_every_command_and_goal_is_documented_and_no_other() -> None:
-    goals = {"reapi-up", "reapi-check", "reapi-down"}
+    goals = {"reapi-up", "reapi-check", "reapi-explain", "reapi-down"}
     assert listed_first("commands.md") == goals | set(make_parser().commands)
 
 

@@ -32,8 +32,23 @@ no such run is known.
 REPORTS = "/v1/reports"
 """GET: `reapi_contract.run_reports.Reporting`. POST `report_json(run, processes)`: `Kept`."""
 
+ACTIONS = "/v1/actions"
+"""GET `/v1/actions/HASH/SIZE`: a `reapi_contract.action_history.ActionHistory`, 404 if none."""
+
 SAVINGS = "/v1/savings"
 """GET with the query `by`, `days`, `instance` and `limit`: `reapi_contract.savings.Savings`."""
+
+MISSING_TREES = "/v1/trees/missing"
+"""POST `{"roots": ["HASH/SIZE", …]}`: the same with those whose input tree isn't known."""
+
+INPUT_TREES = "/v1/trees"
+"""POST a `reapi_contract.input_trees.InputTree`: `{"status": "kept"}`."""
+
+EXPLANATIONS = "/v1/explanations"
+"""GET with the query `run` (default: the newest that asked the cache), `instance` and `process` (a
+part of a description, target or action): `reapi_contract.explanations.Explanation`; 404 if there is
+no such run.
+"""
 
 CHECK = "/v1/check"
 """POST `{"instance": NAME}`: `{"proofs": [Proof, …]}`."""

@@ -5,6 +5,7 @@ Each case has a home, $HOME, and a repository, `$HOME/work/repository`. Standard
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import socket
@@ -161,6 +162,18 @@ async def a_socket_made_before_a_command_is_out_of_reach(bench: Bench) -> None:
     assert (await bench.run("true")).process_result.exit_code == 0
 
 
+async def a_socket_made_later_among_programs_is_out_of_reach(bench: Bench) -> None:
+    made = tool(home() / ".local" / "bin" / "tool")
+    assert (await bench.run(str(made))).stdout == b"tool\n"
+    path = str(made.with_name("late.sock"))
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(path)
+        listener.listen()
+        os.chmod(path, 0o777)
+        planted = json.dumps({"files": [], "sockets": [path]})
+        assert (await bench.run(PYTHON, "-c", REACH, planted, network=True)).stdout == b""
+
+
 async def a_secret_that_is_written_anew_stays_hidden(bench: Bench) -> None:
     secret = repository() / ".env"
     secret.write_text(SECRET)
@@ -192,6 +205,25 @@ async def a_repository_for_temporary_files_is_seen_in_the_actions_own(bench: Ben
             assert sorted(ran.stdout.decode().split()) == sorted(names.split())
         assert (Path(zone) / "repository" / "file").read_text() == "shown"
         assert sorted(os.listdir(zone)) == ["link", "repository", "secret"]
+
+
+async def another_server_s_data_directory_is_hidden_wherever_it_is(bench: Bench) -> None:
+    data = bench.directory / "other" / "data"
+    data.mkdir(parents=True)
+    (data / "server.json").write_text(SECRET)
+    read = ("cat", str(data / "server.json"))
+    assert (await bench.run(*read)).stdout == SECRET.encode()
+    hold = f"import sys; lock = open('{data}/server.lock', 'w'); print(flush=True); input()"
+    pipe = asyncio.subprocess.PIPE
+    server = await asyncio.create_subprocess_exec(
+        *(PYTHON, "-c", hold, "-m", "reapi_local"), stdin=pipe, stdout=pipe
+    )
+    assert server.stdout is not None
+    await server.stdout.readline()
+    bench.places.add(str(repository()), [])
+    ran = await bench.run(*read)
+    assert (ran.stdout, ran.process_result.exit_code != 0) == (b"", True)
+    await server.communicate(b"\n")
 
 
 async def new_toolchains_are_seen_and_new_secrets_are_not(bench: Bench) -> None:

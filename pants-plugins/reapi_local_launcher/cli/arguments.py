@@ -88,7 +88,7 @@ def make_parser() -> Parser:
     down = parser.add_command("down", "stop the server when its calls are done, after 10 s at most")
     check = parser.add_command("check", "prove that the server works; status 1 if it does not")
     status = parser.add_command("status", "show sizes, action cache hits and calls since the start")
-    runs, savings = add_history(parser)
+    runs, savings, explain = add_history(parser)
     logs = parser.add_command("logs", "show the last lines of the server's log")
     purge = parser.add_command("purge", "delete all blobs and action results; token and port stay")
     rc = parser.add_command("bazelrc", "print what makes Bazel use the server", _BAZELRC)
@@ -128,11 +128,11 @@ def make_parser() -> Parser:
     for one in (serve, up, check, purge, tls_init, *of_actions_python):
         _add_server_python(one)
     of_a_server = (serve, up, down, check, status, logs, rc, token_show, token_rotate, purge, gc)
-    for one in (*of_a_server, runs, savings, *of_actions):
+    for one in (*of_a_server, runs, savings, explain, *of_actions):
         _add_data_dir(one)
     _add_directory(init, "the directory of pants.toml (default: the current one)")
     _add_directory(unwire, "a directory in the repository (default: the current one)")
-    with_json = (up, down, check, status, runs, savings, purge, gc, init, unwire, version)
+    with_json = (up, down, check, status, runs, savings, explain, purge, gc, init, unwire, version)
     for one in (*with_json, *of_actions_json):
         _add_format(one)
     completion.add_argument("shell", choices=("bash", "zsh", "fish"), help="the shell")

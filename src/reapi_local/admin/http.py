@@ -24,7 +24,7 @@ from reapi_contract.proof import Proof, proofs_json
 from reapi_contract.status import Status, status_json
 from reapi_local.access.access_control import AccessControl
 from reapi_local.access.principal import Verb
-from reapi_local.admin import inspection_routes, records
+from reapi_local.admin import explained, inspection_routes, records
 from reapi_local.admin.route import PRINCIPAL, AdminRoute, all_instances, body_of
 from reapi_local.errors import Code, ReapiError, Unauthenticated
 from reapi_local.inspect.inspector import Inspector
@@ -56,6 +56,9 @@ class Admin(Protocol):
     @property
     def records(self) -> records.Records: ...
 
+    @property
+    def explanations(self) -> explained.Explains: ...
+
     async def check(self, instance: str) -> list[Proof]: ...
 
     def inspector(self) -> Inspector: ...
@@ -82,6 +85,7 @@ def make_app(admin: Admin, access: AccessControl) -> ASGIApp:
         AdminRoute(admin_api.STOP, "POST", Verb.ADMIN, all_instances, handlers.stop),
         *records.routes(admin.records),
         *inspection_routes.routes(admin.inspector()),
+        *explained.routes(admin.explanations),
     )
     app = Starlette(
         routes=[

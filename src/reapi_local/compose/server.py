@@ -32,7 +32,7 @@ from reapi_local.compose.descriptors import ConnectionGuard
 from reapi_local.compose.disk_space import disk_note, with_disk
 from reapi_local.compose.execution import make_executor
 from reapi_local.compose.held_ports import HeldPorts
-from reapi_local.compose.journal import make_records
+from reapi_local.compose.journal import make_explanations, make_records
 from reapi_local.compose.notes import notes_of, warnings_at_start
 from reapi_local.compose.places import places_of
 from reapi_local.compose.ports import PortTaken, listen
@@ -94,6 +94,7 @@ class App:
         self.records = make_records(
             self._config, self._storage.blobs, self._clock, self._instances.label
         )
+        self.explanations = make_explanations(self.records, self._storage)
         self._metrics = Metrics(
             self._storage.blobs.describe, self._instances.label, lambda: self.records.dropped
         )
@@ -323,7 +324,7 @@ class App:
     def inspector(self) -> Inspector:
         """What shows objects of the store to people."""
         masks = Masks(secrets.token_bytes(32))
-        return Inspector(self._storage.blobs, self._storage.entries, OWNER, masks)
+        return Inspector(self._storage.blobs, self._storage.kept_results, OWNER, masks)
 
     async def check(self, instance: str) -> list[Proof]:
         """Prove with calls over a separate connection that the server works."""

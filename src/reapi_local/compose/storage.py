@@ -30,8 +30,8 @@ class Storage:
 
     Services use ``client_blobs`` and ``client_results``, which emit events of clients. The executor
     uses ``execution_results``, whose events name it as the user, and ``blobs``, which emits no
-    events for reads and writes, so that metrics count only blobs that clients transfer. Who
-    only looks uses ``blobs`` and ``entries``: an entry is shown as it is, complete or not.
+    events for reads and writes, so that metrics count only blobs that clients transfer.
+    ``kept_results`` has the entries as they are, complete or not, and emits no events for look-ups.
     """
 
     def __init__(self, config: Config, clock: Clock, events: EventStream) -> None:
@@ -46,8 +46,8 @@ class Storage:
             events,
             durable=settings.sync == "full",
         )
-        self.entries = GenerationActionCache(self._local, events)
-        results = CompleteActionCache(self.entries, self._local, events)
+        self.kept_results = GenerationActionCache(self._local, events)
+        results = CompleteActionCache(self.kept_results, self._local, events)
         self.blobs = self._local
         self.client_blobs: BlobStore = ObservedBlobStore(self._local, events)
         self.client_results: ActionCache = ObservedActionCache(results, events, CacheUser.CLIENT)

@@ -8,7 +8,9 @@ from typing import Final
 
 from cachetools import LRUCache
 
+from reapi_contract.action_history import ActionHistory
 from reapi_contract.admin_api import RunSummary
+from reapi_contract.input_trees import InputTree
 from reapi_contract.run_details import RunDetails
 from reapi_contract.run_reports import Kept, ProcessReport, Reporting, RunReport
 from reapi_contract.savings import Savings
@@ -16,6 +18,7 @@ from reapi_local.clock import Clock
 from reapi_local.context import SELF_CHECK, Metadata
 from reapi_local.errors import JournalOff
 from reapi_local.events import CacheUser, EventStream, LookedUp
+from reapi_local.protocol.digest import Digest
 from reapi_local.protocol.lookup import Hit
 
 _MAX_RUNS: Final = 1000
@@ -58,7 +61,18 @@ class NoJournal:
         """Nothing of it is kept."""
         return Kept()
 
+    async def missing_trees(self, roots: Sequence[str]) -> list[str]:
+        """None is wanted."""
+        return []
+
+    async def keep_tree(self, tree: InputTree) -> None:
+        """Nothing of it is kept."""
+
     async def run(self, run: str, instance: str | None) -> RunDetails:
+        """Raises JournalOff."""
+        raise JournalOff
+
+    async def action(self, action: Digest) -> ActionHistory:
         """Raises JournalOff."""
         raise JournalOff
 

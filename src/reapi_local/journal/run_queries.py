@@ -15,7 +15,7 @@ from reapi_contract.run_reports import ProcessReport, RunReport
 from reapi_local.journal import definitions
 from reapi_local.journal.lookups import Lookup, lookups_of
 from reapi_local.journal.schema import OUTCOMES
-from reapi_local.protocol.digest import DigestFunction, make_digest
+from reapi_local.protocol.digest import Digest, DigestFunction, make_digest
 from reapi_local.protocol.lookup import MissReason
 
 MAX_PROCESSES: Final = 5000
@@ -24,6 +24,14 @@ MAX_LOOKUPS: Final = 20_000
 _RUN: Final = (
     "SELECT run, instance, tool, started_at, last_call_at, hits, misses, hit_bytes, hit_ms, report"
     " FROM runs"
+)
+
+
+_PROCESS: Final = (
+    "SELECT body, span, processes.description, goal, targets, source, asked, exit_code,"
+    " started_at, elapsed_ms, saved_ms, actions.key, size_bytes FROM processes"
+    " JOIN definitions ON definitions.id = processes.definition"
+    " LEFT JOIN actions ON actions.id = processes.action"
 )
 
 
@@ -36,6 +44,12 @@ def newest_runs(
         f"{_RUN}{where} ORDER BY started_at DESC, id DESC LIMIT ?", (*values, limit)
     )
     return [_summary(row) for row in rows]
+
+
+def run_summary(connection: sqlite3.Connection, run: str, instance: str) -> RunSummary | None:
+    """What is known of one run; None if there is none of that name."""
+    row = connection.execute(f"{_RUN} WHERE run = ? AND instance = ?", (run, instance)).fetchone()
+    return None if row is None else _summary(row)
 
 
 def run_details(
@@ -58,6 +72,11 @@ def run_details(
         lookups=tuple(lookups[:MAX_LOOKUPS]),
         truncated=len(processes) > MAX_PROCESSES or len(lookups) > MAX_LOOKUPS,
     )
+
+
+def has_tree(connection: sqlite3.Connection, root: Digest) -> bool:
+    """Whether the Directories of an input root are kept."""
+    return bool(connection.execute("SELECT 1 FROM trees WHERE root = ?", (root,)).fetchone())
 
 
 def action_name(key: bytes, size_bytes: int) -> str:
@@ -93,14 +112,20 @@ def _summary(row: Sequence[Any]) -> RunSummary:
     )
 
 
+def known_processes(
+    connection: sqlite3.Connection, numbers: Sequence[int]
+) -> dict[int, KnownProcess]:
+    """The processes with these numbers."""
+    found = {}
+    for number in numbers:
+        for row in connection.execute(f"{_PROCESS} WHERE processes.id = ?", (number,)):
+            found[number] = _known_process(row)
+    return found
+
+
 def _processes(connection: sqlite3.Connection, run: int) -> list[KnownProcess]:
     rows = connection.execute(
-        "SELECT body, span, processes.description, goal, targets, source, asked, exit_code,"
-        " started_at, elapsed_ms, saved_ms, key, size_bytes FROM processes"
-        " JOIN (SELECT id, body FROM definitions) AS d ON d.id = processes.definition"
-        " LEFT JOIN actions ON actions.id = processes.action"
-        " WHERE run = ? ORDER BY processes.id LIMIT ?",
-        (run, MAX_PROCESSES + 1),
+        f"{_PROCESS} WHERE run = ? ORDER BY processes.id LIMIT ?", (run, MAX_PROCESSES + 1)
     )
     return [_known_process(row) for row in rows]
 
@@ -130,20 +155,20 @@ def _lookups(connection: sqlite3.Connection, run: int) -> list[LookupRecord]:
     last = {lookup.action: lookup for lookup in lookups_of(connection, run)}
     found = sorted(last.values())[: MAX_LOOKUPS + 1]
     return [
-        LookupRecord(name, lookup.at, OUTCOMES[lookup.outcome], _missing(connection, lookup))
+        LookupRecord(name, lookup.at, OUTCOMES[lookup.outcome], missing_of(connection, lookup))
         for lookup in found
-        if (name := _action_named(connection, lookup.action))
+        if (name := action_named(connection, lookup.action))
     ]
 
 
-def _action_named(connection: sqlite3.Connection, number: int) -> str:
+def action_named(connection: sqlite3.Connection, number: int) -> str:
     row = connection.execute(
         "SELECT key, size_bytes FROM actions WHERE id = ?", (number,)
     ).fetchone()
     return action_name(*row) if row else ""
 
 
-def _missing(connection: sqlite3.Connection, lookup: Lookup) -> tuple[str, ...]:
+def missing_of(connection: sqlite3.Connection, lookup: Lookup) -> tuple[str, ...]:
     """The blobs for which an entry was removed when it was looked up."""
     if OUTCOMES[lookup.outcome] != MissReason.INCOMPLETE:
         return ()

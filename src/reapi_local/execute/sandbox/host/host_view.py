@@ -66,8 +66,8 @@ class Step(NamedTuple):
 class HostView:
     """``steps``: in order, parents before their children.
 
-    ``watched``: directories and their modification times. ``pinned``: what is shown in zones, with
-    type and inode. A change of one of them may lead to another plan.
+    ``watched``: directories and their modification times. ``pinned``: what else is shown in zones,
+    with type and inode. A change of one of them may lead to another plan.
     """
 
     steps: tuple[Step, ...] = ()
@@ -114,7 +114,11 @@ def plan_host_view(identity: Identity, zones: Zones, visible: Visible) -> HostVi
     steps += [*_with_parents(shown, zones), *_name_resolution_steps()]
     to_hide = {*visible.hidden, *visible.private, *DAEMON_DIRECTORIES, *_var_run()}
     steps.extend(_hiding_steps(to_hide, steps))
-    pinned = tuple((step.path, step.detail) for step in shown if step.kind == BIND)
+    pinned = tuple(
+        (step.path, step.detail)
+        for step in shown
+        if step.kind == BIND and step.path not in to_watch
+    )
     return HostView(tuple(steps), watched, pinned)
 
 

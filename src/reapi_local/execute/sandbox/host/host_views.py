@@ -11,6 +11,7 @@ from typing import NamedTuple
 from reapi_local.execute.sandbox.host.host_view import HostView, Visible, plan_host_view
 from reapi_local.execute.sandbox.host.identity import Identity
 from reapi_local.execute.sandbox.host.not_shown import remark_on
+from reapi_local.execute.sandbox.host.other_servers import data_directories_of_servers
 from reapi_local.execute.sandbox.host.places import Places
 from reapi_local.execute.sandbox.host.private_files import find_private
 from reapi_local.execute.sandbox.host.toolchains import (
@@ -25,9 +26,13 @@ from reapi_local.threads import in_thread
 
 
 class _Searched(NamedTuple):
-    """A directory that was searched for private files: its inode, and when a client named it."""
+    """A directory that was searched for private files, and what it was like then.
+
+    ``generation``: when a client named it as its repository, else 0.
+    """
 
     inode: int
+    mtime_ns: int
     generation: int
     private: tuple[str, ...]
 
@@ -35,8 +40,9 @@ class _Searched(NamedTuple):
 class HostViews:
     """The plan of what actions see of the host, made again when what it depends on has changed.
 
-    A directory is searched for what is private in it when it is first shown; a repository also
-    when a command begins in it, because sockets and credentials come and go there.
+    A directory is searched for what is private in it when it is first shown. It is searched again
+    if something comes or goes directly in it, and a repository if a command begins in it instead,
+    because files come and go there all the time.
     """
 
     def __init__(
@@ -99,8 +105,13 @@ class HostViews:
                 for path in found.private
                 if path not in asked_for
             ),
-            watched=sorted({os.path.dirname(path) for path in patterns if _has_parent(path)}),
-            hidden=self._hidden,
+            watched=sorted(
+                {
+                    *(os.path.dirname(path) for path in patterns if _has_parent(path)),
+                    *(path for path, found in searched.items() if not found.generation),
+                }
+            ),
+            hidden=[*self._hidden, *data_directories_of_servers()],
         )
 
     def _programs(self, zones: Zones) -> Iterator[str]:
@@ -114,14 +125,16 @@ class HostViews:
 
     def _search(self, directory: str, generation: int) -> _Searched:
         try:
-            inode = os.stat(directory).st_ino
+            status = os.stat(directory)
         except OSError:
-            return _Searched(0, 0, ())
+            return _Searched(0, 0, 0, ())
+        mtime_ns = 0 if generation else status.st_mtime_ns
         known = self._searched.get(directory)
-        if known and (known.inode, known.generation) == (inode, generation):
+        if known and known[:3] == (status.st_ino, mtime_ns, generation):
             return known
         by_mode = self._identity.uid == os.getuid()
-        return _Searched(inode, generation, find_private(directory, by_mode=by_mode))
+        private = find_private(directory, by_mode=by_mode)
+        return _Searched(status.st_ino, mtime_ns, generation, private)
 
 
 def _existing(patterns: Iterable[str]) -> Iterator[str]:
