@@ -62,6 +62,18 @@ def test_look_ups_of_a_run_are_known_with_their_outcomes(data_dir: Path) -> None
     assert not details["run"]["reported"]
 
 
+def test_a_result_that_says_absurd_numbers_is_kept(data_dir: Path) -> None:
+    run, action = Run(data_dir, "run-absurd"), Action(["true", "absurd"]).digest
+    ages = {
+        "execution_start_timestamp": {"seconds": -(2**63)},
+        "execution_completed_timestamp": {"seconds": 2**63 - 1, "nanos": -5},
+    }
+    run.write(action, stdout_raw=b"12345", execution_metadata=ages)
+    assert run.look_up(action)
+    details = answer(data_dir, "/v1/runs/run-absurd")["run"]
+    assert (details["hits"], details["saved_bytes"]) == (1, 5)
+
+
 def test_an_absent_run_is_told_from_one_that_was_forgotten_by_nobody(data_dir: Path) -> None:
     status, content = ask(data_dir, "GET", "/v1/runs/never-there")
     assert (status, content["error"]) == (404, "not-found")
