@@ -15,6 +15,7 @@ from reapi_contract import admin_api, challenge, ready_line
 from reapi_contract.admin_api import Health
 from reapi_contract.bounds import DEFAULT_PORT
 from reapi_contract.data_dir import STATE_FILE
+from reapi_contract.masks import Masks
 from reapi_contract.proof import Proof
 from reapi_contract.state import State, write_state
 from reapi_contract.status import Status
@@ -45,6 +46,7 @@ from reapi_local.config.schema import Config, Transport
 from reapi_local.errors import InvalidRequest
 from reapi_local.events import EventStream
 from reapi_local.execute.sandbox.host.places import CannotShow
+from reapi_local.inspect.inspector import Inspector
 from reapi_local.observe.event_log import EventLog
 from reapi_local.observe.idleness import Idleness
 from reapi_local.observe.metrics import Metrics
@@ -318,6 +320,11 @@ class App:
     def metrics(self) -> bytes:
         """All counters in Prometheus' text format."""
         return self._metrics.exposition()
+
+    def inspector(self) -> Inspector:
+        """What shows objects of the store to people."""
+        masks = Masks(secrets.token_bytes(32))
+        return Inspector(self._storage.blobs, self._storage.kept_results, OWNER, masks)
 
     async def check(self, instance: str) -> list[Proof]:
         """Prove with calls over a separate connection that the server works."""

@@ -46,9 +46,9 @@ class Storage:
             events,
             durable=settings.sync == "full",
         )
-        self.kept_results: ActionCache = GenerationActionCache(self._local, events)
+        self.kept_results = GenerationActionCache(self._local, events)
         results = CompleteActionCache(self.kept_results, self._local, events)
-        self.blobs: BlobStore = self._local
+        self.blobs = self._local
         self.client_blobs: BlobStore = ObservedBlobStore(self._local, events)
         self.client_results: ActionCache = ObservedActionCache(results, events, CacheUser.CLIENT)
         self.execution_results: ActionCache = ObservedActionCache(
