@@ -127,6 +127,12 @@ class StorageFull(ReapiError):
     code = Code.RESOURCE_EXHAUSTED
 
 
+class Busy(ReapiError):
+    """Too much memory is in use for what is under way; less of it a little later."""
+
+    code = Code.RESOURCE_EXHAUSTED
+
+
 class QueueFull(ReapiError):
     """The execution queue is full; clients such as Pants retry a little later."""
 

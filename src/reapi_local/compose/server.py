@@ -26,9 +26,10 @@ from reapi_local.compose.access import encryption_of, without_token
 from reapi_local.compose.addresses import bracketed, host_for_clients, reachable
 from reapi_local.compose.cannot_start import CannotStart
 from reapi_local.compose.data_dir import owned, unusable
-from reapi_local.compose.descriptors import ConnectionGuard
 from reapi_local.compose.disk_space import disk_note, with_disk
 from reapi_local.compose.execution import make_executor
+from reapi_local.compose.guards.descriptors import DescriptorGuard
+from reapi_local.compose.guards.memory import MemoryGuard
 from reapi_local.compose.notes import notes_of, warnings_at_start
 from reapi_local.compose.ports import bind_first, free_port
 from reapi_local.compose.socket_directory import open_sockets
@@ -48,6 +49,7 @@ from reapi_local.rpc.capabilities_service import CapabilitiesService
 from reapi_local.rpc.cas_service import CasService
 from reapi_local.rpc.execution_service import ExecutionService
 from reapi_local.rpc.grpc_server import GrpcServer
+from reapi_local.rpc.in_flight import InFlight
 from reapi_local.rpc.interceptor import Interceptor
 from reapi_local.rpc.operations_service import OperationsService
 
@@ -72,6 +74,7 @@ class App:
         self._storage = open_storage(config, clock, self._events)
         self._observe()
         self._executor = make_executor(config, self._storage, clock, self._events)
+        self._in_flight = InFlight(config.listen.in_flight)
         self._byte_stream = ByteStreamService(self._storage.client_blobs, clock)
 
     def _observe(self) -> None:
@@ -107,7 +110,9 @@ class App:
             # Without the token nobody administers, and no page in a browser reads anything.
             AccessControl(owner, self._instances),
         )
-        interceptor = Interceptor(self._access[0], self._events, self._clock)
+        interceptor = Interceptor(
+            self._access[0], self._events, self._clock, self._in_flight
+        )
         self._grpc = GrpcServer(
             interceptor, self._services(), self._transport(), self._sockets.path
         )
@@ -118,8 +123,10 @@ class App:
         await self._admin.start()
         self.admin_port = self._admin.port
         self._write_state(os.getpid())
-        self._guard = ConnectionGuard((self.grpc_port, self.admin_port), self._clock)
-        self._guard.start()
+        ports = (self.grpc_port, self.admin_port)
+        self._guards = DescriptorGuard(ports, self._clock), MemoryGuard(self._in_flight, ports)
+        for guard in self._guards:
+            guard.start()
 
     async def _must_execute(self) -> None:
         status = await self._executor.describe()
@@ -164,7 +171,7 @@ class App:
             "ActionCache": ActionCacheService(storage.client_results, storage.blobs, self._clock),
             "ByteStream": self._byte_stream,
             "Capabilities": CapabilitiesService(executor),
-            "ContentAddressableStorage": CasService(storage.client_blobs),
+            "ContentAddressableStorage": CasService(storage.client_blobs, self._in_flight),
             "Execution": ExecutionService(executor),
             "Operations": OperationsService(executor),
         }
@@ -188,7 +195,8 @@ class App:
         await self._grpc.stop(_GRACE_SECONDS)
         self._sockets.close()
         await self._executor.close()
-        await self._guard.stop()
+        for guard in self._guards:
+            await guard.stop()
         await self._admin.stop()
         await self._byte_stream.close()
         await self._storage.close()

@@ -21,7 +21,9 @@ from reapi_local.clock import Clock
 from reapi_local.context import Context, raw_metadata
 from reapi_local.errors import Code, Draining, InvalidRequest, ReapiError, unexpected
 from reapi_local.events import CallEnded, EventStream
+from reapi_local.rpc.in_flight import TURN_BYTES, InFlight
 from reapi_local.rpc.methods import Method
+from reapi_local.threads import LONG_BYTES
 
 _log = logging.getLogger(__name__)
 _STATUS: Final = {code.value[0]: code for code in grpc.StatusCode}
@@ -42,8 +44,10 @@ Streaming = Callable[[Request, Context], AsyncGenerator[Response, None]]
 class Interceptor:
     """Wraps handlers for a gRPC server."""
 
-    def __init__(self, access: AccessControl, events: EventStream, clock: Clock) -> None:
-        self.access, self.events, self.clock = access, events, clock
+    def __init__(
+        self, access: AccessControl, events: EventStream, clock: Clock, in_flight: InFlight
+    ) -> None:
+        self.access, self.events, self.clock, self.in_flight = access, events, clock, in_flight
         self.is_draining = False
 
     def drain(self) -> None:
@@ -52,13 +56,18 @@ class Interceptor:
 
     def unary(
         self, method: Method, handler: Unary[Request, Response], parse: Parse[Request]
-    ) -> Callable[[bytes, GrpcCall], Awaitable[Response]]:
+    ) -> Callable[[bytes, GrpcCall], Awaitable[bytes]]:
         """For methods with one request and one response."""
 
-        async def serve(raw: bytes, grpc_call: GrpcCall) -> Response:
+        async def serve(raw: bytes, grpc_call: GrpcCall) -> bytes:
             call = _Call(self, method, grpc_call)
             try:
-                response = await handler(*call.admit(parse, raw))
+                if len(raw) <= TURN_BYTES:
+                    answer = await handler(*call.admit(parse, raw))
+                else:
+                    async with self.in_flight.turn(len(raw)):
+                        answer = await handler(*call.admit(parse, raw))
+                response = call.encoded(answer)
                 call.code = Code.OK
                 return response
             except Exception as error:
@@ -142,14 +151,28 @@ class _Call:
         """The decoded request, and the context of the call.
 
         Raises:
-            Draining, Unauthenticated, PermissionDenied, InvalidRequest: the call is refused.
+            Draining, Unauthenticated, Busy, InvalidRequest, PermissionDenied: the call is refused.
         """
         principal = self._principal or self.authenticate()
+        if len(raw) > LONG_BYTES:
+            self._interceptor.in_flight.check(len(raw))
         request = parse(raw)
         instance = self._method.instance_of(request)
         self._interceptor.access.authorize(principal, self._method.verb, instance)
         self._context = Context(principal, instance or "", self._raw_metadata)
         return request, self._context
+
+    def encoded(self, response: Any) -> bytes:
+        """The response, which may be bytes already, in the form in which the transport holds it.
+
+        Raises:
+            Busy: it is long, and clients have not taken too much of the ones before.
+        """
+        raw: bytes = response if isinstance(response, bytes) else response.SerializeToString()
+        if len(raw) > LONG_BYTES:
+            self._interceptor.in_flight.check(len(raw))
+            self._interceptor.in_flight.hand_over(self._grpc_call.peer(), len(raw))
+        return raw
 
     async def abort(self, error: Exception) -> NoReturn:
         """End the call with the status for ``error``. Only here do errors become statuses."""
