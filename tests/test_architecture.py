@@ -123,14 +123,15 @@ WINGS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
         "limit_messages": ("interface",),
         "linux": (),
         "stdio_capture": ("linux",),
+        "closed_ports": ("linux",),
         "host": ("action_paths", "interface"),
         "slot": (
             *("action_paths", "interface", "limit_messages", "linux", "host"),
-            "stdio_capture",
+            *("stdio_capture", "closed_ports"),
         ),
         "supervised": (
             *("action_paths", "interface", "limit_messages", "linux", "host"),
-            "stdio_capture",
+            *("stdio_capture", "closed_ports"),
         ),
     },
 }

@@ -23,7 +23,17 @@ STATUS = "/v1/status"
 """GET: `reapi_contract.status.Status`."""
 
 RUNS = "/v1/runs"
-"""GET with the query `instance` (any by default) and `limit`: `{"runs": [RunSummary, …]}`."""
+"""GET with the query `instance` (any by default) and `limit`: `{"runs": [RunSummary, …]}`.
+
+GET `/v1/runs/RUN` with the query `instance`: a `reapi_contract.run_details.RunDetails`; 404 if
+no such run is known.
+"""
+
+REPORTS = "/v1/reports"
+"""GET: `reapi_contract.run_reports.Reporting`. POST `report_json(run, processes)`: `Kept`."""
+
+SAVINGS = "/v1/savings"
+"""GET with the query `by`, `days`, `instance` and `limit`: `reapi_contract.savings.Savings`."""
 
 CHECK = "/v1/check"
 """POST `{"instance": NAME}`: `{"proofs": [Proof, …]}`."""
@@ -131,7 +141,12 @@ class ExecutionCount:
 
 @dataclass(frozen=True)
 class RunSummary:
-    """One invocation of a client, an element of `runs`; times in seconds since the epoch."""
+    """One invocation of a client, an element of `runs`; times in seconds since the epoch.
+
+    `hits` and `misses` are what the server answered, and `saved_bytes` the outputs of the hits.
+    The fields after it are those of a `RunReport` if there is one (`reported`), else "" and 0;
+    without a report `saved_ms` is how long the processes took whose results were hits.
+    """
 
     run: str = ""
     tool: str = ""
@@ -140,6 +155,20 @@ class RunSummary:
     last_call_at: float = 0.0
     hits: int = 0
     misses: int = 0
+    saved_bytes: int = 0
+    reported: bool = False
+    saved_ms: int = 0
+    asked: int = 0
+    cached: int = 0
+    uncached: int = 0
+    user: str = ""
+    machine: str = ""
+    root: str = ""
+    command_line: str = ""
+    goals: tuple[str, ...] = ()
+    ended_at: float = 0.0
+    outcome: str = ""
+    executes: bool = False
 
 
 def runs_json(runs: Iterable[RunSummary]) -> dict[str, Any]:

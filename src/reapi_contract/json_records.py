@@ -21,8 +21,9 @@ def to_json(record: Any) -> dict[str, Any]:
 def from_json(kind: type[_R], raw: object) -> _R:
     """A record from a JSON object. A field keeps its default unless the value has its type.
 
-    A whole number is accepted for a float, and a list of strings for a tuple. Anything but an
-    object gives the record of all defaults.
+    A whole number is accepted for a float, a list of strings for a tuple, and an object of strings
+    for a mapping, whose default is made by `dict`. Anything but an object gives the record of all
+    defaults.
 
     Raises:
         TypeError: `kind` is a dataclass with a field that has no default.
@@ -30,9 +31,10 @@ def from_json(kind: type[_R], raw: object) -> _R:
     given = raw if isinstance(raw, Mapping) else {}
     values: dict[str, Any] = {}
     for field in fields(kind):  # type: ignore[arg-type]  # any dataclass
-        if field.default is MISSING:
+        default: Any = {} if field.default_factory is dict else field.default
+        if default is MISSING:
             raise TypeError(f"{kind.__name__}.{field.name} has no default")
-        values[field.name] = _fitting(given.get(field.name), field.default)
+        values[field.name] = _fitting(given.get(field.name), default)
     return kind(**values)
 
 
@@ -40,6 +42,9 @@ def _fitting(value: object, default: Any) -> Any:
     """The value as the default's type, or the default if it has another type."""
     if isinstance(default, tuple):
         return tuple(map(str, value)) if isinstance(value, (list, tuple)) else default
+    if isinstance(default, dict):
+        found = value if isinstance(value, Mapping) else {}
+        return {str(name): str(text) for name, text in found.items()}
     if isinstance(default, float) and type(value) is int:
         return float(value)
     return value if type(value) is type(default) else default

@@ -7,12 +7,14 @@ import json
 import os
 import socket
 import time
+from contextlib import suppress
 from pathlib import Path
 
+from execute.port_attacks import PLAIN_WAYS, TRY_ALL_WAYS_TO_A_PORT
 from execute.sandbox_bench import PATH, Bench, cases_in, run_cases, snapshot
 from execute.socket_attacks import MAKE_SOCKETS_OF_ALL_FAMILIES
 from reapi_local.execute.sandbox.action_paths import CACHES
-from reapi_local.execute.sandbox.interface import SandboxError
+from reapi_local.execute.sandbox.interface import ActionLimits, SandboxError
 
 
 async def the_exit_code_is_that_of_the_process(bench: Bench) -> None:
@@ -242,6 +244,49 @@ async def sockets_are_of_no_unusual_family(bench: Bench) -> None:
         # Its family is in memory, where a filter can't see it.
         assert not got.get("socketcall")
         assert not got.get("socketcall_for_a_pair")
+
+
+def _listener() -> socket.socket:
+    """On any port, for IPv4 and IPv6; others may bind the same port."""
+    address = ("::", 0)
+    made = socket.create_server(
+        address, family=socket.AF_INET6, dualstack_ipv6=True, reuse_port=True
+    )
+    made.setblocking(False)
+    return made
+
+
+async def _ways_through(bench: Bench, port: int) -> set[str]:
+    program = ("python3", "-c", TRY_ALL_WAYS_TO_A_PORT, str(port))
+    ran = await bench.run(*program, network=True)
+    assert ran.process_result.exit_code == 0, ran.stderr
+    return set(json.loads(ran.stdout))
+
+
+async def ports_of_the_server_can_be_neither_reached_nor_taken(bench: Bench) -> None:
+    if not bench.is_isolated:
+        return
+    with _listener() as closed, _listener() as unused, _listener() as other:
+        ports = [each.getsockname()[1] for each in (closed, unused)]
+        unused.close()
+        bench.closed_ports = tuple(ports)
+        async with bench.limited(ActionLimits()):
+            if any("ports of this server" in note for note in bench.sandbox.notes):
+                assert _linux() < (6, 7)
+                return
+            for port in ports:
+                assert not (through := await _ways_through(bench, port)), through
+            with suppress(BlockingIOError):
+                closed.accept()
+                raise AssertionError("something came through")
+            assert await _ways_through(bench, other.getsockname()[1]) >= PLAIN_WAYS
+            connect = f"import socket; socket.create_connection(('127.0.0.1', {ports[0]}))"
+            told = await bench.run("python3", "-c", connect, network=True)
+            assert b"Permission denied" in told.stderr
+
+
+def _linux() -> tuple[int, ...]:
+    return tuple(int(number) for number in os.uname().release.split(".")[:2])
 
 
 async def a_stop_kills_the_process_and_its_descendants(bench: Bench) -> None:

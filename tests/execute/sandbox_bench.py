@@ -93,6 +93,7 @@ class Bench:
     def __init__(self, kind: str, directory: Path, hidden: tuple[str, ...] = ()) -> None:
         self.kind, self.directory, self._hidden = kind, directory, hidden
         self.is_isolated = kind != "process-group"
+        self.closed_ports: tuple[int, ...] = ()
         self.owner = identity_of_actions().uid if os.getuid() == 0 else None
         self.work, self._layers = directory / "work", directory / "layers"
         self.caches = directory / "caches" / "instance"
@@ -109,6 +110,7 @@ class Bench:
             layers_dir=str(self._layers),
             caches_dir=str(self.caches.parent),
             hidden=(*self._hidden, str(self.directory / "hidden")),
+            closed_ports=self.closed_ports,
         )
         return KINDS[self.kind](config)
 

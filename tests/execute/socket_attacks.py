@@ -5,8 +5,35 @@ Standard library only: actions run it with the system's Python.
 
 from __future__ import annotations
 
-MAKE_SOCKETS_OF_ALL_FAMILIES = r'''
-import ctypes, json, mmap, os, struct
+CALLS_OF_32_BITS = r'''
+import ctypes, mmap, os
+
+
+def call_of_32_bits():
+    """int 0x80 with a number and three arguments, and memory that it can address."""
+    memory = mmap.mmap(-1, 4096, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | 0x40, 7)  # MAP_32BIT
+    # push rbx; mov eax, edi; mov ebx, esi; mov r8d, ecx; mov ecx, edx; mov edx, r8d; int 0x80;
+    # pop rbx; cdqe; ret
+    code = bytes.fromhex("53 89f8 89f3 4189c8 89d1 4489c2 cd80 5b 4898 c3")
+    memory[: len(code)] = code
+    address = ctypes.addressof(ctypes.c_char.from_buffer(memory))
+    function = ctypes.CFUNCTYPE(ctypes.c_long, *(ctypes.c_long,) * 4)(address)
+    return memory, address, function
+
+
+def has_32_bits(function):
+    child = os.fork()
+    if not child:
+        function(20, 0, 0, 0)  # getpid; a kernel without 32-bit programs kills the process
+        os._exit(0)
+    return os.waitpid(child, 0)[1] == 0
+'''
+"""For x86-64: ``call_of_32_bits`` and ``has_32_bits``."""
+
+MAKE_SOCKETS_OF_ALL_FAMILIES = (
+    CALLS_OF_32_BITS
+    + r"""
+import json, struct
 
 FAMILIES, TYPES = range(1, 64), (1, 2, 3, 4, 5)
 libc = ctypes.CDLL(None, use_errno=True)
@@ -35,18 +62,6 @@ def x32(family, kind):
     return libc.syscall(ctypes.c_long(0x40000000 | 41), *rest)
 
 
-def call_of_32_bits():
-    """int 0x80 with a number and three arguments, and memory that it can address."""
-    memory = mmap.mmap(-1, 4096, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | 0x40, 7)  # MAP_32BIT
-    # push rbx; mov eax, edi; mov ebx, esi; mov r8d, ecx; mov ecx, edx; mov edx, r8d; int 0x80;
-    # pop rbx; cdqe; ret
-    code = bytes.fromhex("53 89f8 89f3 4189c8 89d1 4489c2 cd80 5b 4898 c3")
-    memory[: len(code)] = code
-    address = ctypes.addressof(ctypes.c_char.from_buffer(memory))
-    function = ctypes.CFUNCTYPE(ctypes.c_long, *(ctypes.c_long,) * 4)(address)
-    return memory, address, function
-
-
 def socket_of_32_bits(family, kind):
     return function(359, family, kind, 0)
 
@@ -65,11 +80,7 @@ ways = [socket, socketpair, family_with_an_upper_half]
 if os.uname().machine == "x86_64":
     ways.append(x32)
     memory, address, function = call_of_32_bits()
-    child = os.fork()
-    if not child:
-        function(20, 0, 0, 0)  # getpid; a kernel without 32-bit programs kills the process
-        os._exit(0)
-    if os.waitpid(child, 0)[1] == 0:
+    if has_32_bits(function):
         ways += [socket_of_32_bits, socketcall, socketcall_for_a_pair]
 got = {way.__name__: set() for way in ways}
 for way in ways:
@@ -77,4 +88,5 @@ for way in ways:
         if any(way(family, kind) >= 0 for kind in TYPES):
             got[way.__name__].add(family)
 print(json.dumps({name: sorted(families) for name, families in got.items()}))
-'''
+"""
+)

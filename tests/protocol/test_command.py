@@ -253,6 +253,13 @@ def test_the_whole_working_directory_may_be_an_output_but_not_a_file(path: str) 
     refused(command(working_directory="w", output_files=[path]), "working directory itself")
 
 
+@pytest.mark.parametrize("path", ["..", "../..", "../v/..", "../../w"])
+def test_what_contains_the_working_directory_may_be_an_output_but_not_a_file(path: str) -> None:
+    assert parsed(command(working_directory="w/v", output_paths=[path])).outputs
+    assert parsed(command(working_directory="w/v", output_directories=[path])).outputs
+    refused(command(working_directory="w/v", output_files=[path]), "working directory itself")
+
+
 def test_node_properties_that_nobody_knows_are_refused() -> None:
     known = command(output_node_properties=["mtime", "unix_mode"])
     assert parsed(known).output_properties == ("mtime", "unix_mode")

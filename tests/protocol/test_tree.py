@@ -142,7 +142,7 @@ def test_paths_that_no_directory_makes_right_are_refused_beside_any_others(path:
             leaves_working_directory(result)
 
 
-@pytest.mark.parametrize("path", ["..", "../a", "a/../../b", "./.."])
+@pytest.mark.parametrize("path", ["../a", "a/../../b", "../w2", "./../w/a"])
 def test_paths_that_climb_may_leave_the_working_directory_but_not_the_input_root(
     path: str,
 ) -> None:
@@ -151,6 +151,14 @@ def test_paths_that_climb_may_leave_the_working_directory_but_not_the_input_root
         check_places(result, "w")
         with pytest.raises(PathLeavesRoot, match="leads out of the input root"):
             check_places(result, "")
+
+
+@pytest.mark.parametrize("path", ["..", "./..", "../../w", "../v", "../../w/v", "../v/../.."])
+def test_what_contains_the_working_directory_may_be_an_output_but_no_file(path: str) -> None:
+    check_places(directory_with(path), "w/v")
+    for result in results_with(path):
+        with pytest.raises(InvalidRequest, match="the working directory itself"):
+            check_places(result, "w/v")
 
 
 def test_digests_of_a_result_must_be_well_formed() -> None:

@@ -314,6 +314,19 @@ async def test_a_result_may_climb_as_far_as_the_working_directory_of_its_action_
         assert "leads out of the input root" in details
 
 
+@pytest.mark.parametrize("place", PLACES)
+async def test_what_contains_the_working_directory_is_no_output_file_of_a_result(
+    client: Client, place: str
+) -> None:
+    digest = await make(client, "true", "around", outputs=[place], working_directory="w/v")
+    for path in ("..", "../..", "../../w"):
+        update = _update(client, _result(place, path), digest)
+        if place == "output_directories":
+            await update
+        else:
+            await refusal(update, INVALID, repr(path), "the working directory itself")
+
+
 async def test_a_result_that_climbs_may_come_before_its_action(client: Client) -> None:
     action, blobs = action_blobs(Command(arguments=["late"], working_directory="w"))
     digest = digest_of(action)

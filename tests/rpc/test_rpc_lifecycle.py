@@ -142,6 +142,34 @@ async def test_a_refused_upload_gives_its_room_back(server: Server) -> None:
     assert open_blobs(server) == []
 
 
+@pytest.mark.parametrize(
+    ("form", "first"),
+    [
+        ("blobs", WriteRequest(data=b"x", finish_write=True)),
+        ("blobs", WriteRequest(data=b"x", write_offset=1)),
+        ("blobs", WriteRequest(finish_write=True)),
+        ("blobs", WriteRequest()),
+        ("compressed-blobs/zstd", WriteRequest()),
+        ("compressed-blobs/zstd", WriteRequest(data=b"no zstd", finish_write=True)),
+    ],
+    ids=["ends-short", "begins-late", "ends-empty", "no-byte", "compressed-no-byte", "no-zstd"],
+)
+async def test_an_upload_that_only_names_a_size_evicts_nothing(
+    tmp_path: Path, transport: str, form: str, first: WriteRequest
+) -> None:
+    async with serving(tmp_path, transport, max_size=8 * MIB, lease=0) as server:
+        digest = await server.client.upload(os.urandom(3 * MIB))
+        huge = digest_of(b"huge")
+        huge.size_bytes = 7 * MIB
+        first.resource_name = upload_name(huge).replace("blobs", form)
+        await refusal(server.client.Write(iter([first])), grpc.StatusCode.INVALID_ARGUMENT)
+        assert await server.client.missing(digest) == []
+        assert open_blobs(server) == []
+        real = os.urandom(7 * MIB)  # this one does need the room
+        await server.client.Write(pieces(upload_name(digest_of(real)), real))
+        assert await server.client.missing(digest) == [digest]
+
+
 async def test_a_tree_whose_reader_leaves_is_given_up(server: Server) -> None:
     root = await server.client.upload(b"")
     call = server.client.GetTree(GetTreeRequest(root_digest=root))

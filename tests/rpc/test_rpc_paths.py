@@ -137,6 +137,7 @@ async def test_only_names_count_and_a_symlink_on_the_way_is_not_followed_out(
         ({"output_directories": ["../.."], "working_directory": "w"}, ["'../..'", "leads out"]),
         ({"output_paths": ["/"]}, ["'/'", "absolute", "'.'"]),
         ({"output_files": ["."]}, ["'.'", "working directory itself"]),
+        ({"output_files": [".."], "working_directory": "w"}, ["'..'", "working directory itself"]),
     ],
 )
 async def test_what_leaves_the_input_root_is_refused(

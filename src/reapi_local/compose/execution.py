@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack, suppress
 from functools import partial
 from typing import Final
@@ -57,13 +57,30 @@ _SANDBOXES: Final[dict[str, Callable[[SandboxConfig], Sandbox]]] = {
 }
 
 
-def make_executor(config: Config, storage: Storage, clock: Clock, events: EventStream) -> Executor:
-    """The executor of a server. To use another kind of executor, replace it here."""
-    return DeferredExecutor(_Start(config, storage, clock, events).start)
+def make_executor(
+    config: Config,
+    storage: Storage,
+    clock: Clock,
+    events: EventStream,
+    ports: Awaitable[tuple[int, ...]],
+) -> Executor:
+    """The executor of a server. To use another kind of executor, replace it here.
+
+    ``ports``: those that the server listens on, once they are known. It starts then.
+    """
+    return DeferredExecutor(_Start(config, storage, clock, events, ports).start)
 
 
 class _Start:
-    def __init__(self, config: Config, storage: Storage, clock: Clock, events: EventStream) -> None:
+    def __init__(
+        self,
+        config: Config,
+        storage: Storage,
+        clock: Clock,
+        events: EventStream,
+        ports: Awaitable[tuple[int, ...]],
+    ) -> None:
+        self._ports = ports
         self._config, self._settings = config, config.execute
         self._storage, self._clock, self._events = storage, clock, events
         self._slots = self._settings.slots or _cores()
@@ -98,6 +115,7 @@ class _Start:
             layers_dir=self._directory(data_dir.INPUTS),
             caches_dir=self._directory(data_dir.CACHES),
             hidden=(self._config.data_dir, *_private_paths(self._config.listen.tls_key)),
+            closed_ports=await self._ports,
             action_uid=ACTION_UID,
         )
 

@@ -73,7 +73,8 @@ class App:
         self._sockets = open_sockets(config.data_dir)
         self._storage = open_storage(config, clock, self._events)
         self._observe()
-        self._executor = make_executor(config, self._storage, clock, self._events)
+        self._ports: asyncio.Future[tuple[int, ...]] = asyncio.get_running_loop().create_future()
+        self._executor = make_executor(config, self._storage, clock, self._events, self._ports)
         self._in_flight = InFlight(config.listen.in_flight)
         self._byte_stream = ByteStreamService(self._storage.client_blobs, clock)
 
@@ -93,8 +94,6 @@ class App:
                 be executed.
         """
         config, known = self._config, self._remembered
-        if config.execute.execution == "on":
-            await self._must_execute()
         wanted = (config.listen.port,) if config.listen.port else (known.grpc_port, DEFAULT_PORT)
         port = free_port(config.listen.host, wanted)
         if config.listen.port and port != config.listen.port:
@@ -117,11 +116,14 @@ class App:
             interceptor, self._services(), self._transport(), self._sockets.path
         )
         self.grpc_port = self._bind(port)
-        await self._grpc.start()
         bound = bind_first("127.0.0.1", (known.admin_port,))
         self._admin = AdminListener(self, bound, self._access[1])
-        await self._admin.start()
         self.admin_port = self._admin.port
+        self._ports.set_result((self.grpc_port, self.admin_port))
+        if config.execute.execution == "on":
+            await self._must_execute()
+        await self._grpc.start()
+        await self._admin.start()
         self._write_state(os.getpid())
         ports = (self.grpc_port, self.admin_port)
         self._guards = DescriptorGuard(ports, self._clock), MemoryGuard(self._in_flight, ports)

@@ -15,7 +15,7 @@ from google.protobuf.message import DecodeError
 from reapi_local.errors import InvalidRequest
 from reapi_local.proto import remote_execution_pb2 as re_pb2
 from reapi_local.protocol.digest import Digest, parse_digest
-from reapi_local.protocol.paths import MAX_DEPTH, resolve_path
+from reapi_local.protocol.paths import MAX_DEPTH, check_not_around, resolve_path
 
 _M = TypeVar("_M", re_pb2.Action, re_pb2.Command)
 
@@ -183,11 +183,8 @@ def _output(path: str, kind: OutputKind, directory: str) -> Output:
         place = _resolved(directory, path)
     except InvalidRequest as error:
         raise InvalidRequest(f"output {error}") from error
-    if kind is OutputKind.FILE and place == directory:
-        raise InvalidRequest(
-            f"output path {path[:300]!r} is the working directory itself, which can't be an "
-            "output file; use output_paths or output_directories"
-        )
+    if kind is OutputKind.FILE:
+        check_not_around(path, place, directory)
     return Output(path, kind, place)
 
 

@@ -44,3 +44,18 @@ def resolve_path(directory: str, path: str) -> str:
         elif name not in ("", "."):
             names.append(name)
     return "/".join((directory, *names) if directory else names)
+
+
+def check_not_around(path: str, place: str, directory: str) -> None:
+    """Raise InvalidRequest if an output at ``place`` can't be a file or a symlink.
+
+    That is so if the action's working ``directory`` is there, or below it. ``path``: as the client
+    spelt it. The others are as :func:`resolve_path` returns them.
+    """
+    if place and directory != place and not directory.startswith(f"{place}/"):
+        return
+    relation = "is" if place == directory else "contains"
+    raise InvalidRequest(
+        f"output path {path[:300]!r} {relation} the working directory itself, so it can't be a file"
+        " or a symlink; of a Command, use output_paths or output_directories"
+    )

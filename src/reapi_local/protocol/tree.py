@@ -18,7 +18,7 @@ from reapi_local.protocol.digest import (
     parse_digest,
     parse_digest_text,
 )
-from reapi_local.protocol.paths import resolve_path
+from reapi_local.protocol.paths import check_not_around, resolve_path
 
 
 def parse_directory(data: bytes) -> re_pb2.Directory:
@@ -140,28 +140,32 @@ def leaves_working_directory(result: re_pb2.ActionResult) -> bool:
         InvalidRequest: an output path can't be right in any working directory.
     """
     found = False
-    for path, may_be_root in _output_paths(result):
+    for path, may_be_directory in _output_paths(result):
         try:
             place = resolve_path("", path)
         except PathLeavesRoot:
             found = True
         else:
-            if not place and not may_be_root:
-                raise InvalidRequest(f"output path {path!r} is the working directory itself")
+            if not may_be_directory:
+                check_not_around(path, place, "")
     return found
 
 
 def check_places(result: re_pb2.ActionResult, working_directory: str) -> None:
-    """Raise PathLeavesRoot unless every output is within the input root.
+    """Check the places of outputs, whose paths are relative to the working directory.
 
-    ``working_directory``: output paths are relative to it, and it is relative to the input root.
+    Raises:
+        PathLeavesRoot: an output isn't within the input root.
+        InvalidRequest: a file or a symlink can't be where the working directory is, or above it.
     """
-    for path, _ in _output_paths(result):
-        resolve_path(working_directory, path)
+    for path, may_be_directory in _output_paths(result):
+        place = resolve_path(working_directory, path)
+        if not may_be_directory:
+            check_not_around(path, place, working_directory)
 
 
 def _output_paths(result: re_pb2.ActionResult) -> Iterator[tuple[str, bool]]:
-    """Each path, and whether it may be the working directory itself."""
+    """Each path, and whether a directory may be there."""
     for directory in result.output_directories:
         yield directory.path, True
     for file in result.output_files:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import nullcontext
+from functools import partial
 from typing import Final
 
 from reapi_local.clock import Clock
@@ -16,6 +17,7 @@ from reapi_local.errors import DigestMismatch, InvalidRequest, UploadNotFound, U
 from reapi_local.proto import bytestream_pb2
 from reapi_local.protocol.resource_name import UploadName, parse_read_name, parse_write_name
 from reapi_local.protocol.upload import WriteSequence
+from reapi_local.rpc.late_writer import LateWriter
 from reapi_local.rpc.partial_uploads import PartialUploads
 from reapi_local.rpc.read_budget import ReadBudget
 from reapi_local.store.blob_store import BlobStore, BlobWriter
@@ -96,11 +98,13 @@ class ByteStreamService:
                 "when that call has ended, or give each upload an identifier of its own"
             )
         committed = await self._partial.committed(name, first.write_offset)
-        sequence = self._active[name] = WriteSequence(first.resource_name, name, committed)
+        sequence = WriteSequence(first.resource_name, name, committed)
+        _accept(sequence, first)
+        self._active[name] = sequence
         try:
             async with self._decoders if _needs_window(name) else nullcontext():
-                writer = self._partial.take(name) or await self._blobs.open_write(
-                    context, name.digest
+                writer = self._partial.take(name) or LateWriter(
+                    partial(self._blobs.open_write, context, name.digest)
                 )
                 await self._receive(writer, sequence, first, requests)
         finally:
@@ -114,16 +118,11 @@ class ByteStreamService:
         first: bytestream_pb2.WriteRequest,
         rest: AsyncIterator[bytestream_pb2.WriteRequest],
     ) -> None:
+        """Write what ``first``, which was accepted already, and ``rest`` contain."""
         try:
-            message: bytestream_pb2.WriteRequest | None = first
-            while message is not None:
-                data = message.data
-                sequence.accept(
-                    message.resource_name, message.write_offset, len(data), message.finish_write
-                )
-                if data:
-                    await _write(writer, sequence, data)
-                message = await anext(aiter(rest), None)
+            await _write(writer, sequence, first.data)
+            async for message in rest:
+                await _write(writer, sequence, _accept(sequence, message))
             sequence.end()
             await writer.commit()
         except (asyncio.CancelledError, InvalidRequest) as error:
@@ -175,8 +174,17 @@ def _needs_window(name: UploadName) -> bool:
     return name.is_compressed and name.digest.size_bytes > _CHUNK_BYTES
 
 
+def _accept(sequence: WriteSequence, message: bytestream_pb2.WriteRequest) -> bytes:
+    """The data of the next message; raises as the sequence does."""
+    data = message.data  # each access makes a copy
+    sequence.accept(message.resource_name, message.write_offset, len(data), message.finish_write)
+    return data
+
+
 async def _write(writer: BlobWriter, sequence: WriteSequence, data: bytes) -> None:
     decoder = sequence.decoder
+    if not data:
+        return
     if decoder is None:
         await writer.write(data)
         return

@@ -25,6 +25,7 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from reapi_local.config.schema import Transport
 from reapi_local.errors import InvalidRequest
 from reapi_local.proto import bytestream_pb2, remote_execution_pb2
+from reapi_local.rpc.grpcio_log import leave_out_answers_without_receivers
 from reapi_local.rpc.interceptor import Interceptor
 from reapi_local.rpc.methods import METHODS
 from reapi_local.rpc.reflection import SERVICE_NAMES, add_reflection
@@ -80,6 +81,7 @@ class GrpcServer:
             if hasattr(services[descriptor.name], method.name)
         }
         self._native = _native(handlers) if _is_native(transport) else None
+        leave_out_answers_without_receivers()
         self._grpcio = grpc.aio.server(options=list(_OPTIONS))
         self._grpcio.add_generic_rpc_handlers((_Generic(handlers),))
         self._names = (*_descriptors(), health.SERVICE_NAME, *SERVICE_NAMES)

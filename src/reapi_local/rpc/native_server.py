@@ -5,6 +5,12 @@ reader that doesn't read, or blocks a thread for it; here a stream waits on the 
 most two of its messages are in memory. Methods with a stream of requests go to the grpcio server
 behind it, on a Unix socket.
 
+What the library decides alone: a connection ends with GOAWAY (ENHANCE_YOUR_CALM, too_many_resets)
+when its client cancels more than 20 calls before the server has read them, against CVE-2023-44487.
+The number is h2's own, and the library passes no option for it; calls that were read may be
+cancelled in any number. Headers of more than 16 KiB are answered with HTTP status 431, so gRPC
+clients see UNKNOWN.
+
 Source: pygrpc-native 0.5, docs/low-level-api.md.
 """
 

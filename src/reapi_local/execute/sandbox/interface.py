@@ -35,6 +35,7 @@ class SandboxConfig:
         layers_dir: contains all ``ProcessSpec.layers``.
         caches_dir: contains all ``ProcessSpec.caches``.
         hidden: what no action may see, in addition to these three directories.
+        closed_ports: TCP ports of the server itself, which no action may connect or bind to.
         action_uid: the uid of actions if the server runs as root; None is the default uid.
 
     The actions' user has execute permission on ``layers_dir`` and ``caches_dir``, but perhaps not
@@ -47,6 +48,7 @@ class SandboxConfig:
     layers_dir: str
     caches_dir: str
     hidden: tuple[str, ...] = ()
+    closed_ports: tuple[int, ...] = ()
     action_uid: int | None = None
 
     @property

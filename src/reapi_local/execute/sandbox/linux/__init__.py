@@ -1,5 +1,5 @@
 """What Linux offers for sandboxes, without any policy.
 
 ``syscalls`` wraps the system calls that Python has no function for, mounts among them; ``seccomp``
-builds the system call filter; ``cgroup`` limits memory.
+builds the system call filter; ``landlock`` takes rights away; ``cgroup`` limits memory.
 """

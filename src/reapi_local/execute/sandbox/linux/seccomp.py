@@ -2,14 +2,17 @@
 
 Calls that need a capability aren't listed, because actions have no capabilities. About most calls
 the filter decides by their number only, so since Linux 5.11 the kernel caches its decision, and
-allowed calls cost nothing. The exceptions are calls whose first argument decides:
+allowed calls cost nothing. The exceptions are calls whose arguments decide:
 
 - prlimit takes a pid: an action that changes the limits of PID 1, its slot, would limit all later
   actions.
 - socket and socketpair take an address family: network namespaces don't separate all of them. With
   AF_VSOCK an action without network could reach the hypervisor.
-- socketcall, which only 32-bit programs have, does the same as these two, but a filter can't see
-  the family: it is in memory. So it makes no sockets at all.
+- Landlock closes TCP ports to plain TCP sockets that connect. So nothing else may reach a TCP port:
+  no protocol that socket makes on top of TCP (MPTCP, SMC), none that setsockopt puts on a TCP
+  socket (TCP_ULP), and no send call that connects on its way (MSG_FASTOPEN).
+- socketcall, which only 32-bit programs have, does the same as these calls, but a filter can't see
+  its arguments: they are in memory. So it does none of this.
 """
 
 from __future__ import annotations
@@ -43,18 +46,37 @@ _SOCKET_AND_SOCKETPAIR: Final = {
     _AARCH64: (198, 199),
     _ARM: (281, 288),
 }
+_SETSOCKOPT: Final = {_X86_64: 54, _I386: 366, _AARCH64: 208, _ARM: 294}
+_SENDMSG: Final = {_X86_64: 46, _I386: 370, _AARCH64: 211, _ARM: 296}
+_SENDTO_AND_SENDMMSG: Final = {
+    _X86_64: (44, 307),
+    _I386: (369, 345),
+    _AARCH64: (206, 269),
+    _ARM: (290, 374),
+}
 _SOCKETCALL: Final = {_I386: 102}
-_SOCKETCALLS_THAT_MAKE_SOCKETS: Final = (1, 8)
+# socket, socketpair, sendto, setsockopt, sendmsg, sendmmsg
+_REFUSED_SOCKETCALLS: Final = (1, 8, 11, 14, 16, 20)
+
 _FAMILIES: Final = (socket.AF_UNIX, socket.AF_INET, socket.AF_INET6, socket.AF_NETLINK)
+_SMC: Final = 256
+_MPTCP: Final = 262
+_TCP_ULP: Final = 31
+_MSG_FASTOPEN: Final = 0x20000000
 
 _X32: Final = 0x40000000
-_LOAD, _JUMP_EQUAL, _JUMP_AT_LEAST, _RETURN = 0x20, 0x15, 0x35, 0x06
-# Offsets in struct seccomp_data; of the first argument the lower half (little-endian). The kernel
-# ignores the upper half, too: these arguments are ints.
-_NUMBER_OFFSET, _ARCHITECTURE_OFFSET, _FIRST_ARGUMENT_OFFSET = 0, 4, 16
+_LOAD, _RETURN = 0x20, 0x06
+_JUMP_EQUAL, _JUMP_AT_LEAST, _JUMP_IF_SET = 0x15, 0x35, 0x45
+# Offsets in struct seccomp_data; of arguments the lower half (little-endian). The kernel ignores
+# the upper half, too: these arguments are ints.
+_NUMBER_OFFSET, _ARCHITECTURE_OFFSET = 0, 4
+_ARGUMENT_OFFSETS: Final = (16, 24, 32, 40)
 _ALLOW: Final = 0x7FFF0000
 _REFUSE: Final = 0x00050000 | errno.EPERM
 _NO_SUCH_FAMILY: Final = 0x00050000 | errno.EAFNOSUPPORT
+_NO_SUCH_PROTOCOL: Final = 0x00050000 | errno.EPROTONOSUPPORT
+_NO_SUCH_ULP: Final = 0x00050000 | errno.ENOENT
+_NO_FAST_OPEN: Final = 0x00050000 | errno.EOPNOTSUPP
 _KILL: Final = 0x80000000
 
 
@@ -70,7 +92,7 @@ class _Instruction(NamedTuple):
 def deny_list() -> bytes:
     """A classic BPF program that refuses these calls; b"" on other architectures.
 
-    A call fails with EPERM, an address family with EAFNOSUPPORT, as if the kernel didn't have it.
+    A call fails with EPERM. What depends on arguments fails as if the kernel didn't have it.
     """
     program = [_Instruction(_LOAD, 0, 0, _ARCHITECTURE_OFFSET)]
     for architecture in _ARCHITECTURES.get(os.uname().machine, ()):
@@ -91,26 +113,42 @@ def _block(architecture: int) -> list[_Instruction]:
         block += [_Instruction(_JUMP_AT_LEAST, 0, 1, _X32), _return(_REFUSE)]
     for numbers, decision in (
         (_DENIED[architecture], [_return(_REFUSE)]),
-        ([_PRLIMIT[architecture]], _by_first_argument([1], _REFUSE, _ALLOW)),
-        (
-            _SOCKET_AND_SOCKETPAIR[architecture],
-            _by_first_argument(_FAMILIES, _ALLOW, _NO_SUCH_FAMILY),
-        ),
+        ([_PRLIMIT[architecture]], [*_by_argument(0, [1], _REFUSE), _return(_ALLOW)]),
+        (_SOCKET_AND_SOCKETPAIR[architecture], _by_family_and_protocol()),
+        ([_SETSOCKOPT[architecture]], _by_level_and_option()),
+        ([_SENDMSG[architecture]], _by_flags(2)),
+        (_SENDTO_AND_SENDMMSG[architecture], _by_flags(3)),
         (
             socketcall,
-            _by_first_argument(_SOCKETCALLS_THAT_MAKE_SOCKETS, _NO_SUCH_FAMILY, _ALLOW),
+            [*_by_argument(0, _REFUSED_SOCKETCALLS, _NO_SUCH_FAMILY), _return(_ALLOW)],
         ),
     ):
         block += _if_one_of(numbers, decision)
     return [*block, _return(_ALLOW)]
 
 
-def _by_first_argument(values: Sequence[int], result: int, otherwise: int) -> list[_Instruction]:
-    return [
-        _Instruction(_LOAD, 0, 0, _FIRST_ARGUMENT_OFFSET),
-        *_if_one_of(values, [_return(result)]),
-        _return(otherwise),
-    ]
+def _by_family_and_protocol() -> list[_Instruction]:
+    by_protocol = [*_by_argument(2, (_SMC, _MPTCP), _NO_SUCH_PROTOCOL), _return(_ALLOW)]
+    return [_argument(0), *_if_one_of(_FAMILIES, by_protocol), _return(_NO_SUCH_FAMILY)]
+
+
+def _by_level_and_option() -> list[_Instruction]:
+    by_option = [*_by_argument(2, [_TCP_ULP], _NO_SUCH_ULP), _return(_ALLOW)]
+    return [_argument(1), *_if_one_of([socket.SOL_TCP], by_option), _return(_ALLOW)]
+
+
+def _by_flags(argument: int) -> list[_Instruction]:
+    refuse = [_Instruction(_JUMP_IF_SET, 0, 1, _MSG_FASTOPEN), _return(_NO_FAST_OPEN)]
+    return [_argument(argument), *refuse, _return(_ALLOW)]
+
+
+def _by_argument(argument: int, values: Sequence[int], result: int) -> list[_Instruction]:
+    """Decide ``result`` if the argument has one of these values, else go on after it."""
+    return [_argument(argument), *_if_one_of(values, [_return(result)])]
+
+
+def _argument(number: int) -> _Instruction:
+    return _Instruction(_LOAD, 0, 0, _ARGUMENT_OFFSETS[number])
 
 
 def _if_one_of(values: Sequence[int], then: list[_Instruction]) -> list[_Instruction]:

@@ -50,8 +50,6 @@ _FSOPEN: Final = 430
 _FSCONFIG: Final = 431
 _FSMOUNT: Final = 432
 _MOUNT_SETATTR: Final = 442
-_LANDLOCK_CREATE_RULESET: Final = 444
-_LANDLOCK_RESTRICT_SELF: Final = 446
 _PIVOT_ROOT: Final = {"x86_64": 155, "aarch64": 41}
 _KEYCTL: Final = {"x86_64": 250, "aarch64": 219}
 
@@ -203,22 +201,6 @@ def install_seccomp_filter(program: bytes) -> None:
 
     loaded = Program(len(program) // 8, program)
     _prctl(_PR_SET_SECCOMP, _SECCOMP_MODE_FILTER, ctypes.byref(loaded))
-
-
-def block_abstract_sockets() -> None:
-    """Block connections to abstract unix sockets of processes that this one didn't start.
-
-    Landlock scope, ABI 6 (Linux 6.12). Older kernels raise EINVAL or another error.
-    """
-    scope_abstract_unix_socket = 1
-    attributes = (ctypes.c_uint64 * 3)(0, 0, scope_abstract_unix_socket)
-    ruleset = _libc.syscall(_number(_LANDLOCK_CREATE_RULESET), attributes, _number(24), _number(0))
-    _check(ruleset, "landlock_create_ruleset")
-    try:
-        result = _libc.syscall(_number(_LANDLOCK_RESTRICT_SELF), _number(ruleset), _number(0))
-        _check(result, "landlock_restrict_self")
-    finally:
-        os.close(ruleset)
 
 
 def join_new_session_keyring() -> None:

@@ -17,7 +17,7 @@ import sys
 from collections.abc import Iterator
 from typing import Any, Final, NoReturn
 
-from reapi_local.execute.sandbox.linux import seccomp, syscalls
+from reapi_local.execute.sandbox.linux import landlock, seccomp, syscalls
 from reapi_local.execute.sandbox.linux.syscalls import (
     CLONE_NEWIPC,
     CLONE_NEWNET,
@@ -54,8 +54,9 @@ def main() -> NoReturn:
     server = socket.socket(fileno=int(sys.argv[1]))
     server.set_inheritable(False)
     try:
-        settings, _ = receive_message(server)
-        notes = _enter_namespaces(settings, server)
+        settings, rulesets = receive_message(server)
+        _enter_namespaces(settings, server)
+        notes = _set_up_first_process(settings, rulesets)
         _serve(settings, notes, server)
     except EOFError:
         pass
@@ -74,8 +75,8 @@ def _send_failure(server: socket.socket, step: str, error: OSError) -> None:
         send_message(server, {"failed": step, "errno": error.errno or 0, "problem": problem})
 
 
-def _enter_namespaces(settings: SlotSettings, server: socket.socket) -> list[str]:
-    """Become PID 1 of new namespaces. Returns the names of features this kernel lacks."""
+def _enter_namespaces(settings: SlotSettings, server: socket.socket) -> None:
+    """Become PID 1 of new namespaces."""
     syscalls.set_parent_death_signal(signal.SIGKILL)
     # With Python's own SIGINT handler an action could interrupt the slot. Without a handler the
     # kernel drops all signals from inside the pid namespace to its PID 1.
@@ -114,7 +115,6 @@ def _enter_namespaces(settings: SlotSettings, server: socket.socket) -> list[str
         os.waitpid(first, 0)
         os._exit(0)
     syscalls.set_parent_death_signal(signal.SIGKILL)
-    return _set_up_first_process(settings)
 
 
 def _drop_to_user(uid: int, gid: int) -> None:
@@ -135,7 +135,7 @@ def _map_ids(settings: SlotSettings, proc: str) -> None:
             file.write(text)
 
 
-def _set_up_first_process(settings: SlotSettings) -> list[str]:
+def _set_up_first_process(settings: SlotSettings, rulesets: list[int]) -> list[str]:
     """Set up what needs PID 1 of the new pid namespace. Returns names of missing features."""
     notes = []
     os.setsid()
@@ -149,9 +149,13 @@ def _set_up_first_process(settings: SlotSettings) -> list[str]:
         root_filesystem.forbid_user_namespaces()
     syscalls.set_no_new_privileges()
     try:
-        syscalls.block_abstract_sockets()
+        landlock.block_abstract_sockets()
     except OSError:
         notes.append("abstract sockets")
+    for ruleset in rulesets:
+        with _step("closed ports"):
+            landlock.restrict_self(ruleset)
+        os.close(ruleset)
     with contextlib.suppress(OSError):  # a kernel without keyrings, or one that forbids them
         syscalls.join_new_session_keyring()
     _set_resource_limits(settings)

@@ -21,7 +21,10 @@ _IN_MEMFD: Final = b"m"
 
 
 class SlotSettings(TypedDict):
-    """The first message to a slot: how to set itself up. Paths are those of the host."""
+    """The first message to a slot: how to set itself up. Paths are those of the host.
+
+    The descriptors sent with it are rulesets for ``landlock.restrict_self``.
+    """
 
     base: str
     """An empty directory to mount on; nothing is written to it."""

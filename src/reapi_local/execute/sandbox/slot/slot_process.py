@@ -9,6 +9,7 @@ import os
 import socket
 import subprocess
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -74,13 +75,15 @@ class SlotProcess:
         self.pid = self._process.pid
         self.notes: list[str] = []
 
-    async def set_up(self, settings: SlotSettings) -> None:
+    async def set_up(self, settings: SlotSettings, rulesets: Iterable[int]) -> None:
         """Prepare the slot for its first action.
+
+        ``rulesets``: descriptors for ``landlock.restrict_self``.
 
         Raises:
             StepError: a step of the preparation failed.
         """
-        self._send(settings)
+        self._send(settings, rulesets)
         self.notes = (await self._receive())[0]["notes"]
 
     async def run(self, request: SlotRequest, stop: asyncio.Event) -> SlotResult:
@@ -150,9 +153,9 @@ class SlotProcess:
         _log.warning("slot %d doesn't stop its action; killing it", self.pid)
         self._process.terminate()
 
-    def _send(self, message: object) -> None:
+    def _send(self, message: object, descriptors: Iterable[int] = ()) -> None:
         try:
-            send_message(self._socket, message)
+            send_message(self._socket, message, descriptors)
         except OSError:
             raise self._exited_error() from None
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from reapi_local.execute.sandbox.action_paths import INPUT_ROOT
+from reapi_local.execute.sandbox.closed_ports import ClosedPorts
 from reapi_local.execute.sandbox.host.diagnosis import explain, why_unsupported
 from reapi_local.execute.sandbox.host.host_view import (
     HostView,
@@ -84,6 +85,7 @@ class SlotSandbox:
         self._layers_dir = config.layers_dir
         self._caches_dir = config.caches_dir
         self._hidden = config.all_hidden
+        self._closed_ports = ClosedPorts(config.closed_ports)
         self._identity = identity_of_actions(config.action_uid)
         self._concurrency = asyncio.Semaphore(config.count)
         self._memory: MemoryCgroups | None = None
@@ -91,12 +93,17 @@ class SlotSandbox:
         self._idle: dict[bool, deque[_Slot]] = {False: deque(), True: deque()}
         self._slots: set[_Slot] = set()
         self._is_closed = False
-        self.notes: tuple[str, ...] = ()
+        self._notes: tuple[str, ...] = ()
 
     @property
     def root(self) -> str:
         """See :class:`~reapi_local.execute.sandbox.interface.Sandbox`."""
         return INPUT_ROOT
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """See :class:`~reapi_local.execute.sandbox.interface.Sandbox`."""
+        return (*self._closed_ports.notes, *self._notes)
 
     async def start(self) -> None:
         """Run a first action that uses every feature but the network.
@@ -113,6 +120,7 @@ class SlotSandbox:
         async with self.run(probe, asyncio.Event()) as process_result:
             if process_result.exit_code:
                 raise SandboxError(f"/bin/sh doesn't run in a slot: {process_result.problem}")
+        await self._closed_ports.prepare()
 
     async def close(self) -> None:
         """See :class:`~reapi_local.execute.sandbox.interface.Sandbox`."""
@@ -121,6 +129,7 @@ class SlotSandbox:
             slots.clear()
         if endings := [self._end(slot) for slot in self._slots]:
             await asyncio.wait(endings)
+        self._closed_ports.close()
 
     @contextlib.asynccontextmanager
     async def run(self, spec: ProcessSpec, stop: asyncio.Event) -> AsyncIterator[ProcessResult]:
@@ -182,13 +191,14 @@ class SlotSandbox:
             if self._memory:
                 slot.memory = self._memory.create()
                 slot.memory.add(slot.process.pid)
-            await slot.process.set_up(self._settings(network))
+            rulesets = self._closed_ports.rulesets if network else ()
+            await slot.process.set_up(self._settings(network), rulesets)
         except BaseException as error:
             await asyncio.shield(self._end(slot))
             if isinstance(error, OSError):
                 raise SandboxError(f"can't limit memory any more: {error}") from error
             raise
-        self.notes = tuple(_NOTES[name] for name in (*slot.process.notes, *self._unenforced()))
+        self._notes = tuple(_NOTES[name] for name in (*slot.process.notes, *self._unenforced()))
         return slot
 
     def _unenforced(self) -> list[str]:

@@ -14,6 +14,7 @@ from dataclasses import replace
 from typing import Final
 
 from reapi_local.execute.sandbox.action_paths import INPUT_ROOT
+from reapi_local.execute.sandbox.closed_ports import ClosedPorts
 from reapi_local.execute.sandbox.host.diagnosis import explain
 from reapi_local.execute.sandbox.host.host_view import HostView, homes_of_server, plan_host_view
 from reapi_local.execute.sandbox.host.identity import account_files, identity_of_actions
@@ -62,6 +63,7 @@ class BubblewrapSandbox(SupervisedSandbox):
         identity = identity_of_actions(config.action_uid)
         self._identity = replace(identity, inner_uid=identity.uid, inner_gid=identity.gid)
         self._hidden = config.all_hidden
+        self._closed_ports = ClosedPorts(config.closed_ports)
         self._view = HostView((), ())
         self._files = os.path.join(work_dir, "files")
         self._program = ""
@@ -81,7 +83,7 @@ class BubblewrapSandbox(SupervisedSandbox):
     @property
     def notes(self) -> tuple[str, ...]:
         """See :class:`~reapi_local.execute.sandbox.interface.Sandbox`."""
-        notes = []
+        notes = [*self._closed_ports.notes]
         if self._limits.memory_bytes:
             notes.append("bubblewrap can't limit memory, so action_memory has no effect")
         if self._limits.cpu_seconds:
@@ -109,9 +111,11 @@ class BubblewrapSandbox(SupervisedSandbox):
             await super().start()
         except SandboxError as error:
             raise _explain(error) from error
+        await self._closed_ports.prepare()
 
     async def close(self) -> None:
         await super().close()
+        self._closed_ports.close()
         await in_thread(shutil.rmtree, self._files, ignore_errors=True)
 
     async def _supervised(
@@ -141,6 +145,7 @@ class BubblewrapSandbox(SupervisedSandbox):
             "limits": self._rlimits,
             "uid": self._owner,
             "restricted": True,
+            "rulesets": list(self._closed_ports.rulesets) if spec.network else [],
         }
 
     def _privilege_options(self) -> list[str]:

@@ -58,6 +58,7 @@ class ProcessGroupSandbox(SupervisedSandbox):
             "limits": rlimits(self._limits),
             "uid": None,
             "restricted": False,
+            "rulesets": [],
         }
 
 

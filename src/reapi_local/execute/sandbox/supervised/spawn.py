@@ -77,14 +77,14 @@ def set_limits(limits: list[tuple[str, int, int]]) -> None:
 
 def _restrict(request: SupervisorRequest) -> None:
     if request["restricted"]:
+        from reapi_local.execute.sandbox.linux.landlock import block_abstract_sockets, restrict_self
         from reapi_local.execute.sandbox.linux.seccomp import deny_list
-        from reapi_local.execute.sandbox.linux.syscalls import (
-            block_abstract_sockets,
-            install_seccomp_filter,
-        )
+        from reapi_local.execute.sandbox.linux.syscalls import install_seccomp_filter
 
         with suppress(OSError):  # a kernel without that Landlock scope
             block_abstract_sockets()
+        for ruleset in request["rulesets"]:
+            restrict_self(ruleset)
         if program := deny_list():
             install_seccomp_filter(program)
     if (uid := request["uid"]) is not None:

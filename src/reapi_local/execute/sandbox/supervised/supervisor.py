@@ -39,7 +39,8 @@ def main() -> None:
     """``sys.argv[1]`` is the descriptor of the socket to the server."""
     control = int(sys.argv[1])
     request: SupervisorRequest = json.loads(_read_line(control))
-    for descriptor in (control, *(end for stream in request["streams"] for end in stream)):
+    ends = (end for stream in request["streams"] for end in stream)
+    for descriptor in (control, *ends, *request["rulesets"]):
         os.set_inheritable(descriptor, False)
     _become_reaper()
     # The supervisor writes the action's output to files, so their size limit holds here, too.

@@ -14,7 +14,8 @@ class SupervisedProcess(TypedDict):
     ``working_directory`` and ``directories``, which the supervisor creates first, are absolute
     paths as the process sees them. A limit is the name of an RLIMIT, its soft and its hard value.
     ``uid``: the uid and gid to change to, or None. ``restricted``: the supervisor has to block
-    system calls and abstract sockets, because the sandbox around it doesn't.
+    system calls and abstract sockets, because the sandbox around it doesn't. ``rulesets``:
+    descriptors for ``landlock.restrict_self``, which the supervisor inherits.
     """
 
     arguments: list[str]
@@ -24,6 +25,7 @@ class SupervisedProcess(TypedDict):
     limits: list[tuple[str, int, int]]
     uid: int | None
     restricted: bool
+    rulesets: list[int]
 
 
 class SupervisorRequest(SupervisedProcess):

@@ -110,7 +110,7 @@ def _start(
             # either: this process isn't in the sandbox yet, and LD_PRELOAD may be among them.
             env={},
             cwd="/",
-            pass_fds=(control, *chain.from_iterable(request["streams"])),
+            pass_fds=(control, *chain.from_iterable(request["streams"]), *request["rulesets"]),
             start_new_session=True,
         )
     except OSError as error:
