@@ -44,7 +44,7 @@ from reapi_local.rpc.interceptor import Interceptor
 from reapi_local.rpc.methods import METHODS
 from reapi_local.rpc.operations_service import OperationsService
 from reapi_local.store.memory import MemoryActionCache, MemoryStore
-from rpc.helpers import TRANSPORTS, Client, blob_name, consume, digest_of, pieces, upload_name
+from rpc.helpers import MIB, TRANSPORTS, Client, blob_name, consume, digest_of, pieces, upload_name
 
 DATA = b"content"
 DIGEST = digest_of(DATA)
@@ -151,13 +151,13 @@ async def authorizing(
     events, ended = EventStream(), list[CallEnded]()
     events.subscribe(CallEnded, ended.append)
     access = AccessControl(principals, Instances(("main",)), without_token)
-    blobs, executor, in_flight = MemoryStore(), NoOperations(), InFlight(MIB)
+    blobs, executor, in_flight = MemoryStore(), NoOperations(), InFlight(1024 * MIB)
     sockets = TemporaryDirectory()
     server = GrpcServer(
         Interceptor(access, events, SystemClock(), in_flight),
         {
             "ActionCache": ActionCacheService(MemoryActionCache(), blobs, SystemClock()),
-            "ByteStream": ByteStreamService(blobs, SystemClock()),
+            "ByteStream": ByteStreamService(blobs, SystemClock(), 1024 * MIB),
             "Capabilities": CapabilitiesService(executor),
             "ContentAddressableStorage": CasService(blobs, in_flight),
             "Execution": ExecutionService(executor),
@@ -165,6 +165,7 @@ async def authorizing(
         },
         transport,
         sockets.name,
+        in_flight.largest_bytes,
     )
     port = server.bind("127.0.0.1:0")
     await server.start()

@@ -76,7 +76,9 @@ class App:
         self._ports: asyncio.Future[tuple[int, ...]] = asyncio.get_running_loop().create_future()
         self._executor = make_executor(config, self._storage, clock, self._events, self._ports)
         self._in_flight = InFlight(config.listen.in_flight)
-        self._byte_stream = ByteStreamService(self._storage.client_blobs, clock)
+        self._byte_stream = ByteStreamService(
+            self._storage.client_blobs, clock, config.listen.in_flight
+        )
 
     def _observe(self) -> None:
         """Subscribe to events. To add another subscriber, add it here."""
@@ -109,11 +111,13 @@ class App:
             # Without the token nobody administers, and no page in a browser reads anything.
             AccessControl(owner, self._instances),
         )
-        interceptor = Interceptor(
-            self._access[0], self._events, self._clock, self._in_flight
-        )
+        interceptor = Interceptor(self._access[0], self._events, self._clock, self._in_flight)
         self._grpc = GrpcServer(
-            interceptor, self._services(), self._transport(), self._sockets.path
+            interceptor,
+            self._services(),
+            self._transport(),
+            self._sockets.path,
+            self._in_flight.largest_bytes,
         )
         self.grpc_port = self._bind(port)
         bound = bind_first("127.0.0.1", (known.admin_port,))

@@ -41,8 +41,8 @@ MAX_PROCESSES: Final = 4_194_304
 _MIB: Final = 1024**2
 _GIB: Final = 1024**3
 
-MIN_IN_FLIGHT_BYTES: Final = 64 * _MIB
-"""The largest message alone takes as much."""
+MIN_IN_FLIGHT_BYTES: Final = 128 * _MIB
+"""Several batches of the size in Capabilities, while they are decoded, and some reads."""
 
 Transport: TypeAlias = Literal["auto", "native", "grpcio"]
 Sync: TypeAlias = Literal["full", "relaxed"]

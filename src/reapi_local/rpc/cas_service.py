@@ -31,7 +31,7 @@ _PAGE_BYTES: Final = 2 * 1024 * 1024
 _MAX_TOKEN_DIGITS: Final = 18
 _ZSTD: Final = re_pb2.Compressor.ZSTD
 _READS_AT_ONCE: Final = 16
-"""More batches with much content wait. Each takes milliseconds, in which no other call is served."""
+"""More batches with much content wait, so that small calls have their turn in between."""
 _OK: Final = status_pb2.Status()
 """Every item has a status, also one that succeeded: some clients take its absence for an error."""
 

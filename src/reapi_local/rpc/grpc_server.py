@@ -33,14 +33,9 @@ from reapi_local.rpc.reflection import SERVICE_NAMES, add_reflection
 if TYPE_CHECKING:
     from reapi_local.rpc.native_server import NativeServer
 
-_MAX_MESSAGE_BYTES: Final = 64 * 1024 * 1024
-"""Pants puts all digests into one FindMissingBlobs; 200,000 digests take 14 MB."""
-
 _MAX_STREAMS: Final = 1024
 
 _OPTIONS: Final = (
-    ("grpc.max_receive_message_length", _MAX_MESSAGE_BYTES),
-    ("grpc.max_send_message_length", _MAX_MESSAGE_BYTES),
     ("grpc.max_concurrent_streams", _MAX_STREAMS),
     ("grpc.so_reuseport", 0),
     # Who connects and sends nothing is hung up on, by default after two minutes only.
@@ -69,6 +64,7 @@ class GrpcServer:
         services: Mapping[str, object],
         transport: Transport,
         socket_directory: str,
+        max_message_bytes: int,
     ) -> None:
         self._interceptor = interceptor
         self._socket = f"unix:{socket_directory}/grpcio.sock"
@@ -80,9 +76,15 @@ class GrpcServer:
             for method in descriptor.methods
             if hasattr(services[descriptor.name], method.name)
         }
-        self._native = _native(handlers) if _is_native(transport) else None
+        self._native = _native(handlers, max_message_bytes) if _is_native(transport) else None
         leave_out_answers_without_receivers()
-        self._grpcio = grpc.aio.server(options=list(_OPTIONS))
+        self._grpcio = grpc.aio.server(
+            options=[
+                *_OPTIONS,
+                ("grpc.max_receive_message_length", max_message_bytes),
+                ("grpc.max_send_message_length", max_message_bytes),
+            ]
+        )
         self._grpcio.add_generic_rpc_handlers((_Generic(handlers),))
         self._names = (*_descriptors(), health.SERVICE_NAME, *SERVICE_NAMES)
         add_reflection(self._names, self._grpcio)
@@ -153,12 +155,14 @@ def _is_native(transport: Transport) -> bool:
     return transport == "native"
 
 
-def _native(handlers: Mapping[str, grpc.RpcMethodHandler[Any, Any]]) -> NativeServer:
+def _native(
+    handlers: Mapping[str, grpc.RpcMethodHandler[Any, Any]], max_message_bytes: int
+) -> NativeServer:
     """It serves the methods with one request; the others stay with grpcio."""
     from reapi_local.rpc.native_server import NativeServer
 
     with_one_request = {path: h for path, h in handlers.items() if not h.request_streaming}
-    return NativeServer(with_one_request, _MAX_MESSAGE_BYTES, _MAX_STREAMS)
+    return NativeServer(with_one_request, max_message_bytes, _MAX_STREAMS)
 
 
 def _handler(

@@ -17,8 +17,13 @@ from reapi_local.threads import LONG_BYTES
 _MIB: Final = 1024 * 1024
 
 TURN_BYTES: Final = 4 * _MIB
-"""Requests that are longer are handled one after the other: decoded, they take several times that
-much, and a fraction of a second, after which small ones have their turn."""
+"""Requests that are longer are handled one after the other, and small ones in between."""
+
+_LARGEST_BYTES: Final = 64 * _MIB
+"""Pants puts all digests into one FindMissingBlobs; 200,000 digests take 14 MB."""
+_DECODED: Final = 40
+"""A request takes up to that many times its length when it is decoded: if it consists of empty
+submessages of two bytes."""
 
 
 class InFlight:
@@ -28,6 +33,8 @@ class InFlight:
         self.limit_bytes = limit_bytes
         self.refuse_bytes = limit_bytes * 3 // 4
         """Beyond this, messages that take much are refused; the rest is for those that began."""
+        self.largest_bytes = min(_LARGEST_BYTES, max(TURN_BYTES, limit_bytes // _DECODED))
+        """The longest message. There is memory for it however it is made."""
         self.used_bytes = 0
         """As it was measured last. Stays 0 where it can't be measured."""
         self.handed_over: dict[str, int] = {}
@@ -54,7 +61,9 @@ class InFlight:
         self._queued_bytes += message_bytes
         try:
             async with self._turn:
-                self.check(message_bytes)
+                taken = self.used_bytes + message_bytes * _DECODED
+                if taken > self.limit_bytes and self.used_bytes > self.limit_bytes // 8:
+                    raise self._busy(self.used_bytes)
                 yield
         finally:
             self._queued_bytes -= message_bytes

@@ -93,7 +93,9 @@ class Interceptor:
                 if first is None:
                     raise InvalidRequest("the call ended before its first message")
                 request, context = call.admit(parse, first)
-                response = await handler(_stream(request, raw, parse), context)
+                requests = _Stream(request, raw, parse)
+                del first, request
+                response = await handler(requests, context)
                 call.code = Code.OK
                 return response
             except Exception as error:
@@ -200,12 +202,16 @@ def _authorization(headers: Headers) -> bytes | None:
     return None
 
 
-async def _stream(
-    first: Request, rest: AsyncIterator[bytes], parse: Parse[Request]
-) -> AsyncIterator[Request]:
-    yield first
-    async for raw in rest:
-        yield parse(raw)
+class _Stream(AsyncIterator[Request]):
+    """The requests of a call. It keeps none of them, as it may wait for the next one for long."""
+
+    def __init__(self, first: Request, rest: AsyncIterator[bytes], parse: Parse[Request]) -> None:
+        self._first, self._rest, self._parse = [first], aiter(rest), parse
+
+    async def __anext__(self) -> Request:
+        if self._first:
+            return self._first.pop()
+        return self._parse(await anext(self._rest))
 
 
 def _shortened(message: str) -> str:

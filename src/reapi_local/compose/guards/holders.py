@@ -26,8 +26,8 @@ _FIRST_BYTES: Final = 64 * 1024 * 1024
 """The most that counts of what a connection received before it was looked at."""
 _LITTLE_BYTES: Final = 64 * 1024
 """Who holds less is not worth it."""
-_GONE_SECONDS: Final = 5.0
-"""So long a closed connection may take to give its memory back."""
+_GONE_SECONDS: Final = 60.0
+"""So long the memory of a connection that was closed may take to be free."""
 
 
 @dataclass(slots=True)
@@ -55,10 +55,16 @@ class Holders:
         for holder in self._holders.values():
             holder.held_bytes += grown_bytes * holder.moved_bytes / moved
 
-    def shrunk(self, left: float) -> None:
-        """The memory has shrunk; this part of it is left, between 0 and 1."""
+    def shrunk(self, shrunk_bytes: int, left_bytes: int) -> None:
+        """The memory has shrunk by so much, to so much. That of closed connections goes first."""
+        rest: float = shrunk_bytes
         for holder in self._holders.values():
-            holder.held_bytes *= left
+            if not holder.is_open:
+                freed = min(rest, holder.held_bytes)
+                holder.held_bytes -= freed
+                rest -= freed
+        for holder in self._holders.values():
+            holder.held_bytes *= left_bytes / (left_bytes + rest)
 
     def forget(self) -> None:
         """Hardly any memory is held."""
@@ -93,20 +99,24 @@ class Holders:
         for holder in self._holders.values():
             holder.moved_bytes *= faded
         for connection in connections(open_descriptors(), self._ports):
-            holder = self._holders.get(connection.peer)
-            if holder is None:
-                holder = self._holders[connection.peer] = _Holder(connection, now)
-                holder.moved_bytes += _moved_before(connection) if is_first else 0
-                moved = 0 if is_first else connection.received_bytes
+            known = self._holders.get(connection.peer)
+            if known is not None:
+                moved = connection.received_bytes - known.connection.received_bytes
             else:
-                moved = connection.received_bytes - holder.connection.received_bytes
-            holder.moved_bytes += max(0, moved) + answers.get(connection.peer, 0)
-            holder.connection, holder.last_seen = connection, now
+                known = self._holders[connection.peer] = _Holder(connection, now)
+                moved = _moved_before(connection) if is_first else connection.received_bytes
+            known.moved_bytes += max(0, moved) + answers.get(connection.peer, 0)
+            known.connection, known.last_seen = connection, now
         self._holders = {
-            peer: holder
-            for peer, holder in self._holders.items()
-            if now - holder.last_seen <= _GONE_SECONDS
+            peer: known for peer, known in self._holders.items() if self._counts(known)
         }
+
+    def _counts(self, holder: _Holder) -> bool:
+        """Whether it is still there, or its memory may be."""
+        if holder.last_seen < self._looked_at:
+            holder.is_open = False
+        age = self._looked_at - holder.last_seen
+        return holder.is_open or (age < _GONE_SECONDS and holder.held_bytes > _LITTLE_BYTES)
 
 
 def _held(holder: _Holder) -> float:

@@ -37,6 +37,8 @@ _OWN_SECONDS: Final = 30.0
 _LOOK_SECONDS: Final = 60.0
 _LOG_SECONDS: Final = 1.0
 _TRIM_SECONDS: Final = 1.0
+_MOVING_SECONDS: Final = 8.0
+"""So long after a large change it is tried to give memory back to the system."""
 _PAGE_BYTES: Final = os.sysconf("SC_PAGE_SIZE")
 
 
@@ -58,6 +60,7 @@ class MemoryGuard:
         self._looked_at = self._trimmed_at = self._closed_at = 0.0
         self._closed, self._logged_at = 0, 0.0
         """How many connections were closed, and not yet logged."""
+        self._trim_until = 0.0
         self._full_since: float | None = None
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="memory", daemon=True)
@@ -97,18 +100,20 @@ class MemoryGuard:
         is_held = self._full_since is not None and now - self._full_since > _HELD_SECONDS
         if used > self._hang_up_bytes or is_held:
             self._make_room(used, now)
-        if used > self._step_bytes and now - self._trimmed_at > _TRIM_SECONDS:
+        if now < self._trim_until and now - self._trimmed_at > _TRIM_SECONDS:
             self._trim(now)
 
     def _tell_holders(self, used: int, now: float) -> None:
+        if abs(used - self._known_bytes) > self._step_bytes:
+            self._trim_until = now + _MOVING_SECONDS
         if used < self._step_bytes:
             self._holders.forget()
-            self._known_bytes = used
+            self._known_bytes = min(used, self._known_bytes)
         elif used > self._known_bytes + self._step_bytes:
             self._holders.grown(used - self._known_bytes, now)
             self._known_bytes, self._looked_at = used, now
         elif used < self._known_bytes - self._step_bytes:
-            self._holders.shrunk(used / self._known_bytes)
+            self._holders.shrunk(self._known_bytes - used, used)
             self._known_bytes = used
         elif now - self._looked_at > _LOOK_SECONDS:
             self._holders.look(now)
