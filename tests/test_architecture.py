@@ -30,12 +30,13 @@ SERVER_PARTS = {
     "tls": (),
     "store": _PURE,
     "observe": _PURE,
+    "journal": (*_PURE, "store"),
     "execute": (*_PURE, "store"),
     "rpc": (*_PURE, "config", "store", "execute", "tls"),
     "admin": ("errors", "protocol", "access"),
     "probe": _PURE,
     "compose": (
-        *(*_PURE, "config", "store", "observe", "execute"),
+        *(*_PURE, "config", "store", "journal", "observe", "execute"),
         *("rpc", "admin", "probe", "tls"),
     ),
     "cli": ("config", "observe", "compose", "probe", "tls"),
@@ -121,17 +122,18 @@ WINGS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
         "interface": (),
         "choose": ("interface",),
         "limit_messages": ("interface",),
+        "report_checks": (),
         "linux": (),
         "stdio_capture": ("linux",),
         "closed_ports": ("linux",),
         "host": ("action_paths", "interface"),
         "slot": (
             *("action_paths", "interface", "limit_messages", "linux", "host"),
-            *("stdio_capture", "closed_ports"),
+            *("report_checks", "stdio_capture", "closed_ports"),
         ),
         "supervised": (
             *("action_paths", "interface", "limit_messages", "linux", "host"),
-            *("stdio_capture", "closed_ports"),
+            *("report_checks", "stdio_capture", "closed_ports"),
         ),
     },
 }
@@ -139,7 +141,8 @@ WINGS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
 CONCRETE = ("store.local", "store.memory", "execute.local", "execute.sandbox.slot")
 BELONGS_TO = {
     "lmdb": {"store"},
-    "cachetools": {"store", "execute", "observe"},
+    "cachetools": {"store", "execute", "journal"},
+    "sqlite3": {"journal"},
     "cryptography": {"tls"},
     "grpc": {"rpc", "probe"},
     "grpc_health": {"rpc"},

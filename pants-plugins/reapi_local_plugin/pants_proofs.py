@@ -93,7 +93,7 @@ def last_run(
         remedy = f"Run `{settings.labels.up}`."
         return Proof(proof.LAST_RUN, False, 0.0, str(error), remedy)
     milliseconds = 1000 * (time.monotonic() - began)
-    detail = "no run has asked for anything since the server started"
+    detail = "no run has asked for anything yet"
     if runs:
         unusable = counted.unusable_hits(runs[0])
         if unusable:

@@ -9,9 +9,15 @@ SERVER_LOCK = "server.lock"
 LAUNCH_LOCK = "launch.lock"
 """A launcher holds this lock (flock) while it starts or stops a server."""
 
+HOLDER_SOCKET = "holder.sock"
+"""Where the process listens that holds the ports of a killed server; see `port_holder`."""
+
 LOG_FILE = "server.log"
 STORE = "store"
 """The directory of blobs and action results. A purge deletes it, and nothing else."""
+
+JOURNAL = "journal"
+"""The directory of the journal, which a purge leaves alone."""
 
 INPUTS = "inputs"
 """The directory of input trees. What earlier boots of the machine left in it is of no use."""

@@ -71,6 +71,7 @@ class ProcessReport:
     needed for, where the tool knows that. `input_root`: the digest of its input tree,
     "HASH/SIZE". `timeout_ms`: 0 for none. `platform`, `strategy`, `environment_name`: where it is
     to run, in the tool's words. `caches`: directories by their names that processes share.
+    `platform_properties`: "NAME=VALUE".
     `source`: RAN, HIT_REMOTELY or another. `asked`: whether the remote cache was asked.
     `exit_code`: -1 for unknown. `elapsed_ms`: how long it ran, also if that was in an earlier run.
     `saved_ms`: what a hit saved.
@@ -93,6 +94,7 @@ class ProcessReport:
     environment_name: str = ""
     cache_scope: str = ""
     caches: Mapping[str, str] = field(default_factory=dict)
+    platform_properties: tuple[str, ...] = ()
     source: str = ""
     asked: bool = False
     exit_code: int = -1

@@ -44,6 +44,11 @@ class Metadata(NamedTuple):
         """The tool's name and version."""
         return f"{self.tool_name} {self.tool_version}".strip()
 
+    @property
+    def description(self) -> str:
+        """What the action does and for which target, as far as the client says it."""
+        return f"{self.mnemonic} {self.target}".strip()
+
 
 NO_METADATA: Final = Metadata()
 

@@ -145,6 +145,33 @@ class QueueFull(ReapiError):
     code = Code.UNAVAILABLE
 
 
+class RunNotFound(ReapiError):
+    """The journal has no run of that name, or not any more."""
+
+    code = Code.NOT_FOUND
+
+    def __init__(self, run: str) -> None:
+        super().__init__(f"no run {run[:200]!r} is known; `reapi-local runs` lists those that are")
+
+
+class JournalOff(ReapiError):
+    """The question is about the journal, and the server keeps none."""
+
+    code = Code.FAILED_PRECONDITION
+
+    def __init__(self) -> None:
+        super().__init__('the server keeps no journal; start it without `journal = "off"`')
+
+
+class JournalUnavailable(ReapiError):
+    """The journal can't be read or written now."""
+
+    code = Code.UNAVAILABLE
+
+    def __init__(self, why: str) -> None:
+        super().__init__(f"the journal can't be used now: {why}; the server's log may say more")
+
+
 class Unauthenticated(ReapiError):
     """The call has no token, or one that this server doesn't know."""
 
@@ -155,6 +182,12 @@ class PermissionDenied(ReapiError):
     """The principal is known, but may not do this."""
 
     code = Code.PERMISSION_DENIED
+
+
+class NoSpareToken(ReapiError):
+    """The token can't be replaced: the server has used up those that it made when it started."""
+
+    code = Code.FAILED_PRECONDITION
 
 
 class Draining(ReapiError):

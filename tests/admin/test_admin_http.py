@@ -7,6 +7,7 @@ import base64
 import contextlib
 import http.client
 import json
+import logging
 import os
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -24,7 +25,7 @@ from reapi_local.proto.remote_execution_pb2 import (
     RequestMetadata,
     UpdateActionResultRequest,
 )
-from rpc.helpers import TRANSPORTS, Server, digest_of, serving
+from rpc.helpers import MIB, TRANSPORTS, Server, digest_of, serving
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -32,11 +33,16 @@ ROUTES = [
     ("GET", "/v1/health"),
     ("GET", "/v1/status"),
     ("GET", "/v1/runs"),
+    ("GET", "/v1/savings"),
+    ("GET", "/v1/reports"),
+    ("POST", "/v1/reports"),
+    ("GET", "/v1/runs/a-run"),
     ("GET", "/metrics"),
     ("POST", "/v1/check"),
     ("POST", "/v1/token/rotate"),
     ("POST", "/v1/stop"),
 ]
+BODIES = {"/v1/check": {"instance": ""}, "/v1/reports": {"run": {"run": "a-run"}}}
 PROOFS = ["capabilities", "blob", "action-result", "instance", "token"]
 RUN_HEADER = "build.bazel.remote.execution.v2.requestmetadata-bin"
 
@@ -129,7 +135,7 @@ async def test_schemes_have_no_case_and_the_token_may_be_a_password(server: Serv
     spelt += [f"{scheme} {encoded(f'me:{token}')}" for scheme in ("Basic", "basic", "BASIC")]
     for header in spelt:
         for method, path in ROUTES:  # the last one stops the server
-            body = {"instance": ""} if path == "/v1/check" else None
+            body = BODIES.get(path) if method == "POST" else None
             headers = {"Authorization": header}
             if path in ("/metrics", "/v1/token/rotate"):
                 continue  # the one isn't JSON, the other makes the header wrong
@@ -242,6 +248,31 @@ async def test_a_check_without_an_instance_is_refused(shared: Server, body: byte
     assert '{"instance": NAME}' in answer["message"]
 
 
+async def test_a_body_that_is_too_long_is_refused(shared: Server) -> None:
+    status, answer = await ask(shared, "POST", "/v1/check", b" " * (2 * MIB))
+    assert (status, answer["error"]) == (400, "bad-request")
+    assert "at most" in answer["message"]
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+async def test_requests_that_break_off_are_no_errors_of_the_server(
+    shared: Server, method: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    head = f"{method} /v1/{'status' if method == 'GET' else 'check'} HTTP/1.1\r\nHost: h\r\n"
+    head += f"Authorization: Bearer {shared.token}\r\n"
+    endings = ["\r\nno request\r\n\r\n", "Content-Length: 9\r\n\r\nshort"]
+    endings.append("Transfer-Encoding: chunked\r\n\r\nno length\r\n")
+    for ending in endings:
+        reader, writer = await asyncio.open_connection("127.0.0.1", shared.app.admin_port)
+        writer.write((head + ending).encode())
+        writer.write_eof()
+        await reader.read()
+        writer.close()
+        await writer.wait_closed()
+    assert (await ask(shared, "GET", "/v1/health"))[0] == 200
+    assert [record for record in caplog.records if record.levelno >= logging.ERROR] == []
+
+
 @pytest.mark.parametrize("name", ["a//b", "blobs", "a\n", "\ud800", "x" * 256])
 async def test_a_check_of_what_can_be_no_instance_is_refused(shared: Server, name: str) -> None:
     status, answer = await ask(shared, "POST", "/v1/check", {"instance": name})
@@ -255,7 +286,7 @@ async def test_unknown_paths_and_wrong_methods_are_told_apart(shared: Server) ->
         assert (status, answer["error"]) == (404, "not-found"), path
     for method, path in ROUTES:
         other = "POST" if method == "GET" else "GET"
-        for wrong in (other, "DELETE", "PUT"):
+        for wrong in {other, "DELETE", "PUT"} - {one for one, same in ROUTES if same == path}:
             status, answer = await ask(shared, wrong, path)
             assert (status, answer["error"]) == (405, "method-not-allowed"), (wrong, path)
     assert (await ask(shared, "GET", "/v1/health"))[1]["status"] == "serving"

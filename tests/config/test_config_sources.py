@@ -11,7 +11,8 @@ from reapi_local.config.schema import AccessConfig, Config, StoreConfig
 from reapi_local.config.sources import ConfigError, load, misspelt
 
 MIB = 1024 * 1024
-SECTIONS_AS_WRITTEN = "[listen], [store], [execute], [limits], [access], [log]"
+NO_BRACKETS = str.maketrans("", "", "[]")
+SECTIONS_AS_WRITTEN = "[listen], [store], [execute], [limits], [access], [history], [log]"
 
 
 @pytest.fixture
@@ -92,7 +93,10 @@ def test_without_a_data_directory_every_way_to_set_it_is_told() -> None:
         ("datadir = 1", "datadir isn't a setting; did you mean data_dir?"),
         ("[stores]\nlease = 1", "stores isn't a section; did you mean store?"),
         ("[execution]\nslots = 1", "execution isn't a section; did you mean execute?"),
-        ("[zoo]", "zoo isn't a section; known names: listen, store, execute, limits, access, log"),
+        (
+            "[zoo]",
+            f"zoo isn't a section; known names: {SECTIONS_AS_WRITTEN}".translate(NO_BRACKETS),
+        ),
         ("[log]\ncolour = 1", "log.colour isn't a setting; known names: log_format"),
         ("[store.lease]", "store.lease: must be between 0 and 1e9 seconds, not {}"),
         ("store = 1", "store must be a section, [store]"),

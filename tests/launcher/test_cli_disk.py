@@ -58,6 +58,7 @@ def test_the_parts_of_the_disk_usage_add_up_to_what_du_counts(
     data_dir = site.root / place
     for name in ("inputs/1", "caches/a/pex_root", "store/gen-1/large", "quarantine", "sandbox/0"):
         filled(data_dir / name)
+    filled(data_dir / "journal", 3)
     for name in ("environments/key-cp311", "bootstrap/pants", "sources/abc", "more"):
         filled(home / name, 2)
     os.link(home / "more" / "file", home / "sources" / "abc" / "linked")
@@ -75,6 +76,7 @@ def test_the_parts_of_the_disk_usage_add_up_to_what_du_counts(
         "store": 1,
         "inputs": 1,
         "caches": 1,
+        "journal": 3,
         "environments": 2,
         "bootstrap": 2,
         "sources": 2,

@@ -14,7 +14,7 @@ from launcher.impostor import Answer, http, listening, relay
 from launcher.server_process import Servers
 from patience import PATIENCE_S
 from plugin.test_autostart import Options
-from reapi_contract import admin_api
+from reapi_contract import admin_api, port_holder
 from reapi_contract.data_dir import STATE_FILE
 from reapi_contract.state import State, read_state
 from reapi_local_launcher.server.process import ExitWatch
@@ -22,7 +22,7 @@ from reapi_local_plugin.build_server import server_of
 
 
 def killed(site: Site) -> State:
-    """A server that was killed, and whose process id is that of another process by now."""
+    """A server that was killed, whose ports nobody holds, and whose process id another one has."""
     site.json("up")
     state = read_state(site.data_dir)
     assert state is not None
@@ -31,6 +31,7 @@ def killed(site: Site) -> State:
     os.kill(state.pid, signal.SIGKILL)
     assert watch.wait(PATIENCE_S)
     watch.close()
+    port_holder.end_if_any(site.data_dir)
     rewrite_state(site, pid=os.getpid())
     return state
 
@@ -124,6 +125,7 @@ def test_a_call_proves_the_server_first(servers: Servers, tmp_path: Path, path: 
     state = server.state
     server.process.kill()
     server.process.wait()
+    port_holder.end_if_any(server.data_dir)
     with (
         listening(state.admin_port, answer=answers(state)["health"]) as impostor,
         pytest.raises(admin.AdminError),

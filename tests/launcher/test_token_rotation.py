@@ -14,9 +14,12 @@ import pytest
 from launcher.harness import Site
 from patience import PATIENCE_S
 from plugin.test_autostart import Options
+from reapi_contract import admin_api
 from reapi_contract.sandbox_levels import PROCESS_GROUP
 from reapi_contract.state import State, read_state
 from reapi_local.proto import remote_execution_pb2 as re_pb2
+from reapi_local_launcher.server.admin_client import AdminRefusedError
+from reapi_local_launcher.server.running import find_in
 from reapi_local_plugin.build_server import server_of
 
 _CAPABILITIES = "/build.bazel.remote.execution.v2.Capabilities/GetCapabilities"
@@ -66,6 +69,38 @@ def test_a_running_server_takes_the_new_token_at_once(real: Site) -> None:
     assert server_of(options, options.reapi, real.env)[1] == now.token
     assert real.json("check")["ok"]
     assert (real.data_dir / "server.json").stat().st_mode & 0o777 == 0o600
+
+
+def test_a_server_without_a_further_token_says_that_a_restart_helps(real: Site) -> None:
+    refused = None
+    for _ in range(100):
+        running = find_in(real.data_dir, PATIENCE_S)
+        assert running is not None
+        try:
+            running.call("POST", admin_api.ROTATE_TOKEN, timeout_s=PATIENCE_S)
+        except AdminRefusedError as error:
+            refused = error
+            break
+    assert refused is not None
+    assert refused.status == 409
+    last = state_of(real)
+
+    done = real.run("token", "rotate")
+    said = " ".join(done.stderr.split())
+    assert done.returncode == 1
+    assert "The token was not changed." in said
+    assert "16 times since the server started" in said
+    assert "Restart the server: `reapi-local down`, then `reapi-local up`" in said
+    assert state_of(real).token == last.token
+    assert accepts(last, last.token)
+
+    real.json("down")
+    real.json("up", f"--server-python={sys.executable}", f"--sandbox={PROCESS_GROUP}")
+    assert state_of(real).token == last.token
+    assert real.run("token", "rotate").returncode == 0
+    now = state_of(real)
+    assert accepts(now, now.token)
+    assert not accepts(now, last.token)
 
 
 def test_the_next_start_keeps_the_new_token(site: Site) -> None:

@@ -6,7 +6,7 @@ Source: RFC 9113; RFC 7541 for headers.
 from __future__ import annotations
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
-DATA, HEADERS, RST_STREAM, SETTINGS, PING, GO_AWAY = 0, 1, 3, 4, 6, 7
+DATA, HEADERS, RST_STREAM, SETTINGS, PING, GO_AWAY, WINDOW_UPDATE = 0, 1, 3, 4, 6, 7, 8
 ACK, END_STREAM, END_HEADERS = 1, 1, 4
 CANCEL = (8).to_bytes(4, "big")
 
@@ -24,8 +24,8 @@ def literal(name: bytes, value: bytes) -> bytes:
     return b"\0" + bytes((len(name),)) + name + bytes((len(value),)) + value
 
 
-def call_headers(path: str, token: str) -> bytes:
-    """The payload of the frame HEADERS with which a gRPC call begins."""
+def call_headers(path: str, token: str = "") -> bytes:
+    """The payload of the frame HEADERS with which a gRPC call begins; ``token``: "" = none."""
     headers = {
         b":method": b"POST",
         b":scheme": b"http",
@@ -33,8 +33,9 @@ def call_headers(path: str, token: str) -> bytes:
         b":authority": b"localhost",
         b"te": b"trailers",
         b"content-type": b"application/grpc",
-        b"authorization": f"Bearer {token}".encode(),
     }
+    if token:
+        headers[b"authorization"] = f"Bearer {token}".encode()
     return b"".join(literal(name, value) for name, value in headers.items())
 
 

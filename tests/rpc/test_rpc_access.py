@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from functools import partial
 from typing import Any
 
 import grpc
@@ -22,7 +23,17 @@ from reapi_local.proto.remote_execution_pb2 import (
     RequestMetadata,
     UpdateActionResultRequest,
 )
-from rpc.helpers import METHODS, OFFERED, Server, blob_name, consume, digest_of, pieces, refusal
+from rpc.helpers import (
+    METHODS,
+    OFFERED,
+    Headers,
+    Server,
+    blob_name,
+    consume,
+    digest_of,
+    pieces,
+    refusal,
+)
 
 UNAUTHENTICATED = grpc.StatusCode.UNAUTHENTICATED
 HEADERS = (
@@ -71,14 +82,23 @@ async def test_schemes_have_no_case_and_the_token_may_be_a_password(
 ) -> None:
     token = server.token
     as_password = [encoded(f"{user}:{token}") for user in ("me", "", "a user", "ünser")]
-    spelt = [f"{scheme} {token}" for scheme in ("bearer", "BEARER", "Bearer", "bEaReR ")]
-    spelt += [f"{scheme} {as_password[0]}" for scheme in ("Basic", "basic", "BASIC")]
-    spelt += [f"Basic {one}" for one in as_password]
-    for header in spelt:
+    spelt = [f"{scheme} {token}" for scheme in ("bearer", "BEARER", "Bearer", "bEaReR")]
+    passwords = [f"{scheme} {as_password[0]}" for scheme in ("Basic", "basic", "BASIC")]
+    passwords += [f"Basic {one}" for one in as_password]
+
+    def call(header: str) -> Any:
         request = iter([b""]) if METHODS[method].client_streaming else b""
-        call = getattr(server.client, method)(request, metadata=[("authorization", header)])
+        return getattr(server.client, method)(request, metadata=[("authorization", header)])
+
+    if server.config.listen.transport == "native":
+        remedy = ("password of HTTP Basic", "transport = grpcio", "--transport grpcio")
+        for header in passwords:
+            await refusal(call(header), UNAUTHENTICATED, *remedy)
+    else:
+        spelt += [*passwords, f"Bearer  {token}"]
+    for header in spelt:
         try:
-            await consume(call)
+            await consume(call(header))
         except grpc.aio.AioRpcError as error:
             assert error.code() is not UNAUTHENTICATED, header  # noqa: PT017 - may succeed
 
@@ -132,25 +152,43 @@ async def test_capabilities_say_what_the_server_can_do_and_no_more(server: Serve
     assert (high.major, high.minor) == (2, 3)
 
 
-async def test_health_is_told_without_a_token(server: Server) -> None:
-    stub = health_pb2_grpc.HealthStub(server.connect(token=False).channel)
-    names = ["", "build.bazel.remote.execution.v2.ActionCache", "google.bytestream.ByteStream"]
-    for name in names:
-        answer = await stub.Check(health_pb2.HealthCheckRequest(service=name), timeout=PATIENCE_S)
-        assert answer.status == health_pb2.HealthCheckResponse.SERVING
-    unknown = stub.Check(health_pb2.HealthCheckRequest(service="x"), timeout=PATIENCE_S)
-    await refusal(unknown, grpc.StatusCode.NOT_FOUND)
+async def test_health_is_told(server: Server) -> None:
+    stub = health_pb2_grpc.HealthStub(server.client.channel)
+    token = server.client.headers
+
+    def check(service: str, headers: Headers) -> Any:
+        request = health_pb2.HealthCheckRequest(service=service)
+        return stub.Check(request, metadata=headers, timeout=PATIENCE_S)
+
+    for name in ("", "build.bazel.remote.execution.v2.ActionCache", "google.bytestream.ByteStream"):
+        assert (await check(name, token)).status == health_pb2.HealthCheckResponse.SERVING
+    await refusal(check("x", token), grpc.StatusCode.NOT_FOUND)
+    if server.config.listen.transport == "native":
+        await refusal(check("", ()), UNAUTHENTICATED, "health", "--transport grpcio")
+    else:  # which service is asked for stays unread
+        for name in ("", "x"):
+            answer = await check(name, [("authorization", "Bearer wrong")])
+            assert answer.status == health_pb2.HealthCheckResponse.SERVING
+
+
+@pytest.mark.parametrize("messages", [[], [b"\xff"]], ids=["none", "garbage"])
+async def test_what_is_no_question_about_health_is_a_mistake_of_the_caller(
+    server: Server, messages: list[bytes]
+) -> None:
+    check = server.client.channel.stream_unary("/grpc.health.v1.Health/Check")
+    call = check(iter(messages), metadata=server.client.headers, timeout=PATIENCE_S)
+    await refusal(call, grpc.StatusCode.INVALID_ARGUMENT, "HealthCheckRequest")
 
 
 @pytest.mark.parametrize("version", ["v1", "v1alpha"])
-async def test_reflection_names_what_is_offered_without_a_token(
-    server: Server, version: str
-) -> None:
-    ask = server.connect(token=False).channel.stream_stream(
+async def test_reflection_names_what_is_offered(server: Server, version: str) -> None:
+    method = server.client.channel.stream_stream(
         f"/grpc.reflection.{version}.ServerReflection/ServerReflectionInfo",
         request_serializer=reflection_pb2.ServerReflectionRequest.SerializeToString,
         response_deserializer=reflection_pb2.ServerReflectionResponse.FromString,
     )
+    await refusal(method(timeout=PATIENCE_S), UNAUTHENTICATED, "token")
+    ask = partial(method, metadata=server.client.headers, timeout=PATIENCE_S)
     [listed] = await consume(ask(iter([reflection_pb2.ServerReflectionRequest(list_services="")])))
     names = {service.name for service in listed.list_services_response.service}
     package = "build.bazel.remote.execution.v2"
@@ -189,7 +227,7 @@ async def test_look_ups_are_counted_for_the_run_that_makes_them(
         for action in (there, there, absent):
             get = GetActionResultRequest(instance_name=instance, action_digest=action)
             await _whether_found(client.GetActionResult(get))
-    newest, older = server.app.runs(None, 10)
+    newest, older = await server.app.records.runs(None, 10)
     assert (newest.instance, older.instance) == ("b/c", "a")
     for run in (newest, older):
         assert (run.run, run.tool) == ("run-1", "pants 2.17.1")
@@ -214,7 +252,7 @@ async def test_look_ups_without_a_run_count_for_their_instance_alone(
     client = server.connect(*headers)
     get = GetActionResultRequest(instance_name="i", action_digest=digest_of(b"x"))
     await refusal(client.GetActionResult(get), grpc.StatusCode.NOT_FOUND)
-    assert server.app.runs(None, 10) == []
+    assert await server.app.records.runs(None, 10) == []
     assert (await server.status())["action_cache"] == {"i": {"hits": 0, "misses": 1, "writes": 0}}
 
 

@@ -204,6 +204,16 @@ async def test_the_name_of_an_upload_is_not_the_name_of_a_blob(client: Client) -
     assert await client.missing(A) == [A]
 
 
+async def test_an_upload_whose_identifier_is_endless_is_refused(client: Client) -> None:
+    """The server remembers the names of uploads that broke off."""
+    digest = digest_of(b"identified")
+    name = upload_name(digest, upload="x" * 100_000)
+    await refusal(client.Write(pieces(name, b"a")), INVALID, "255")
+    await refusal(client.QueryWriteStatus(QueryWriteStatusRequest(resource_name=name)), INVALID)
+    fits = upload_name(digest, upload="x" * 255)
+    assert (await client.Write(pieces(fits, b"identified"))).committed_size == 10
+
+
 async def test_another_compressor_is_refused_with_what_to_do(client: Client) -> None:
     for name in ("deflate", "brotli", "identity", "ZSTD", A.hash):
         other = f"compressed-blobs/{name}/{A.hash}/1"

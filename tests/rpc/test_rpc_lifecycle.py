@@ -289,7 +289,8 @@ async def test_a_stopping_server_says_so_and_finishes_what_is_in_flight(
     await _received(client, name, 500)
     read = client.Read(ReadRequest(resource_name=blob_name(digest)))
     received = (await read.read()).data
-    watch = health_pb2_grpc.HealthStub(client.channel).Watch(health_pb2.HealthCheckRequest())
+    health = health_pb2_grpc.HealthStub(client.channel)
+    watch = health.Watch(health_pb2.HealthCheckRequest(), metadata=client.headers)
     assert (await watch.read()).status == health_pb2.HealthCheckResponse.SERVING
 
     stopped = stopping.begin()

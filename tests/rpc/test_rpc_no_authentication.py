@@ -23,8 +23,8 @@ UPDATE = UpdateActionResultRequest(action_digest=ACTION, action_result=ActionRes
 GET = GetActionResultRequest(action_digest=ACTION)
 
 
-async def test_whoever_has_no_token_reads(tmp_path: Path, transport: str) -> None:
-    async with serving(tmp_path, transport, auth="none") as server:
+async def test_whoever_has_no_token_reads(tmp_path: Path) -> None:
+    async with serving(tmp_path, "auto", auth="none") as server:
         digest = await server.client.upload(b"of the owner")
         await server.client.UpdateActionResult(UPDATE)
         stranger = server.connect(token=False)
@@ -44,9 +44,9 @@ async def test_whoever_has_no_token_reads(tmp_path: Path, transport: str) -> Non
 
 
 async def test_a_second_word_lets_them_write_but_not_execute(
-    tmp_path: Path, transport: str
+    tmp_path: Path,
 ) -> None:
-    async with serving(tmp_path, transport, auth="none", anonymous="write") as server:
+    async with serving(tmp_path, "auto", auth="none", anonymous="write") as server:
         stranger = server.connect(token=False)
         await stranger.upload(b"of a stranger")
         await stranger.UpdateActionResult(UPDATE)
@@ -59,8 +59,8 @@ async def test_a_second_word_lets_them_write_but_not_execute(
         assert "may read and write everything" in note
 
 
-async def test_a_wrong_token_is_told_so(tmp_path: Path, transport: str) -> None:
-    async with serving(tmp_path, transport, auth="none") as server:
+async def test_a_wrong_token_is_told_so(tmp_path: Path) -> None:
+    async with serving(tmp_path, "auto", auth="none") as server:
         stranger = server.connect(("authorization", "Bearer wrong"), token=False)
         await refusal(stranger.GetActionResult(GET), grpc.StatusCode.UNAUTHENTICATED, "know")
 

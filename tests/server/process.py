@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Self
 
@@ -87,9 +88,9 @@ class Process:
 def quiet_port() -> int:
     """A free port that nobody is given by chance: below the range of ephemeral ports."""
     for port in range(20_000 + os.getpid() % 10_000, 32_000):
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) != 0:
-                return port
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
     raise AssertionError("no free port")
 
 

@@ -55,6 +55,7 @@ def _flag(name: str) -> str:
     [
         (["--auth", "none"], "write the cache"),
         (["--auth", "none", "--execution", "off", "--host", "0.0.0.0"], "other machines"),
+        (["--auth", "none", "--execution", "off", "--transport", "native"], "has no limit"),
         (["--tls-cert", "c", "--tls-key", "k", "--transport", "native"], "has no TLS"),
         (["--tls-cert", "no-such", "--tls-key", "k"], "no-such can't be read"),
     ],

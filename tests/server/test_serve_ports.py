@@ -2,25 +2,47 @@
 
 from __future__ import annotations
 
+import socket
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from reapi_local.compose import server as app
+from reapi_local.compose import held_ports
 from reapi_local.compose.cannot_start import CannotStart
+from reapi_local.compose.reservation import Reservation, reserve
 from rpc.helpers import TRANSPORTS, serving
-from server.process import listener
+from server.process import listener, quiet_port
+
+
+@contextmanager
+def lost(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
+    """A port that another program takes after it was found to be free."""
+    port = quiet_port()
+    others: list[socket.socket] = []
+
+    def reserved(host: str, wanted: int, inherited: Iterable[socket.socket]) -> Reservation:
+        found = reserve(host, wanted, inherited)
+        if found.port == port:
+            others.append(listener(port))
+        return found
+
+    monkeypatch.setattr(held_ports, "reserve", reserved)
+    yield port
+    assert others
+    for other in others:
+        other.close()
 
 
 @pytest.mark.parametrize("transport", TRANSPORTS)
 async def test_a_port_lost_at_the_last_moment_is_replaced(
     tmp_path: Path, transport: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with listener() as other:
-        taken = other.getsockname()[1]
-        monkeypatch.setattr(app, "free_port", lambda host, candidates: taken)
+    with lost(monkeypatch) as port:
+        monkeypatch.setattr("reapi_local.compose.server.DEFAULT_PORT", port)
         async with serving(tmp_path, transport) as server:
-            assert server.app.grpc_port not in (0, taken)
+            assert server.app.grpc_port not in (0, port)
             assert await server.client.missing() == []
 
 
@@ -28,13 +50,10 @@ async def test_a_port_lost_at_the_last_moment_is_replaced(
 async def test_a_port_that_was_asked_for_is_not_replaced(
     tmp_path: Path, transport: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with listener() as other:
-        taken = other.getsockname()[1]
-        monkeypatch.setattr(app, "free_port", lambda host, candidates: taken)
-        with pytest.raises(CannotStart) as caught:
-            async with serving(tmp_path, transport, port=taken):
-                pass
-    assert str(taken) in str(caught.value)
+    with lost(monkeypatch) as port, pytest.raises(CannotStart) as caught:
+        async with serving(tmp_path, transport, port=port):
+            pass
+    assert str(port) in str(caught.value)
 
 
 async def test_many_servers_that_start_together_all_find_a_port(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from reapi_contract.data_dir import CACHES, INPUTS, LOG_FILE, STORE
+from reapi_contract.data_dir import CACHES, INPUTS, JOURNAL, LOG_FILE, STORE
 from reapi_contract.disk_usage import Seen, disk_bytes
 from reapi_local_launcher.source import SOURCES
 
@@ -16,7 +16,7 @@ ENVIRONMENTS, BOOTSTRAP = "environments", "bootstrap"
 
 LOGS, OTHER = "logs", "other"
 
-_PARTS = (STORE, INPUTS, CACHES, ENVIRONMENTS, BOOTSTRAP, SOURCES)
+_PARTS = (STORE, INPUTS, CACHES, JOURNAL, ENVIRONMENTS, BOOTSTRAP, SOURCES)
 
 
 @dataclass(frozen=True)

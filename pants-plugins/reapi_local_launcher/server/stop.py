@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
-from reapi_contract import admin_api
+from reapi_contract import admin_api, port_holder
 from reapi_contract.data_dir import LAUNCH_LOCK, SERVER_LOCK, STATE_FILE
 from reapi_local_launcher import paths
 from reapi_local_launcher.disk_errors import remedy
@@ -65,6 +65,7 @@ def stop(
 ) -> bool:
     """Stop the server of the data directory gracefully. False if none was running.
 
+    The ports of a server that was killed are free afterwards, too.
     With `kill`, a server that does not stop is killed; everything that was stored stays. Raises
     LauncherError if the server still runs after `timeout_s` without progress.
     """
@@ -79,6 +80,13 @@ def stop_locked(
     data_dir: Path, settings: ServerSettings, kill: bool = False, timeout_s: float = STOP_S
 ) -> bool:
     """The same as `stop`, for a caller that holds the launch lock."""
+    has_stopped = _stop_locked(data_dir, settings, kill, timeout_s)
+    if not is_locked(data_dir / SERVER_LOCK):
+        port_holder.end_if_any(data_dir)
+    return has_stopped
+
+
+def _stop_locked(data_dir: Path, settings: ServerSettings, kill: bool, timeout_s: float) -> bool:
     running = find_in(data_dir)
     if running is not None and not kill:
         stop_gracefully(running, settings, timeout_s)

@@ -7,9 +7,7 @@ client may send it.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+import json
 from typing import Final, Protocol
 
 from starlette.applications import Starlette
@@ -20,21 +18,26 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from reapi_contract import admin_api, challenge
-from reapi_contract.admin_api import Health, RunSummary
+from reapi_contract.admin_api import Health
 from reapi_contract.json_records import to_json
 from reapi_contract.proof import Proof, proofs_json
 from reapi_contract.status import Status, status_json
 from reapi_local.access.access_control import AccessControl
 from reapi_local.access.principal import Verb
+from reapi_local.admin import records
+from reapi_local.admin.route import PRINCIPAL, AdminRoute, all_instances, body_of
 from reapi_local.errors import Code, ReapiError, Unauthenticated
 from reapi_local.protocol.instance import check_instance_name
 
-_PRINCIPAL: Final = "reapi_local.principal"
 _METRICS_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
+_MAX_BODY_BYTES: Final = 1024 * 1024
 _HTTP_STATUS: Final = {
     Code.INVALID_ARGUMENT: 400,
     Code.UNAUTHENTICATED: 401,
     Code.PERMISSION_DENIED: 403,
+    Code.NOT_FOUND: 404,
+    Code.FAILED_PRECONDITION: 409,
+    Code.UNAVAILABLE: 503,
 }
 
 
@@ -49,7 +52,8 @@ class Admin(Protocol):
 
     def metrics(self) -> bytes: ...
 
-    def runs(self, instance: str | None, limit: int) -> list[RunSummary]: ...
+    @property
+    def records(self) -> records.Records: ...
 
     async def check(self, instance: str) -> list[Proof]: ...
 
@@ -62,13 +66,15 @@ def make_app(admin: Admin, access: AccessControl) -> ASGIApp:
     """The ASGI application: the routes, behind authentication."""
     handlers = _Handlers(admin)
     routes = (
-        _Route(admin_api.HEALTH, "GET", Verb.READ, _all_instances, handlers.health),
-        _Route(admin_api.STATUS, "GET", Verb.READ, _all_instances, handlers.status),
-        _Route(admin_api.METRICS, "GET", Verb.READ, _all_instances, handlers.metrics),
-        _Route(admin_api.RUNS, "GET", Verb.READ, _queried_instance, handlers.runs),
-        _Route(admin_api.CHECK, "POST", Verb.WRITE, _all_instances, handlers.check),
-        _Route(admin_api.ROTATE_TOKEN, "POST", Verb.ADMIN, _all_instances, handlers.rotate_token),
-        _Route(admin_api.STOP, "POST", Verb.ADMIN, _all_instances, handlers.stop),
+        AdminRoute(admin_api.HEALTH, "GET", Verb.READ, all_instances, handlers.health),
+        AdminRoute(admin_api.STATUS, "GET", Verb.READ, all_instances, handlers.status),
+        AdminRoute(admin_api.METRICS, "GET", Verb.READ, all_instances, handlers.metrics),
+        AdminRoute(admin_api.CHECK, "POST", Verb.WRITE, all_instances, handlers.check),
+        AdminRoute(
+            admin_api.ROTATE_TOKEN, "POST", Verb.ADMIN, all_instances, handlers.rotate_token
+        ),
+        AdminRoute(admin_api.STOP, "POST", Verb.ADMIN, all_instances, handlers.stop),
+        *records.routes(admin.records),
     )
     app = Starlette(
         routes=[
@@ -78,28 +84,6 @@ def make_app(admin: Admin, access: AccessControl) -> ASGIApp:
         exception_handlers={HTTPException: _http_error, ReapiError: _reapi_error},
     )
     return _Authentication(app, access)
-
-
-@dataclass(frozen=True)
-class _Route:
-    """A path with its method and handler, and the permission that a request needs.
-
-    ``instance_of`` finds the instance that a request is about; None for all instances.
-    """
-
-    path: str
-    method: str
-    verb: Verb
-    instance_of: Callable[[Request], Awaitable[str | None]]
-    handler: Callable[[Request], Awaitable[Response]]
-
-    def authorized(self, access: AccessControl) -> Route:
-        async def serve(request: Request) -> Response:
-            instance = await self.instance_of(request)
-            access.authorize(request.scope[_PRINCIPAL], self.verb, instance)
-            return await self.handler(request)
-
-        return Route(self.path, serve, methods=[self.method])
 
 
 class _Handlers:
@@ -121,13 +105,6 @@ class _Handlers:
     async def metrics(self, request: Request) -> Response:
         return Response(self._admin.metrics(), media_type=_METRICS_TYPE)
 
-    async def runs(self, request: Request) -> Response:
-        limit = request.query_params.get("limit", "20")
-        if not re.fullmatch("[0-9]{1,9}", limit):
-            raise HTTPException(400, f"limit {limit[:50]!r} isn't a number of runs")
-        runs = self._admin.runs(request.query_params.get("instance"), int(limit))
-        return JSONResponse(admin_api.runs_json(runs))
-
     async def check(self, request: Request) -> Response:
         # The server may not have this instance: then the calls of the check fail and say so.
         proofs = await self._admin.check(check_instance_name(await _instance_in(request)))
@@ -145,17 +122,10 @@ class _Handlers:
         return JSONResponse(admin_api.rotated_json())
 
 
-async def _all_instances(request: Request) -> None:
-    return None
-
-
-async def _queried_instance(request: Request) -> str | None:
-    return request.query_params.get("instance")
-
-
 async def _instance_in(request: Request) -> str:
+    body = await body_of(request, _MAX_BODY_BYTES)
     try:
-        instance = admin_api.instance_to_check(await request.json())
+        instance = admin_api.instance_to_check(json.loads(body))
     except (ValueError, RecursionError):
         instance = None
     if instance is None:
@@ -192,7 +162,7 @@ class _Authentication:
             return
         authorization = dict(scope.get("headers", ())).get(b"authorization")
         try:
-            scope[_PRINCIPAL] = self._access.authenticate(authorization)
+            scope[PRINCIPAL] = self._access.authenticate(authorization)
         except Unauthenticated:
             await _error(401, "send Authorization: Bearer TOKEN")(scope, receive, send)
         else:

@@ -12,15 +12,15 @@ from reapi_local.admin.patient_http import PatientHttp
 
 
 class AdminListener:
-    """HTTP on the socket ``bound``, which it closes at the end.
+    """HTTP on the socket ``listening``, which it closes at the end.
 
     uvicorn's own ``serve`` would take over the program's signals and wake it ten times a second, so
     only its ``startup`` and ``shutdown`` are used.
     """
 
-    def __init__(self, admin: Admin, bound: socket.socket, access: AccessControl) -> None:
-        self.port: int = bound.getsockname()[1]
-        self._bound = bound
+    def __init__(self, admin: Admin, listening: socket.socket, access: AccessControl) -> None:
+        self.port: int = listening.getsockname()[1]
+        self._listening = listening
         self._server = uvicorn.Server(
             uvicorn.Config(
                 make_app(admin, access),
@@ -38,8 +38,8 @@ class AdminListener:
         config = self._server.config
         config.load()
         self._server.lifespan = config.lifespan_class(config)
-        await self._server.startup(sockets=[self._bound])
+        await self._server.startup(sockets=[self._listening])
 
     async def stop(self) -> None:
         """Refuse new requests, and wait shortly for requests in progress."""
-        await self._server.shutdown(sockets=[self._bound])
+        await self._server.shutdown(sockets=[self._listening])

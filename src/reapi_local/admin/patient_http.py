@@ -8,7 +8,8 @@ from typing import Final
 from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
 
 _HEAD_SECONDS: Final = 10.0
-
+_BEFORE_A_RESPONSE: Final = ("IDLE", "SEND_RESPONSE")
+"""The names of the states of h11 in which it can be told to send one."""
 
 _IN_PROGRESS: Final = object()
 
@@ -29,6 +30,20 @@ class PatientHttp(H11Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._looking.cancel()
         super().connection_lost(exc)
+
+    def send_400_response(self, msg: str) -> None:
+        """Refuse bytes that are no request, also while a request before them is being answered.
+
+        Then that answer is not sent any more: uvicorn would log that it can't.
+        """
+        last: RequestResponseCycle | None = self.cycle
+        if last is not None and not last.response_complete:
+            last.disconnected = True
+            last.message_event.set()
+        if self.conn.our_state.__name__ in _BEFORE_A_RESPONSE:
+            super().send_400_response(msg)
+        else:
+            self.transport.close()
 
     def _look(self) -> None:
         last: RequestResponseCycle | None = self.cycle

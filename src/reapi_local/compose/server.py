@@ -8,14 +8,15 @@ import os
 import secrets
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Final
 
 from reapi_contract import admin_api, challenge, ready_line
-from reapi_contract.admin_api import Health, RunSummary
+from reapi_contract.admin_api import Health
 from reapi_contract.bounds import DEFAULT_PORT
 from reapi_contract.data_dir import STATE_FILE
 from reapi_contract.proof import Proof
-from reapi_contract.state import State, new_token, write_state
+from reapi_contract.state import State, write_state
 from reapi_contract.status import Status
 from reapi_local.access.access_control import AccessControl
 from reapi_local.access.instances import Instances
@@ -30,31 +31,36 @@ from reapi_local.compose.disk_space import disk_note, with_disk
 from reapi_local.compose.execution import make_executor
 from reapi_local.compose.guards.descriptors import DescriptorGuard
 from reapi_local.compose.guards.memory import MemoryGuard
+from reapi_local.compose.held_ports import HeldPorts
+from reapi_local.compose.journal import make_records
 from reapi_local.compose.notes import notes_of, warnings_at_start
-from reapi_local.compose.ports import bind_first, free_port
+from reapi_local.compose.ports import PortTaken, listen
+from reapi_local.compose.reservation import reserve
 from reapi_local.compose.socket_directory import open_sockets
 from reapi_local.compose.state_file import remembered
 from reapi_local.compose.storage import open_storage
+from reapi_local.compose.tokens import Tokens
 from reapi_local.config.loopback import is_loopback
 from reapi_local.config.schema import Config, Transport
 from reapi_local.events import EventStream
 from reapi_local.observe.event_log import EventLog
 from reapi_local.observe.idleness import Idleness
 from reapi_local.observe.metrics import Metrics
-from reapi_local.observe.recent_runs import RecentRuns
 from reapi_local.probe.round_trips import Client, RoundTrips
 from reapi_local.rpc.action_cache_service import ActionCacheService
 from reapi_local.rpc.byte_stream_service import ByteStreamService
 from reapi_local.rpc.capabilities_service import CapabilitiesService
 from reapi_local.rpc.cas_service import CasService
 from reapi_local.rpc.execution_service import ExecutionService
-from reapi_local.rpc.grpc_server import GrpcServer
+from reapi_local.rpc.grpc_server import GrpcServer, is_native
 from reapi_local.rpc.in_flight import InFlight
 from reapi_local.rpc.interceptor import Interceptor
 from reapi_local.rpc.operations_service import OperationsService
+from reapi_local.threads import in_thread
 
 _log = logging.getLogger(__name__)
 _GRACE_SECONDS: Final = 10.0
+_ADMIN: Final = "127.0.0.1"
 
 
 class App:
@@ -69,7 +75,6 @@ class App:
         self._started_at = clock.now()
         self._events = EventStream()
         self._instances = Instances(config.access.instances)
-        self._token = self._remembered.token
         self._sockets = open_sockets(config.data_dir)
         self._storage = open_storage(config, clock, self._events)
         self._observe()
@@ -79,13 +84,18 @@ class App:
         self._byte_stream = ByteStreamService(
             self._storage.client_blobs, clock, config.listen.in_flight
         )
+        self._held_ports = HeldPorts(config.data_dir)
 
     def _observe(self) -> None:
         """Subscribe to events. To add another subscriber, add it here."""
-        self._metrics = Metrics(self._storage.blobs.describe, self._instances.label)
-        self._runs = RecentRuns(self._clock)
+        self.records = make_records(
+            self._config, self._storage.blobs, self._clock, self._instances.label
+        )
+        self._metrics = Metrics(
+            self._storage.blobs.describe, self._instances.label, lambda: self.records.dropped
+        )
         self._idleness = Idleness(self._clock)
-        for subscriber in (self._metrics, self._runs, self._idleness, EventLog()):
+        for subscriber in (self._metrics, self.records, self._idleness, EventLog()):
             subscriber.subscribe_to(self._events)
 
     async def start(self) -> None:
@@ -96,39 +106,29 @@ class App:
                 be executed.
         """
         config, known = self._config, self._remembered
-        wanted = (config.listen.port,) if config.listen.port else (known.grpc_port, DEFAULT_PORT)
-        port = free_port(config.listen.host, wanted)
-        if config.listen.port and port != config.listen.port:
-            raise CannotStart(
-                ready_line.PORT_IN_USE,
-                f"port {config.listen.port} on {config.listen.host} is in use by another program",
-                "choose another with --port, or leave it out to have a free one found",
-            )
+        self.records.start()
         self._encryption = encryption_of(config, self._clock)
-        owner = {self._token: OWNER}
+        transport = self._transport()
+        self._tokens = Tokens(known.token, are_fixed=is_native(transport))
+        owner = {self._tokens.current: OWNER}
         self._access = (
             AccessControl(owner, self._instances, without_token(config)),
             # Without the token nobody administers, and no page in a browser reads anything.
             AccessControl(owner, self._instances),
         )
-        interceptor = Interceptor(self._access[0], self._events, self._clock, self._in_flight)
-        self._grpc = GrpcServer(
-            interceptor,
-            self._services(),
-            self._transport(),
-            self._sockets.path,
-            self._in_flight.largest_bytes,
+        self.grpc_port = self._listen_for_calls(transport)
+        listening = self._held_ports.listen(
+            _ADMIN, _ports(known.admin_port), partial(listen, _ADMIN)
         )
-        self.grpc_port = self._bind(port)
-        bound = bind_first("127.0.0.1", (known.admin_port,))
-        self._admin = AdminListener(self, bound, self._access[1])
+        self._admin = AdminListener(self, listening, self._access[1])
         self.admin_port = self._admin.port
         self._ports.set_result((self.grpc_port, self.admin_port))
         if config.execute.execution == "on":
             await self._must_execute()
         await self._grpc.start()
         await self._admin.start()
-        self._write_state(os.getpid())
+        await in_thread(self._held_ports.hold)
+        self._write_state(os.getpid(), self._tokens.current)
         ports = (self.grpc_port, self.admin_port)
         self._guards = DescriptorGuard(ports, self._clock), MemoryGuard(self._in_flight, ports)
         for guard in self._guards:
@@ -144,27 +144,47 @@ class App:
                 "remove the cause, or leave the setting `execution` out",
             )
 
-    def _bind(self, port: int) -> int:
-        host = bracketed(self._config.listen.host)
-        credentials = self._encryption.server_credentials() if self._encryption else None
+    def _listen_for_calls(self, transport: Transport) -> int:
+        """Listen for gRPC, on the configured port, or the last one, the usual one or any."""
+        host, port = self._config.listen.host, self._config.listen.port
+        wanted = (port,) if port else _ports(self._remembered.grpc_port, DEFAULT_PORT)
         try:
-            return self._grpc.bind(f"{host}:{port}", credentials)
-        except RuntimeError:
-            if self._config.listen.port:
+            return self._held_ports.listen(host, wanted, partial(self._listen, transport))
+        except PortTaken as error:
+            if not port:
                 raise
-            # Another server that is starting, too, has found the same port and bound it first.
-            return self._grpc.bind(f"{host}:0", credentials)
+            reserve(host, 0, ()).close()  # else it is the address that can't be used
+            raise CannotStart(
+                ready_line.PORT_IN_USE,
+                f"port {port} on {host} is in use by another program",
+                "choose another with --port, or leave it out to have a free one found",
+            ) from error
+
+    def _listen(self, transport: Transport, port: int, reuse_port: bool) -> int:
+        interceptor = Interceptor(self._access[0], self._events, self._clock, self._in_flight)
+        credentials = self._encryption.server_credentials() if self._encryption else None
+        server = GrpcServer(
+            interceptor,
+            self._services(),
+            transport,
+            self._sockets.path,
+            self._tokens.accepted(),
+            reuse_port=reuse_port,
+        )
+        port = server.bind(f"{bracketed(self._config.listen.host)}:{port}", credentials)
+        self._grpc = server
+        return port
 
     def _transport(self) -> Transport:
         """The transport to use.
 
-        pygrpc-native has no TLS. It buffers a whole message before authentication, so it is used
-        only on loopback, unless it is named. It also needs a unix socket.
+        pygrpc-native has no TLS, and has no limit for messages. So it is used only on loopback,
+        unless it is named, and only where each call needs the token. It also needs a unix socket.
         """
         listen = self._config.listen
         if listen.transport != "auto":
             return listen.transport
-        if listen.tls_cert or not is_loopback(listen.host):
+        if listen.tls_cert or not is_loopback(listen.host) or without_token(self._config):
             return "grpcio"
         if why := self._sockets.why_unusable():
             _log.warning("using the transport grpcio, because native needs a unix socket: %s", why)
@@ -205,13 +225,17 @@ class App:
             await guard.stop()
         await self._admin.stop()
         await self._byte_stream.close()
+        await self.records.close()
         await self._storage.close()
-        self._write_state(None)
+        await in_thread(self._held_ports.release)
+        self._write_state(None, self._tokens.current)
 
     async def abandon(self) -> None:
         """Close what a failed start has opened."""
         await self._executor.close()
+        await self.records.close()
         await self._storage.close()
+        await in_thread(self._held_ports.abandon)
         self._sockets.close()
 
     def request_stop(self) -> None:
@@ -221,16 +245,16 @@ class App:
     def rotate_token(self) -> None:
         """Make a new token and refuse the old one; calls in flight go on.
 
-        Raises OSError if the state file can't be written; then the old token stays.
+        The old token stays if an exception is raised.
+
+        Raises:
+            OSError: the state file can't be written.
+            NoSpareToken: the server can take no other token until it is restarted.
         """
-        old, self._token = self._token, new_token()
-        try:
-            self._write_state(os.getpid())
-        except OSError:
-            self._token = old
-            raise
+        old = self._tokens.current
+        self._tokens.replace(lambda new: self._write_state(os.getpid(), new))
         for access in self._access:
-            access.replace_token(old, self._token)
+            access.replace_token(old, self._tokens.current)
 
     def health(self) -> Health:
         """What a launcher reads to find out whether this is the right server."""
@@ -247,7 +271,9 @@ class App:
     def answer_challenge(self, nonce: str) -> challenge.Answer:
         """Prove to a client that has the token that this is the server that it means."""
         health = self.health()
-        subject = challenge.Subject(self._token, self._boot_id, self.grpc_port, self.admin_port)
+        subject = challenge.Subject(
+            self._tokens.current, self._boot_id, self.grpc_port, self.admin_port
+        )
         return challenge.answer(subject, nonce, health.status, health.grpc_address)
 
     def _called(self) -> str:
@@ -284,19 +310,16 @@ class App:
         """All counters in Prometheus' text format."""
         return self._metrics.exposition()
 
-    def runs(self, instance: str | None, limit: int) -> list[RunSummary]:
-        """The latest invocations, newest first."""
-        return self._runs.newest(instance, limit)
-
     async def check(self, instance: str) -> list[Proof]:
         """Prove with calls over a separate connection that the server works."""
         listen, encryption = self._config.listen, self._encryption
         address = f"{bracketed(reachable(listen.host))}:{self.grpc_port}"
-        client = Client(address, self._token)
+        token = self._tokens.current
+        client = Client(address, token)
         if encryption is not None:
             called = host_for_clients(listen.host, encryption.names)
             tls = encryption.channel_credentials()
-            client = Client(address, self._token, tls, called)
+            client = Client(address, token, tls, called)
         sandbox = (await self._executor.describe()).sandbox
         is_needed = without_token(self._config) is None
         proofs = await RoundTrips(
@@ -304,7 +327,7 @@ class App:
         ).run()
         return with_disk(proofs, self._storage.blobs.describe(), self._config.data_dir)
 
-    def _write_state(self, pid: int | None) -> None:
+    def _write_state(self, pid: int | None, token: str) -> None:
         write_state(
             self._state_path,
             State(
@@ -315,7 +338,7 @@ class App:
                 host=self._config.listen.host,
                 grpc_port=self.grpc_port,
                 admin_port=self.admin_port,
-                token=self._token,
+                token=token,
                 data_dir=self._config.data_dir,
                 max_size_bytes=self._config.store.max_size,
                 named_caches_bytes=self._config.execute.named_caches,
@@ -325,6 +348,11 @@ class App:
                 needs_client_certificate=bool(self._config.listen.tls_client_ca),
             ),
         )
+
+
+def _ports(*wanted: int) -> tuple[int, ...]:
+    """Those ports that are known, and then any."""
+    return (*filter(None, wanted), 0)
 
 
 @asynccontextmanager

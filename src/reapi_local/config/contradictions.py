@@ -33,6 +33,11 @@ def _of_tls(config: Config) -> Iterator[str]:
 
 def _of_no_authentication(config: Config) -> Iterator[str]:
     listen, execute = config.listen, config.execute
+    if listen.transport == "native":
+        yield (
+            "auth is none, and transport is native, which has no limit for what calls without a "
+            "token may send; set transport to grpcio or auto, or auth to token"
+        )
     if not is_loopback(listen.host):
         yield (
             f"auth is none, and other machines can reach the server on {listen.host}; set host to "

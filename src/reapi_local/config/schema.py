@@ -48,6 +48,7 @@ Transport: TypeAlias = Literal["auto", "native", "grpcio"]
 Sync: TypeAlias = Literal["full", "relaxed"]
 Availability: TypeAlias = Literal["auto", "on", "off"]
 OtherPlatforms: TypeAlias = Literal["refuse", "run"]
+Switch: TypeAlias = Literal["on", "off"]
 LogFormat: TypeAlias = Literal["text", "json"]
 Authentication: TypeAlias = Literal["token", "none"]
 Anonymous: TypeAlias = Literal["read", "write"]
@@ -74,8 +75,9 @@ class ListenConfig(Struct, frozen=True):
         one_of(*get_args(Transport)),
         Meta(
             description="The gRPC implementation: `native` (pygrpc-native), `grpcio`, or `auto`: "
-            "native if it is installed, `host` is loopback, there is no `tls_cert`, and unix "
-            "sockets can be made in the data directory."
+            "native if it is installed, `host` is loopback, there is no `tls_cert`, `auth` is "
+            "`token`, and unix sockets can be made in the data directory. With native, the "
+            "token can't be the password of HTTP Basic, and health checks need the token too."
         ),
     ] = "auto"
     tls_cert: Annotated[
@@ -285,6 +287,30 @@ class AccessConfig(Struct, frozen=True):
     ] = ()
 
 
+class HistoryConfig(Struct, frozen=True):
+    """What is remembered about runs, look-ups and results."""
+
+    journal: Annotated[
+        Switch,
+        one_of(*get_args(Switch)),
+        Meta(
+            description="`on`: runs, look-ups, results and reports of the plugin are kept in the "
+            "data directory. `off`: nothing is kept but counts of the last runs, in memory."
+        ),
+    ] = "on"
+    journal_size: Annotated[
+        StoreSize,
+        Meta(
+            description="The largest size of the journal on disk, in addition to `max_size`. The "
+            "oldest details are deleted first, and the sums of runs and days last."
+        ),
+    ] = 512 * _MIB
+    journal_age: Annotated[
+        Seconds,
+        Meta(description="How long the journal keeps what happened. 0: without limit."),
+    ] = 365.0 * 86400
+
+
 class LogConfig(Struct, frozen=True):
     """How the server writes its log, to standard error."""
 
@@ -313,4 +339,5 @@ class Config(Struct, frozen=True, kw_only=True):
     execute: ExecuteConfig = ExecuteConfig()
     limits: LimitsConfig = LimitsConfig()
     access: AccessConfig = AccessConfig()
+    history: HistoryConfig = HistoryConfig()
     log: LogConfig = LogConfig()

@@ -42,12 +42,17 @@ class Metrics:
     """Counts events. Self-checks are not counted.
 
     ``label`` returns the name under which an instance is counted, one of a bounded number.
+    ``journal_dropped`` returns how many entries the journal had no room for.
     """
 
     def __init__(
-        self, describe_store: Callable[[], StoreStatus], label: Callable[[str], str]
+        self,
+        describe_store: Callable[[], StoreStatus],
+        label: Callable[[str], str],
+        journal_dropped: Callable[[], int],
     ) -> None:
         self._describe_store, self._label = describe_store, label
+        self._journal_dropped = journal_dropped
         self._calls: defaultdict[tuple[str, int], Durations] = defaultdict(Durations)
         self._lookups: Counter[Labels] = Counter()
         self._writes: Counter[Labels] = Counter()
@@ -191,6 +196,12 @@ class Metrics:
         )
         yield counter_family(
             "reapi_store_generations_evicted", "generations evicted", (), {(): self._evictions}
+        )
+        yield counter_family(
+            "reapi_journal_dropped",
+            "events and reports that the journal had no room for",
+            (),
+            {(): self._journal_dropped()},
         )
         yield from _store_families(self._describe_store())
 

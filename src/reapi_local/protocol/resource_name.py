@@ -14,6 +14,7 @@ A leading slash, which some clients send with an empty instance, is ignored.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 from reapi_local.errors import InvalidRequest
 from reapi_local.protocol.digest import Digest, DigestFunction, function_for, parse_digest_text
@@ -21,6 +22,9 @@ from reapi_local.protocol.instance import RESERVED_SEGMENTS, check_instance_name
 
 # REAPI needs this segment only if the length of the hash is ambiguous; here it is optional.
 _FUNCTION_SEGMENTS = {function.name.lower(): function for function in DigestFunction}
+
+_MAX_UPLOAD_CHARACTERS: Final = 255
+"""A UUID has 36. The server remembers the names of uploads that broke off."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +72,8 @@ def parse_write_name(name: str) -> UploadName:
     instance, segments = _split(name)
     if len(segments) < 2 or segments[0] != "uploads" or not segments[1]:
         raise _bad(name, "a write needs uploads/{uuid}/ before blobs/")
+    if len(segments[1]) > _MAX_UPLOAD_CHARACTERS:
+        raise _bad(name, f"{{uuid}} has more than {_MAX_UPLOAD_CHARACTERS} characters")
     is_compressed, digest, _ = _parse_blob(name, segments[2:])
     return UploadName(instance, segments[1], digest, is_compressed)
 

@@ -10,7 +10,7 @@ server behind it.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Final
 
@@ -19,12 +19,11 @@ from google.longrunning import operations_pb2
 from google.protobuf.descriptor import Descriptor, MethodDescriptor, ServiceDescriptor
 from google.protobuf.message import DecodeError, Message
 from google.protobuf.message_factory import GetMessageClass
-from grpc_health.v1 import _async as health_aio
-from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
 from reapi_local.config.schema import Transport
 from reapi_local.errors import InvalidRequest
 from reapi_local.proto import bytestream_pb2, remote_execution_pb2
+from reapi_local.rpc import health
 from reapi_local.rpc.grpcio_log import leave_out_answers_without_receivers
 from reapi_local.rpc.interceptor import Interceptor
 from reapi_local.rpc.methods import METHODS
@@ -37,12 +36,13 @@ _MAX_STREAMS: Final = 1024
 
 _OPTIONS: Final = (
     ("grpc.max_concurrent_streams", _MAX_STREAMS),
-    ("grpc.so_reuseport", 0),
     # Who connects and sends nothing is hung up on, by default after two minutes only.
     ("grpc.server_handshake_timeout_ms", 20_000),
     # Clients may ping as often as they like while an action runs silently. By default grpcio hangs
     # up if they do so more than every five minutes; pygrpc-native never does.
     ("grpc.http2.max_ping_strikes", 0),
+    # Only "identity" (bit 0): a message of 1 MiB that is compressed with gzip can have 1 GiB.
+    ("grpc.compression_enabled_algorithms_bitset", 1),
 )
 
 
@@ -55,7 +55,10 @@ _OFFERED: Final = (
 class GrpcServer:
     """Services by the short names of their descriptors, plus health and reflection.
 
-    A method that a service object lacks is answered with UNIMPLEMENTED.
+    A method that a service object lacks is answered with UNIMPLEMENTED. ``tokens``: those that the
+    native transport lets pass. Which of them is right, or worth what, the interceptor decides.
+    ``reuse_port``: whether other sockets of this user that want it, too, can be bound to the same
+    port (SO_REUSEPORT).
     """
 
     def __init__(
@@ -64,7 +67,9 @@ class GrpcServer:
         services: Mapping[str, object],
         transport: Transport,
         socket_directory: str,
-        max_message_bytes: int,
+        tokens: Collection[str],
+        *,
+        reuse_port: bool = False,
     ) -> None:
         self._interceptor = interceptor
         self._socket = f"unix:{socket_directory}/grpcio.sock"
@@ -76,20 +81,22 @@ class GrpcServer:
             for method in descriptor.methods
             if hasattr(services[descriptor.name], method.name)
         }
-        self._native = _native(handlers, max_message_bytes) if _is_native(transport) else None
+        limit = interceptor.in_flight.largest_bytes
+        self._native = _native(handlers, tokens, limit, reuse_port) if is_native(transport) else None
         leave_out_answers_without_receivers()
         self._grpcio = grpc.aio.server(
             options=[
                 *_OPTIONS,
-                ("grpc.max_receive_message_length", max_message_bytes),
-                ("grpc.max_send_message_length", max_message_bytes),
+                ("grpc.max_receive_message_length", limit),
+                ("grpc.max_send_message_length", limit),
+                ("grpc.so_reuseport", int(reuse_port)),
             ]
         )
         self._grpcio.add_generic_rpc_handlers((_Generic(handlers),))
         self._names = (*_descriptors(), health.SERVICE_NAME, *SERVICE_NAMES)
-        add_reflection(self._names, self._grpcio)
-        self._health = health_aio.HealthServicer()
-        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._grpcio)
+        add_reflection(self._names, self._grpcio, interceptor)
+        self._health = health.Health(interceptor)
+        self._health.add_to(self._grpcio)
 
     def bind(self, address: str, credentials: grpc.ServerCredentials | None = None) -> int:
         """Listen on ``address`` (host:port, port 0 = any); returns the port.
@@ -112,13 +119,12 @@ class GrpcServer:
         await self._grpcio.start()
         if self._native is not None:
             self._native.start(self._socket.removeprefix("unix:"))
-        for name in ("", *self._names):
-            await self._health.set(name, health_pb2.HealthCheckResponse.SERVING)
+        await self._health.serving(self._names)
 
     async def stop(self, grace_seconds: float) -> None:
         """Refuse new calls, and give calls in flight ``grace_seconds`` to finish."""
         self._interceptor.drain()
-        await self._health.enter_graceful_shutdown()
+        await self._health.stopping()
         if self._native is None:
             await self._grpcio.stop(grace_seconds)
             return
@@ -130,7 +136,7 @@ class _Generic(grpc.GenericRpcHandler):  # type: ignore[type-arg]  # generic in 
     """Handlers by path, in the form that both transports pass to grpcio."""
 
     def __init__(self, handlers: Mapping[str, grpc.RpcMethodHandler[Any, Any]]) -> None:
-        self._handlers = handlers
+        self._handlers = {path: _headers_first(handler) for path, handler in handlers.items()}
 
     def service(
         self, handler_call_details: grpc.HandlerCallDetails
@@ -149,20 +155,42 @@ def _descriptors() -> dict[str, ServiceDescriptor]:
     return {service.full_name: service for service in every if service.name in _OFFERED}
 
 
-def _is_native(transport: Transport) -> bool:
+def is_native(transport: Transport) -> bool:
+    """Whether a server with this setting uses pygrpc-native."""
     if transport == "auto":
         return find_spec("pygrpc_native") is not None
     return transport == "native"
 
 
 def _native(
-    handlers: Mapping[str, grpc.RpcMethodHandler[Any, Any]], max_message_bytes: int
+    handlers: Mapping[str, grpc.RpcMethodHandler[Any, Any]],
+    tokens: Collection[str],
+    max_message_bytes: int,
+    reuse_port: bool,
 ) -> NativeServer:
     """It serves the methods with one request; the others stay with grpcio."""
     from reapi_local.rpc.native_server import NativeServer
 
     with_one_request = {path: h for path, h in handlers.items() if not h.request_streaming}
-    return NativeServer(with_one_request, max_message_bytes, _MAX_STREAMS)
+    limits = max_message_bytes, _MAX_STREAMS
+    return NativeServer(with_one_request, tokens, *limits, reuse_port)
+
+
+def _headers_first(
+    handler: grpc.RpcMethodHandler[Any, Any],
+) -> grpc.RpcMethodHandler[Any, Any]:
+    """The same handler, called when the headers are there, before any of the request is read.
+
+    grpcio reads the whole request of a method with one request, and calls the handler then. It
+    leaves reading to the handler if there may be many; on the wire the two are the same.
+    """
+    if handler.request_streaming:
+        return handler
+    if handler.response_streaming:
+        many: Any = handler.unary_stream
+        return grpc.stream_stream_rpc_method_handler(many, None, handler.response_serializer)
+    one: Any = handler.unary_unary
+    return grpc.stream_unary_rpc_method_handler(one, None, handler.response_serializer)
 
 
 def _handler(

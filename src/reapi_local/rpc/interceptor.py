@@ -1,5 +1,9 @@
 """Every call passes this interceptor: authentication, authorization, decoding, errors, events.
 
+A call is authenticated as soon as its headers are there. On grpcio the handlers are called then,
+and read the request afterwards. The native transport passes requests on; it has refused strangers
+before it read any.
+
 It makes the call's :class:`~reapi_local.context.Context`. The handlers behind it are plain async
 functions ``(request, context) -> response`` and don't know the transport. Requests are decoded
 here, because the transports answer malformed requests with INTERNAL or UNKNOWN, which clients
@@ -19,7 +23,14 @@ from reapi_local.access.access_control import AccessControl
 from reapi_local.access.principal import Principal
 from reapi_local.clock import Clock
 from reapi_local.context import Context, raw_metadata
-from reapi_local.errors import Code, Draining, InvalidRequest, ReapiError, unexpected
+from reapi_local.errors import (
+    Code,
+    Draining,
+    InvalidRequest,
+    ReapiError,
+    Unauthenticated,
+    unexpected,
+)
 from reapi_local.events import CallEnded, EventStream
 from reapi_local.rpc.in_flight import TURN_BYTES, InFlight
 from reapi_local.rpc.methods import Method
@@ -34,6 +45,9 @@ Request = TypeVar("Request")
 Response = TypeVar("Response")
 GrpcCall = grpc.aio.ServicerContext[Any, Any]
 """What gRPC calls the context of a call: it has the headers and can end the call."""
+
+Sent = bytes | AsyncIterator[bytes]
+"""The one request of a call, or, on grpcio, the messages of the call, none of them read yet."""
 
 Headers = Iterable[tuple[str, str | bytes]]
 Parse = Callable[[bytes], Request]
@@ -54,14 +68,23 @@ class Interceptor:
         """Refuse new calls from now on; calls in flight continue."""
         self.is_draining = True
 
+    def refusal(self, grpc_call: GrpcCall) -> Unauthenticated | None:
+        """Why a call of another service is a stranger's; None = it is not."""
+        try:
+            self.access.authenticate(_authorization(grpc_call.invocation_metadata() or ()))
+        except Unauthenticated as error:
+            return error
+        return None
+
     def unary(
         self, method: Method, handler: Unary[Request, Response], parse: Parse[Request]
-    ) -> Callable[[bytes, GrpcCall], Awaitable[bytes]]:
+    ) -> Callable[[Sent, GrpcCall], Awaitable[bytes]]:
         """For methods with one request and one response."""
 
-        async def serve(raw: bytes, grpc_call: GrpcCall) -> bytes:
+        async def serve(sent: Sent, grpc_call: GrpcCall) -> bytes:
             call = _Call(self, method, grpc_call)
             try:
+                raw = sent if isinstance(sent, bytes) else await call.first_message()
                 if len(raw) <= TURN_BYTES:
                     answer = await handler(*call.admit(parse, raw))
                 else:
@@ -88,13 +111,9 @@ class Interceptor:
         async def serve(raw: AsyncIterator[bytes], grpc_call: GrpcCall) -> Response:
             call = _Call(self, method, grpc_call)
             try:
-                call.authenticate()
-                first = await anext(aiter(raw), None)
-                if first is None:
-                    raise InvalidRequest("the call ended before its first message")
-                request, context = call.admit(parse, first)
+                request, context = call.admit(parse, await call.first_message())
                 requests = _Stream(request, raw, parse)
-                del first, request
+                del request
                 response = await handler(requests, context)
                 call.code = Code.OK
                 return response
@@ -107,12 +126,13 @@ class Interceptor:
 
     def server_streaming(
         self, method: Method, handler: Streaming[Request, Response], parse: Parse[Request]
-    ) -> Callable[[bytes, GrpcCall], AsyncGenerator[Response, None]]:
+    ) -> Callable[[Sent, GrpcCall], AsyncGenerator[Response, None]]:
         """For methods with a stream of responses."""
 
-        async def serve(raw: bytes, grpc_call: GrpcCall) -> AsyncGenerator[Response, None]:
+        async def serve(sent: Sent, grpc_call: GrpcCall) -> AsyncGenerator[Response, None]:
             call = _Call(self, method, grpc_call)
             try:
+                raw = sent if isinstance(sent, bytes) else await call.first_message()
                 async with aclosing(handler(*call.admit(parse, raw))) as responses:
                     async for response in responses:
                         yield response
@@ -148,6 +168,21 @@ class _Call:
             raise Draining
         self._principal = self._interceptor.access.authenticate(_authorization(self._headers))
         return self._principal
+
+    async def first_message(self) -> bytes:
+        """Authenticate the call, and only then let gRPC take in its first message.
+
+        It is read by the call itself: the iterator of gRPC makes a generator for each call, which
+        the event loop has to close.
+
+        Raises:
+            Draining, Unauthenticated, InvalidRequest: the call is refused.
+        """
+        self.authenticate()
+        message = await self._grpc_call.read()
+        if not isinstance(message, bytes):  # grpc.aio.EOF
+            raise InvalidRequest("the call ended before its first message")
+        return message
 
     def admit(self, parse: Parse[Request], raw: bytes) -> tuple[Request, Context]:
         """The decoded request, and the context of the call.

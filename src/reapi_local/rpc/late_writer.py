@@ -1,4 +1,4 @@
-"""A writer of a blob that takes room in the store only when the first bytes of the blob are there."""
+"""A writer that takes room in the store only when the first bytes of its blob are there."""
 
 from __future__ import annotations
 

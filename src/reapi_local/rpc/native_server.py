@@ -2,7 +2,8 @@
 
 It uses the library's low-level interface. The library's own asyncio server holds 4 MiB for each
 reader that doesn't read, or blocks a thread for it; here a stream waits on the event loop, and at
-most two of its messages are in memory. Methods with a stream of requests go to the grpcio server
+most two of its messages are in memory. The library refuses calls without a token before it reads
+their requests. Methods with a stream of requests go to the grpcio server
 behind it, on a Unix socket.
 
 What the library decides alone: a connection ends with GOAWAY (ENHANCE_YOUR_CALM, too_many_resets)
@@ -19,9 +20,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import aclosing, suppress
 from functools import partial
+from hashlib import sha256
 from typing import Any, Final, NoReturn, TypeAlias
 
 import grpc
@@ -32,6 +34,12 @@ _log = logging.getLogger(__name__)
 _EVENTS_AT_ONCE: Final = 64
 _SHORTEST_WAIT: Final = 0.0005
 _LONGEST_WAIT: Final = 0.1
+_REFUSED: Final = (
+    "the call has no token, or one that this server doesn't know; send the header `authorization: "
+    "Bearer TOKEN` (`reapi-local token show` prints it). Clients that can send the token only as "
+    "the password of HTTP Basic, and health checks without a token, need a server with the setting "
+    "transport = grpcio (`--transport grpcio`)"
+)
 
 Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
 Event = tuple[int, int, int, bytes | None, Any, Any]
@@ -69,15 +77,26 @@ class _Method:
 
 
 class NativeServer:
-    """Methods with one request, by path; what it doesn't know goes to ``fallback_socket``."""
+    """Methods with one request, by path; what it doesn't know goes to ``fallback_socket``.
+
+    A call without one of ``tokens`` is refused before its request is read. They can't be replaced
+    later.
+    """
 
     def __init__(
-        self, handlers: Mapping[str, Handler], max_message_bytes: int, max_streams: int
+        self,
+        handlers: Mapping[str, Handler],
+        tokens: Collection[str],
+        max_message_bytes: int,
+        max_streams: int,
+        reuse_port: bool,
     ) -> None:
         self._handlers = [_Method(handler) for handler in handlers.values()]
         self._methods = [(path, handler.response_streaming) for path, handler in handlers.items()]
+        self._digests = [sha256(token.encode()).digest() for token in tokens]
         self._max_message_bytes = max_message_bytes
         self._max_streams = max_streams
+        self._reuse_port = reuse_port
         self._calls: dict[int, asyncio.Task[None]] = {}
         self._cancelled = grpc.StatusCode.CANCELLED, "the call was cancelled"
         """The status of a call whose task is cancelled. A client that did it doesn't hear of it."""
@@ -96,8 +115,11 @@ class NativeServer:
                 self._methods,
                 call_details=True,
                 delay_stream_headers=True,
+                bearer_token_sha256=self._digests,
+                unauthenticated_message=_REFUSED,
                 max_concurrent_streams=self._max_streams,
                 metrics=True,
+                reuse_port=self._reuse_port,
             )
         except OSError as error:
             raise RuntimeError(f"{address} can't be used: {error}") from error

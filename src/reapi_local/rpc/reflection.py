@@ -6,7 +6,7 @@ v1alpha only.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Iterable
 from typing import Any, Final
 
 import grpc
@@ -15,18 +15,32 @@ from google.protobuf.descriptor_pb2 import FileDescriptorProto
 from grpc_reflection.v1alpha import reflection_pb2
 from grpc_reflection.v1alpha._async import ReflectionServicer
 
+from reapi_local.rpc.interceptor import GrpcCall, Interceptor
+
 _OLD: Final = "grpc.reflection.v1alpha"
 _NEW: Final = "grpc.reflection.v1"
 _METHOD: Final = "ServerReflectionInfo"
 SERVICE_NAMES: Final = (f"{_NEW}.ServerReflection", f"{_OLD}.ServerReflection")
 
 
-def add_reflection(names: Iterable[str], server: Any) -> None:
-    """Let a gRPC server describe the services ``names``, in both versions."""
+def add_reflection(names: Iterable[str], server: Any, interceptor: Interceptor) -> None:
+    """Let a gRPC server describe the services ``names``, in both versions.
+
+    A call without the token is refused before its first request is read.
+    """
     _describe_new_version()
     servicer = ReflectionServicer(names)
+
+    async def describe(
+        requests: Any, grpc_call: GrpcCall
+    ) -> AsyncIterator[reflection_pb2.ServerReflectionResponse]:
+        if (error := interceptor.refusal(grpc_call)) is not None:
+            await grpc_call.abort(grpc.StatusCode.UNAUTHENTICATED, str(error))
+        async for response in servicer.ServerReflectionInfo(requests, grpc_call):
+            yield response
+
     handler = grpc.stream_stream_rpc_method_handler(
-        servicer.ServerReflectionInfo,
+        describe,
         request_deserializer=reflection_pb2.ServerReflectionRequest.FromString,
         response_serializer=reflection_pb2.ServerReflectionResponse.SerializeToString,
     )

@@ -21,17 +21,32 @@ _NUMBERS: Final = itertools.count()
 
 
 class _ControlFiles(NamedTuple):
-    """File names of one cgroup version: memory limit, limit with swap, and event counts."""
+    """File names of one cgroup version: memory limit, limit with swap, event counts, and usage.
+
+    ``file_cache`` is the name of a number in ``memory.stat``.
+    """
 
     limit: str
     swap: str
     events: str
+    usage: str
+    file_cache: str
 
 
 _VERSION_1: Final = _ControlFiles(
-    "memory.limit_in_bytes", "memory.memsw.limit_in_bytes", "memory.oom_control"
+    limit="memory.limit_in_bytes",
+    swap="memory.memsw.limit_in_bytes",
+    events="memory.oom_control",
+    usage="memory.usage_in_bytes",
+    file_cache="cache",
 )
-_VERSION_2: Final = _ControlFiles("memory.max", "memory.swap.max", "memory.events")
+_VERSION_2: Final = _ControlFiles(
+    limit="memory.max",
+    swap="memory.swap.max",
+    events="memory.events",
+    usage="memory.current",
+    file_cache="file",
+)
 
 
 class MemoryCgroup:
@@ -59,6 +74,21 @@ class MemoryCgroup:
         text = (self._directory / self._files.events).read_text()
         found = re.search(r"^oom_kill (\d+)$", text, re.MULTILINE)
         return int(found[1]) if found else 0
+
+    def held_bytes(self) -> int:
+        """Memory that somebody holds, files on a tmpfs included.
+
+        Without what the kernel holds for itself, and copies of files on a disk: it frees these when
+        it needs room.
+        """
+        lines = (self._directory / "memory.stat").read_text().splitlines()
+        counts = {name: int(number) for name, number in map(str.split, lines)}
+        file_cache = counts[self._files.file_cache] - counts["shmem"]
+        kernel = counts.get("kernel", counts.get("slab", 0))
+        with contextlib.suppress(OSError):  # version 1 has it in a file of its own
+            kernel = int((self._directory / "memory.kmem.usage_in_bytes").read_text())
+        usage = int((self._directory / self._files.usage).read_text())
+        return usage - file_cache - kernel
 
     def remove(self) -> None:
         """Delete the cgroup, whose processes must have exited. Ignores errors."""

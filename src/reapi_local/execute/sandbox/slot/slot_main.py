@@ -201,8 +201,10 @@ def _serve(settings: SlotSettings, notes: list[str], server: socket.socket) -> N
         send_message(server, finished.report, finished.descriptors)
         for descriptor in finished.descriptors:
             os.close(descriptor)
-        _receive_with_key("release", server)
+        release = _receive_with_key("release", server)
         workspace.renew()
+        if release["answer"]:
+            send_message(server, {"renewed": True})
 
 
 def _receive_with_key(key: str, server: socket.socket) -> Any:

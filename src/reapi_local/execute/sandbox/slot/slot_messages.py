@@ -10,10 +10,13 @@ from __future__ import annotations
 import json
 import os
 import socket
+import stat
 from collections.abc import Iterable
 from typing import Any, Final, TypedDict
 
 _MAX_INLINE_BYTES: Final = 32 * 1024
+_MAX_MESSAGE_BYTES: Final = 512 * 1024 * 1024
+"""No request is longer: a Command has 8 MiB at most, which JSON and ``{chroot}`` make longer."""
 _MAX_DESCRIPTORS: Final = 8
 _ANCILLARY_BYTES: Final = socket.CMSG_SPACE(_MAX_DESCRIPTORS * 4)
 _INLINE: Final = b"i"
@@ -92,13 +95,15 @@ def send_message(to: socket.socket, message: object, descriptors: Iterable[int] 
         socket.send_fds(to, [_IN_MEMFD], [*descriptors, file.fileno()])
 
 
-def receive_message(source: socket.socket) -> tuple[Any, list[int]]:
-    """The next message and the descriptors sent with it, which the caller has to close.
+def receive_message(
+    source: socket.socket, max_bytes: int = _MAX_MESSAGE_BYTES
+) -> tuple[Any, list[int]]:
+    """The next message, an object, and the descriptors sent with it, which the caller has to close.
 
     Raises:
         EOFError: the peer is gone.
         BlockingIOError: the socket is non-blocking, and there is no message yet.
-        ValueError: the message is malformed.
+        ValueError: the message is no object, or is over ``max_bytes``. No descriptor is left open.
     """
     try:
         data, ancillary, _, _ = source.recvmsg(
@@ -112,10 +117,36 @@ def receive_message(source: socket.socket) -> tuple[Any, list[int]]:
         if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS
         for at in range(0, len(packed) - 3, 4)
     ]
-    if not data:
-        raise EOFError("the peer closed the connection")
-    if data[:1] == _IN_MEMFD and descriptors:
-        with open(descriptors.pop(), "rb") as file:
-            file.seek(0)
-            return json.load(file), descriptors
-    return json.loads(data[1:]), descriptors
+    try:
+        if not data:
+            raise EOFError("the peer closed the connection")
+        if data[:1] == _IN_MEMFD and descriptors:
+            body = _read_memfd(descriptors.pop(), max_bytes)
+        else:
+            body = data[1:]
+        return _decoded(body), descriptors
+    except (EOFError, OSError, ValueError):
+        for descriptor in descriptors:
+            os.close(descriptor)
+        raise
+
+
+def _read_memfd(descriptor: int, max_bytes: int) -> bytes:
+    """The content of a memfd, which is closed."""
+    try:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode) or status.st_size > max_bytes:
+            raise ValueError(f"a message isn't in a file of at most {max_bytes} bytes")
+        return os.pread(descriptor, status.st_size, 0)
+    finally:
+        os.close(descriptor)
+
+
+def _decoded(body: bytes) -> dict[str, Any]:
+    try:
+        message = json.loads(body)
+    except RecursionError as error:
+        raise ValueError("a message is nested too deep") from error
+    if not isinstance(message, dict):
+        raise ValueError("a message isn't an object")
+    return message

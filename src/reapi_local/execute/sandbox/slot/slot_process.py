@@ -7,13 +7,25 @@ import contextlib
 import logging
 import os
 import socket
+import stat
 import subprocess
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from reapi_local.execute.sandbox.interface import StepError
+from reapi_local.execute.sandbox.interface import ActionLimits, StepError
+from reapi_local.execute.sandbox.report_checks import (
+    MAX_REPORT_BYTES,
+    USAGE_CHECKS,
+    Check,
+    are_names_of,
+    check_report,
+    is_count,
+    is_flag,
+    is_text,
+)
 from reapi_local.execute.sandbox.slot.slot_messages import (
     SlotReport,
     SlotRequest,
@@ -29,6 +41,18 @@ _PROGRAM: Final = (
     "import sys; sys.path.insert(0, sys.argv.pop(1)); "
     "from reapi_local.execute.sandbox.slot.slot_main import main; main()"
 )
+_REPORT_CHECKS: Final[Mapping[str, Check]] = {
+    **USAGE_CHECKS,
+    "exit_code": lambda value: is_count(value) and value < 256,
+    "problem": is_text,
+    "limits_exceeded": are_names_of([field.name for field in fields(ActionLimits)]),
+    "discard": is_flag,
+}
+_FAILURE_CHECKS: Final[Mapping[str, Check]] = {
+    "failed": is_text,
+    "errno": is_count,
+    "problem": is_text,
+}
 _STOP_TIMEOUT_SECONDS: Final = 10.0
 _EXIT_TIMEOUT_SECONDS: Final = 5.0
 
@@ -99,11 +123,12 @@ class SlotProcess:
         finally:
             stopper.cancel()
         try:
-            root_fd, stdout_fd, stderr_fd = descriptors
-        except ValueError:
+            check_report(report, _REPORT_CHECKS)
+            root_fd, stdout_fd, stderr_fd = _checked_descriptors(descriptors)
+        except ValueError as error:
             for descriptor in descriptors:
                 os.close(descriptor)
-            raise StepError("protocol", 0, "malformed report") from None
+            raise StepError("protocol", 0, f"a malformed report: {error}") from None
         return SlotResult(report, root_fd, stdout_fd, stderr_fd)
 
     def release(self) -> None:
@@ -112,7 +137,16 @@ class SlotProcess:
         Raises:
             StepError: the slot is gone.
         """
-        self._send({"release": True})
+        self._send({"release": True, "answer": False})
+
+    async def renew(self) -> None:
+        """The same, and wait until the slot has done it.
+
+        Raises:
+            StepError: the slot failed.
+        """
+        self._send({"release": True, "answer": True})
+        await self._receive()
 
     def is_alive(self) -> bool:
         """False if the idle slot has exited or sent an error."""
@@ -162,15 +196,23 @@ class SlotProcess:
     async def _receive(self) -> tuple[Any, list[int]]:
         while True:
             try:
-                message, descriptors = receive_message(self._socket)
+                message, descriptors = receive_message(self._socket, MAX_REPORT_BYTES)
             except BlockingIOError:
                 await _wait_readable(self._socket.fileno())
                 continue
-            except (EOFError, OSError, ValueError):
+            except ValueError as error:
+                raise StepError("protocol", 0, str(error)) from None
+            except (EOFError, OSError):
                 raise self._exited_error() from None
-            if "failed" in message:
-                raise StepError(message["failed"], message["errno"], message["problem"])
-            return message, descriptors
+            if "failed" not in message:
+                return message, descriptors
+            for descriptor in descriptors:
+                os.close(descriptor)
+            try:
+                check_report(message, _FAILURE_CHECKS)
+            except ValueError as error:
+                raise StepError("protocol", 0, f"a malformed failure: {error}") from None
+            raise StepError(message["failed"], message["errno"], message["problem"])
 
     def _exited_error(self) -> StepError:
         log = b""
@@ -179,6 +221,14 @@ class SlotProcess:
             log = self._stderr_log.read()
         last_line = log.decode(errors="replace").strip().rpartition("\n")[2]
         return StepError("process", 0, f"the slot has exited: {last_line or 'it was killed'}")
+
+
+def _checked_descriptors(descriptors: list[int]) -> list[int]:
+    """Those of input root, stdout and stderr; raises ValueError if they are something else."""
+    kinds = [stat.S_IFMT(os.fstat(descriptor).st_mode) for descriptor in descriptors]
+    if kinds != [stat.S_IFDIR, stat.S_IFREG, stat.S_IFREG]:
+        raise ValueError("its descriptors aren't those of a directory and two files")
+    return descriptors
 
 
 async def _wait_readable(descriptor: int) -> None:

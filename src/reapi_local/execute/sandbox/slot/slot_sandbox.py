@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import os
 from collections import deque
 from collections.abc import AsyncIterator
@@ -32,12 +33,23 @@ from reapi_local.execute.sandbox.interface import (
 )
 from reapi_local.execute.sandbox.limit_messages import limit_messages
 from reapi_local.execute.sandbox.linux.cgroup import MemoryCgroup, MemoryCgroups
+from reapi_local.execute.sandbox.slot.kept_memory import (
+    counts_kept_memory,
+    is_freed,
+    share_caches,
+    share_network,
+)
 from reapi_local.execute.sandbox.slot.slot_messages import SlotRequest, SlotSettings
 from reapi_local.execute.sandbox.slot.slot_process import SlotProcess, SlotResult
 from reapi_local.execute.sandbox.slot.workspace import RESERVED_STDIO_BYTES
-from reapi_local.threads import in_thread
+from reapi_local.threads import in_thread, to_the_end
 
+_log = logging.getLogger(__name__)
 _SLOT_INODES: Final = 16
+_HELD_MEMORY: Final = (
+    "memory of an action that had ended was still held, by this one or by another that shares its "
+    "named caches or network; all of them were stopped, to free it"
+)
 _NOTES: Final = {
     "abstract sockets": (
         "actions with the host's network can reach the host's abstract unix sockets: "
@@ -60,14 +72,13 @@ class _Slot:
     network: bool
     steps: tuple[Step, ...]
     memory: MemoryCgroup | None = None
+    own_bytes: int = 0
+    """What it held before its first action."""
     oom_kills: int = 0
+    action: ProcessSpec | None = None
+    """What it runs, or has run, until it is idle."""
+    why_ended: str = ""
     ending: asyncio.Task[None] | None = None
-
-    async def end(self) -> None:
-        """To be called once."""
-        await self.process.end()
-        if self.memory:
-            self.memory.remove()
 
     def had_oom_kill(self) -> bool:
         """Whether the OOM killer killed a process of this slot since the last call."""
@@ -89,6 +100,7 @@ class SlotSandbox:
         self._identity = identity_of_actions(config.action_uid)
         self._concurrency = asyncio.Semaphore(config.count)
         self._memory: MemoryCgroups | None = None
+        self._counts_kept_memory = False
         self._view = HostView((), ())
         self._idle: dict[bool, deque[_Slot]] = {False: deque(), True: deque()}
         self._slots: set[_Slot] = set()
@@ -116,6 +128,7 @@ class SlotSandbox:
         self._view = await in_thread(self._plan_view)
         if self._limits.memory_bytes:
             self._memory = MemoryCgroups.find(self._limits.memory_bytes)
+            self._counts_kept_memory = await in_thread(counts_kept_memory, self._caches_dir)
         probe = ProcessSpec(("/bin/sh", "-c", ":"), {}, layers=(self._layers_dir,))
         async with self.run(probe, asyncio.Event()) as process_result:
             if process_result.exit_code:
@@ -145,17 +158,23 @@ class SlotSandbox:
                 # Before the release, so that the slot deletes the action's files, not this thread.
                 for descriptor in (result.root_fd, result.stdout_fd, result.stderr_fd):
                     os.close(descriptor)
-                if result.report["discard"]:
+                if slot.memory and self._counts_kept_memory:
+                    is_to_end = result.report["discard"]
+                    await to_the_end(self._free_memory(slot, slot.memory, is_to_end))
+                elif result.report["discard"]:
                     self._end(slot)
                 else:
                     self._put_back(slot)
 
     async def _execute(self, spec: ProcessSpec, stop: asyncio.Event) -> tuple[_Slot, SlotResult]:
         slot = await self._take(spec.network)
+        slot.action = spec
         try:
             return slot, await slot.process.run(self._request(spec), stop)
-        except BaseException:
+        except BaseException as error:
             await asyncio.shield(self._end(slot))
+            if slot.why_ended and isinstance(error, StepError):
+                raise SandboxError(slot.why_ended) from error
             raise
 
     async def _take(self, network: bool) -> _Slot:
@@ -176,8 +195,29 @@ class SlotSandbox:
         except StepError:
             self._end(slot)
         else:
-            if not self._is_closed:
-                self._idle[slot.network].append(slot)
+            self._make_idle(slot)
+
+    def _make_idle(self, slot: _Slot) -> None:
+        slot.action = None
+        if not self._is_closed:
+            self._idle[slot.network].append(slot)
+
+    async def _free_memory(self, slot: _Slot, memory: MemoryCgroup, is_to_end: bool) -> None:
+        """Put the slot back if its action's memory is free; else end it, and wait until it is.
+
+        So the next action has all the memory that it may use, and no more is in use than the
+        actions that may run at once can use.
+        """
+        if not is_to_end:
+            try:
+                await slot.process.renew()
+                is_to_end = not await is_freed(memory, slot.own_bytes)
+            except StepError:
+                is_to_end = True
+        if is_to_end:
+            await self._end(slot)
+        else:
+            self._make_idle(slot)
 
     async def _new_slot(self, network: bool) -> _Slot:
         if self._is_closed:
@@ -193,6 +233,7 @@ class SlotSandbox:
                 slot.memory.add(slot.process.pid)
             rulesets = self._closed_ports.rulesets if network else ()
             await slot.process.set_up(self._settings(network), rulesets)
+            slot.own_bytes = slot.memory.held_bytes() if slot.memory else 0
         except BaseException as error:
             await asyncio.shield(self._end(slot))
             if isinstance(error, OSError):
@@ -207,9 +248,28 @@ class SlotSandbox:
     def _end(self, slot: _Slot) -> asyncio.Task[None]:
         """Start to end the slot at once. It completes even if the caller is cancelled."""
         if slot.ending is None:
-            slot.ending = asyncio.create_task(slot.end())
+            slot.ending = asyncio.create_task(self._end_once(slot))
             slot.ending.add_done_callback(lambda _: self._slots.discard(slot))
         return slot.ending
+
+    async def _end_once(self, slot: _Slot) -> None:
+        await slot.process.end()
+        if slot.memory:
+            if self._counts_kept_memory:
+                await self._end_holders(slot, slot.memory)
+            slot.memory.remove()
+
+    async def _end_holders(self, slot: _Slot, memory: MemoryCgroup) -> None:
+        """End the actions that may hold memory of a slot that has ended, if somebody does."""
+        for may_hold in (share_caches, share_network):
+            if await is_freed(memory):
+                return
+            for other in [*self._slots]:
+                if other.ending is None and may_hold(slot.action, other.action):
+                    other.why_ended = _HELD_MEMORY
+                    self._end(other)
+        if not await is_freed(memory):
+            _log.warning("a program of this machine holds memory of an action that has ended")
 
     def _plan_view(self) -> HostView:
         try:

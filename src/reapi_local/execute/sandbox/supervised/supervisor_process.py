@@ -8,13 +8,21 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, suppress
 from itertools import chain
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from reapi_local.execute.sandbox.interface import ActionLimits, SandboxError
+from reapi_local.execute.sandbox.report_checks import (
+    MAX_REPORT_BYTES,
+    USAGE_CHECKS,
+    Check,
+    check_report,
+    is_count,
+    is_text,
+)
 from reapi_local.execute.sandbox.supervised.action_dirs import ActionDir
 from reapi_local.execute.sandbox.supervised.supervisor_messages import (
     SupervisedProcess,
@@ -32,6 +40,30 @@ INTERPRETER: Final = os.path.realpath(getattr(sys, "_base_executable", sys.execu
 _SOFT_OPEN_FILES: Final = 4096
 _HARD_OPEN_FILES: Final = 1024 * 1024
 _READ_BYTES: Final = 64 * 1024
+_MAX_ERRNO: Final = 4096
+
+
+def _is_errno(value: Any) -> bool:
+    return is_count(value) and value < _MAX_ERRNO
+
+
+def _is_wait_status(value: Any) -> bool:
+    is_status = is_count(value) and value <= 0xFFFF
+    return is_status and (os.WIFEXITED(value) or os.WIFSIGNALED(value))
+
+
+def _is_start_failure(value: Any) -> bool:
+    if value is None:
+        return True
+    return isinstance(value, list) and len(value) == 2 and is_text(value[0]) and _is_errno(value[1])
+
+
+_REPORT_CHECKS: Final[Mapping[str, Check]] = {
+    **USAGE_CHECKS,
+    "wait_status": _is_wait_status,
+    "start_failure": _is_start_failure,
+    "write_errors": lambda value: isinstance(value, list) and all(map(_is_errno, value)),
+}
 
 
 def rlimits(limits: ActionLimits, processes: int = 0) -> list[tuple[str, int, int]]:
@@ -83,7 +115,15 @@ async def supervise(
         code = supervisor.returncode
         reason = action_dir.log_tail() or f"it exited with code {code} and without a message"
         raise SandboxError(f"{os.path.basename(command[0])} failed: {reason}")
-    parsed: SupervisorReport = json.loads(report)
+    return _parsed(command[0], report)
+
+
+def _parsed(program: str, report: bytes) -> SupervisorReport:
+    try:
+        parsed: SupervisorReport = json.loads(report)
+        check_report(parsed, _REPORT_CHECKS)
+    except (ValueError, RecursionError) as error:
+        raise SandboxError(f"{program} sent a malformed report: {error}") from None
     return parsed
 
 
@@ -126,7 +166,9 @@ async def _exchange(ours: socket.socket, request: SupervisorRequest, stop: async
         await loop.sock_sendall(ours, json.dumps(request).encode() + b"\n")
         hanging_up = asyncio.create_task(_hang_up_when_set(ours, stop))
         try:
-            while chunk := await loop.sock_recv(ours, _READ_BYTES):
+            while len(report) < MAX_REPORT_BYTES and (
+                chunk := await loop.sock_recv(ours, _READ_BYTES)
+            ):
                 report += chunk
         finally:
             hanging_up.cancel()

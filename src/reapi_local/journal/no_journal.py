@@ -1,15 +1,20 @@
-"""The latest invocations of clients, with their hits and misses."""
+"""What there is without a journal: the latest runs since the start, with hits and misses."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from cachetools import LRUCache
 
 from reapi_contract.admin_api import RunSummary
+from reapi_contract.run_details import RunDetails
+from reapi_contract.run_reports import Kept, ProcessReport, Reporting, RunReport
+from reapi_contract.savings import Savings
 from reapi_local.clock import Clock
 from reapi_local.context import SELF_CHECK, Metadata
+from reapi_local.errors import JournalOff
 from reapi_local.events import CacheUser, EventStream, LookedUp
 from reapi_local.protocol.lookup import Hit
 
@@ -25,8 +30,10 @@ class _Run:
     misses: int = 0
 
 
-class RecentRuns:
-    """Remembers the latest invocations that made lookups."""
+class NoJournal:
+    """Stands for a journal that is off. Remembers in memory the latest runs that made lookups."""
+
+    dropped: Final = 0
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
@@ -37,7 +44,29 @@ class RecentRuns:
     def subscribe_to(self, events: EventStream) -> None:
         events.subscribe(LookedUp, self._looked_up)
 
-    def newest(self, instance: str | None, limit: int) -> list[RunSummary]:
+    def start(self) -> None:
+        """Nothing has to be started."""
+
+    async def close(self) -> None:
+        """Nothing has to be closed."""
+
+    def reporting(self) -> Reporting:
+        """Reports aren't kept."""
+        return Reporting()
+
+    async def report(self, run: RunReport, processes: Sequence[ProcessReport]) -> Kept:
+        """Nothing of it is kept."""
+        return Kept()
+
+    async def run(self, run: str, instance: str | None) -> RunDetails:
+        """Raises JournalOff."""
+        raise JournalOff
+
+    async def savings(self, by: str, days: int, instance: str | None, limit: int) -> Savings:
+        """Raises JournalOff."""
+        raise JournalOff
+
+    async def runs(self, instance: str | None, limit: int) -> list[RunSummary]:
         """At most ``limit`` runs, the latest start first; ``instance`` None = of all instances."""
         chosen = [
             RunSummary(invocation, run.tool, name, *_numbers(run))

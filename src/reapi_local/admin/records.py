@@ -1,0 +1,107 @@
+"""The routes about what the server remembers: runs, reports and savings."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Sequence
+from typing import Protocol
+
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from reapi_contract import admin_api, run_reports, savings
+from reapi_contract.admin_api import RunSummary
+from reapi_contract.json_records import to_json
+from reapi_contract.run_details import RunDetails, details_json
+from reapi_contract.run_reports import Kept, ProcessReport, Reporting, RunReport
+from reapi_contract.savings import Savings
+from reapi_local.access.principal import Verb
+from reapi_local.admin.route import AdminRoute, all_instances, body_of, number_in, queried_instance
+
+_Report = tuple[RunReport, Sequence[ProcessReport]]
+
+
+class Records(Protocol):
+    """What the server remembers about runs."""
+
+    def reporting(self) -> Reporting: ...
+
+    async def report(self, run: RunReport, processes: Sequence[ProcessReport]) -> Kept: ...
+
+    async def runs(self, instance: str | None, limit: int) -> list[RunSummary]: ...
+
+    async def run(self, run: str, instance: str | None) -> RunDetails: ...
+
+    async def savings(self, by: str, days: int, instance: str | None, limit: int) -> Savings: ...
+
+
+def routes(records: Records) -> Sequence[AdminRoute]:
+    """The routes, each with what it needs."""
+    handlers = _Handlers(records)
+    of_reports = admin_api.REPORTS
+    return (
+        AdminRoute(admin_api.RUNS, "GET", Verb.READ, queried_instance, handlers.runs),
+        AdminRoute(f"{admin_api.RUNS}/{{run}}", "GET", Verb.READ, queried_instance, handlers.run),
+        AdminRoute(admin_api.SAVINGS, "GET", Verb.READ, queried_instance, handlers.savings),
+        AdminRoute(of_reports, "GET", Verb.WRITE, all_instances, handlers.reporting),
+        AdminRoute(of_reports, "POST", Verb.WRITE, _reported_instance, handlers.report),
+    )
+
+
+class _Handlers:
+    def __init__(self, records: Records) -> None:
+        self._records = records
+
+    async def runs(self, request: Request) -> Response:
+        limit = number_in(request, "limit", 20, "runs")
+        runs = await self._records.runs(request.query_params.get("instance"), limit)
+        return JSONResponse(admin_api.runs_json(runs))
+
+    async def run(self, request: Request) -> Response:
+        instance = request.query_params.get("instance")
+        details = await self._records.run(request.path_params["run"], instance)
+        return JSONResponse(details_json(details))
+
+    async def savings(self, request: Request) -> Response:
+        by = request.query_params.get("by", savings.DAY)
+        if by not in savings.GROUPS:
+            raise HTTPException(400, f"by {by[:50]!r} isn't one of {', '.join(savings.GROUPS)}")
+        days = number_in(request, "days", 0, "days")
+        found = await self._records.savings(
+            by, days, request.query_params.get("instance"), number_in(request, "limit", 30, "rows")
+        )
+        return JSONResponse(savings.savings_json(found))
+
+    async def reporting(self, request: Request) -> Response:
+        return JSONResponse(to_json(self._records.reporting()))
+
+    async def report(self, request: Request) -> Response:
+        run, processes = await _report_in(request)
+        return JSONResponse(to_json(await self._records.report(run, processes)))
+
+
+async def _reported_instance(request: Request) -> str:
+    run, _ = await _report_in(request)
+    return run.instance
+
+
+async def _report_in(request: Request) -> _Report:
+    """The report in the body, which is read once. Raises HTTPException."""
+    if not hasattr(request.state, "report"):
+        body = await body_of(request, run_reports.MAX_BATCH_BYTES)
+        try:
+            request.state.report = await asyncio.to_thread(_parsed, body)
+        except (ValueError, RecursionError) as error:
+            raise HTTPException(400, str(error)[:500]) from error
+    report: _Report = request.state.report
+    return report
+
+
+def _parsed(body: bytes) -> _Report:
+    try:
+        raw = json.loads(body)
+    except ValueError as error:
+        raise ValueError(f"the report isn't JSON: {error}") from error
+    return run_reports.report_from(raw)

@@ -1,0 +1,148 @@
+"""Keeps the journal within its size and its age. What is oldest goes first.
+
+Look-ups, processes, results and trees go long before the sums of runs and days, which are small.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from typing import Final
+
+from reapi_local.journal.database import bytes_in_use
+from reapi_local.journal.schema import DAY_SECONDS
+
+_FULL: Final = 0.9
+_ENOUGH: Final = 0.75
+_SHARE: Final = 10
+_ROWS: Final = 5000
+_VACUUM_PAGES: Final = 2000
+_MAX_STEPS: Final = 1000
+_LOOKUPS: Final = "SELECT action FROM lookups WHERE run = ?1 LIMIT ?2"
+_PROCESSES: Final = "SELECT id FROM processes WHERE run = ?1 LIMIT ?2"
+_OF_A_RUN: Final = (
+    f"DELETE FROM lookups WHERE run = ?1 AND action IN ({_LOOKUPS})",
+    f"DELETE FROM processes WHERE id IN ({_PROCESSES})",
+)
+_HAS_NO_LOOKUP: Final = " AND NOT EXISTS (SELECT 1 FROM lookups WHERE lookups.action = actions.id)"
+
+
+def enforce(connection: sqlite3.Connection, max_bytes: int, oldest: float) -> bool:
+    """Delete what is older than ``oldest``, and the oldest if it is too much; whether any was.
+
+    Runs outside of a transaction: each step is one of its own.
+    """
+    deleted = _delete_older_than(connection, oldest)
+    if bytes_in_use(connection) <= _FULL * max_bytes:
+        return deleted
+    return make_room(connection, round(_ENOUGH * max_bytes)) or deleted
+
+
+def make_room(connection: sqlite3.Connection, target_bytes: int) -> bool:
+    """Delete the oldest until so much is left; whether any was deleted."""
+    deleted = False
+    for _ in range(_MAX_STEPS):
+        if bytes_in_use(connection) <= target_bytes:
+            break
+        if not (_delete_details(connection) or _delete_oldest_runs(connection)):
+            break
+        deleted = True
+    connection.execute(f"PRAGMA incremental_vacuum({_VACUUM_PAGES})").fetchall()
+    return deleted
+
+
+def _delete_older_than(connection: sqlite3.Connection, oldest: float) -> bool:
+    runs = _numbers(connection, "SELECT id FROM runs WHERE last_call_at < ?", oldest)
+    for run in runs:
+        _delete_run(connection, run)
+    day = int(oldest // DAY_SECONDS)
+    deleted = len(runs) + sum(
+        connection.execute(f"DELETE FROM {table} WHERE day < ?", (day,)).rowcount
+        for table in ("process_days", "cost_days")
+    )
+    return _delete_before(connection, oldest) + deleted > 0
+
+
+def _delete_details(connection: sqlite3.Connection) -> bool:
+    """Delete what is known beside the sums of the oldest tenth of runs, and what is as old."""
+    [count] = connection.execute("SELECT count(*) FROM runs WHERE has_details").fetchone()
+    runs = connection.execute(
+        "SELECT id, last_call_at FROM runs WHERE has_details ORDER BY started_at LIMIT ?",
+        (max(1, count // _SHARE),),
+    ).fetchall()
+    for run, _ in runs:
+        _delete_details_of(connection, run)
+    if runs:
+        return _delete_before(connection, max(at for _, at in runs)) > 0 or True
+    return _delete_before(connection, _early(connection)) > 0
+
+
+def _early(connection: sqlite3.Connection) -> float:
+    """A time before which a tenth of the time lies that results and actions are of."""
+    spans = [
+        connection.execute(f"SELECT min({column}), max({column}) FROM {table}").fetchone()
+        for table, column in (
+            *(("results", "at"), ("executions", "at"), ("actions", "last_at")),
+            *(("definitions", "last_at"), ("directories", "last_at")),
+        )
+    ]
+    known = [(first, last) for first, last in spans if first is not None]
+    if not known:
+        return 0.0
+    first, last = min(first for first, _ in known), max(last for _, last in known)
+    return float(first + max(1e-3, (last - first) / _SHARE))
+
+
+def _delete_oldest_runs(connection: sqlite3.Connection) -> bool:
+    """Delete the oldest runs, and the oldest days, altogether."""
+    [count] = connection.execute("SELECT count(*) FROM runs").fetchone()
+    runs = connection.execute(
+        "SELECT id FROM runs ORDER BY started_at LIMIT ?", (max(1, count // _SHARE),)
+    ).fetchall()
+    for (run,) in runs:
+        _delete_run(connection, run)
+    days = sum(
+        connection.execute(
+            f"DELETE FROM {table} WHERE day = (SELECT min(day) FROM {table})"
+        ).rowcount
+        for table in ("process_days", "cost_days")
+    )
+    return len(runs) + days > 0
+
+
+def _delete_run(connection: sqlite3.Connection, run: int) -> None:
+    _delete_details_of(connection, run)
+    connection.execute("DELETE FROM runs WHERE id = ?", (run,))
+
+
+def _delete_details_of(connection: sqlite3.Connection, run: int) -> None:
+    for statement in _OF_A_RUN:
+        while connection.execute(statement, (run, _ROWS)).rowcount == _ROWS:
+            pass
+    connection.execute("UPDATE runs SET has_details = 0 WHERE id = ?", (run,))
+
+
+def _delete_before(connection: sqlite3.Connection, cutoff: float) -> int:
+    """Delete what belongs to no run and is older than ``cutoff``."""
+    deleted = 0
+    for table, column, extra in (
+        ("results", "at", ""),
+        ("executions", "at", ""),
+        ("removals", "at", ""),
+        ("evictions", "at", ""),
+        ("trees", "at", ""),
+        ("directories", "last_at", ""),
+        ("actions", "last_at", _HAS_NO_LOOKUP),
+        ("definitions", "last_at", ""),
+    ):
+        key = "root" if table == "trees" else "id"
+        statement = (
+            f"DELETE FROM {table} WHERE {key} IN"
+            f" (SELECT {key} FROM {table} WHERE {column} < ?{extra} LIMIT {_ROWS})"
+        )
+        while rows := connection.execute(statement, (cutoff,)).rowcount:
+            deleted += rows
+    return deleted
+
+
+def _numbers(connection: sqlite3.Connection, query: str, value: float) -> list[int]:
+    return [int(number) for (number,) in connection.execute(query, (value,)).fetchall()]
