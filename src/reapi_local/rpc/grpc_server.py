@@ -82,7 +82,9 @@ class GrpcServer:
             if hasattr(services[descriptor.name], method.name)
         }
         limit = interceptor.in_flight.largest_bytes
-        self._native = _native(handlers, tokens, limit, reuse_port) if is_native(transport) else None
+        self._native = (
+            _native(handlers, tokens, limit, reuse_port) if is_native(transport) else None
+        )
         leave_out_answers_without_receivers()
         self._grpcio = grpc.aio.server(
             options=[

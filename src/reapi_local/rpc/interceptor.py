@@ -108,11 +108,11 @@ class Interceptor:
     ) -> Callable[[AsyncIterator[bytes], GrpcCall], Awaitable[Response]]:
         """For methods with a stream of requests, of which the first names the instance."""
 
-        async def serve(raw: AsyncIterator[bytes], grpc_call: GrpcCall) -> Response:
+        async def serve(_: AsyncIterator[bytes], grpc_call: GrpcCall) -> Response:
             call = _Call(self, method, grpc_call)
             try:
                 request, context = call.admit(parse, await call.first_message())
-                requests = _Stream(request, raw, parse)
+                requests = _Stream(request, grpc_call, parse)
                 del request
                 response = await handler(requests, context)
                 call.code = Code.OK
@@ -238,15 +238,21 @@ def _authorization(headers: Headers) -> bytes | None:
 
 
 class _Stream(AsyncIterator[Request]):
-    """The requests of a call. It keeps none of them, as it may wait for the next one for long."""
+    """The requests of a call. It keeps none of them, as it may wait for the next one for long.
 
-    def __init__(self, first: Request, rest: AsyncIterator[bytes], parse: Parse[Request]) -> None:
-        self._first, self._rest, self._parse = [first], aiter(rest), parse
+    It reads from the call itself, for the reason that :meth:`_Call.first_message` has.
+    """
+
+    def __init__(self, first: Request, grpc_call: GrpcCall, parse: Parse[Request]) -> None:
+        self._first, self._grpc_call, self._parse = [first], grpc_call, parse
 
     async def __anext__(self) -> Request:
         if self._first:
             return self._first.pop()
-        return self._parse(await anext(self._rest))
+        raw = await self._grpc_call.read()
+        if not isinstance(raw, bytes):  # grpc.aio.EOF
+            raise StopAsyncIteration
+        return self._parse(raw)
 
 
 def _shortened(message: str) -> str:
