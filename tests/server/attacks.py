@@ -1,8 +1,4 @@
-"""What no gRPC client does, over HTTP/2 by hand: requests without an end, answers nobody takes.
-
-Each function does its worst until it is done or the server hangs up, and returns the connections,
-which stay open until they are closed.
-"""
+"""What no gRPC client does, over HTTP/2 by hand: requests without an end, answers nobody takes."""
 
 from __future__ import annotations
 
@@ -30,6 +26,8 @@ class Attacker:
         self._window, self._streams = _USUAL_WINDOW, dict[int, int]()
         self._initial = _USUAL_WINDOW
         self._next = 1
+        self._ended = set[int]()
+        """Streams that the server ended; 0 is the whole connection."""
         self.is_over = False
         setting = _INITIAL_WINDOW_SIZE.to_bytes(2, "big") + window.to_bytes(4, "big")
         self.send(frames.PREFACE + frames.frame(frames.SETTINGS, setting))
@@ -44,12 +42,11 @@ class Attacker:
         """Raises OSError if the server has hung up."""
         self._socket.sendall(data)
 
-    def begin(self, path: str, *more: tuple[bytes, bytes]) -> int:
+    def begin(self, path: str) -> int:
         """Begin a call; returns its stream."""
         stream, self._next = self._next, self._next + 2
         self._streams[stream] = self._initial
         headers = frames.call_headers(path, self._token)
-        headers += b"".join(frames.literal(*header) for header in more)
         self.send(frames.frame(frames.HEADERS, headers, flags=frames.END_HEADERS, stream=stream))
         return stream
 
@@ -71,7 +68,8 @@ class Attacker:
     def _room(self, stream: int, wanted: int) -> int:
         with self._news:
             while not (room := min(wanted, self._window, self._streams[stream])) > 0:
-                if self.is_over or not self._news.wait(PATIENCE_S):
+                is_over = self.is_over or self._ended & {0, stream}
+                if is_over or not self._news.wait(PATIENCE_S):
                     raise ConnectionResetError("the server hung up, or takes no more")
             self._window -= room
             self._streams[stream] -= room
@@ -94,6 +92,8 @@ class Attacker:
                     self._window += more
                 elif stream in self._streams:
                     self._streams[stream] += more
+            elif kind in (frames.RST_STREAM, frames.GO_AWAY):
+                self._ended.add(stream)
             elif kind == frames.SETTINGS and not flags & frames.ACK:
                 self._set(payload)
                 self.send(frames.frame(frames.SETTINGS, flags=frames.ACK))

@@ -33,8 +33,8 @@ _READ_BYTES: Final = 64 * 1024
 """The least that a read takes: one message."""
 _COMPRESSOR_BYTES: Final = 1536 * 1024
 """The most that a compressor takes."""
-_MAX_UPLOADS: Final = 1024
-"""Each takes a descriptor."""
+_UPLOAD_BYTES: Final = 8 * 1024 * 1024
+"""What an upload takes: some copies of a message, on its way from the socket to the disk."""
 
 
 class ByteStreamService:
@@ -52,7 +52,7 @@ class ByteStreamService:
         self._compressed_read_budget = ReadBudget(
             clock, memory_bytes // 8 // _COMPRESSOR_BYTES, shared
         )
-        self._uploads = Places(clock, _MAX_UPLOADS, "upload")
+        self._uploads = Places(clock, memory_bytes // _UPLOAD_BYTES, "upload")
         self._decoders = Places(clock, memory_bytes // 4 // MAX_WINDOW_BYTES, "compressed upload")
 
     async def close(self) -> None:

@@ -33,11 +33,16 @@ if TYPE_CHECKING:
     from reapi_local.rpc.native_server import NativeServer
 
 _MAX_STREAMS: Final = 1024
+_MAX_PENDING: Final = 1_000_000
 
 _OPTIONS: Final = (
     ("grpc.max_concurrent_streams", _MAX_STREAMS),
     # Who connects and sends nothing is hung up on, by default after two minutes only.
     ("grpc.server_handshake_timeout_ms", 20_000),
+    # When calls come faster than they are accepted, grpcio cancels some, whoever makes them, from a
+    # thousand on.
+    ("grpc.server.max_pending_requests", _MAX_PENDING),
+    ("grpc.server.max_pending_requests_hard_limit", _MAX_PENDING),
     # Clients may ping as often as they like while an action runs silently. By default grpcio hangs
     # up if they do so more than every five minutes; pygrpc-native never does.
     ("grpc.http2.max_ping_strikes", 0),

@@ -41,6 +41,8 @@ class Places:
         self._taken: dict[Place, None] = {}
         """The one that has not moved for the longest time comes first."""
         self._waiting: deque[asyncio.Future[None]] = deque()
+        self._ending = 0
+        """How many were ended and have not left yet; their places are for some that wait."""
         self._timer: Timer | None = None
 
     @property
@@ -91,6 +93,7 @@ class Places:
     def leave(self, place: Place) -> None:
         """The call has ended, in whatever way."""
         self._taken.pop(place, None)
+        self._ending -= place.has_stalled
         self._give()
 
     async def _admission(self) -> None:
@@ -116,7 +119,7 @@ class Places:
 
     def _watch(self) -> None:
         """While some wait, look at the most stalled one when it has been so for long."""
-        if self._waiting and self._taken and self._timer is None:
+        if len(self._waiting) > self._ending and self._taken and self._timer is None:
             due = next(iter(self._taken)).since + _STALLED_SECONDS
             wait = max(0.0, due - self._clock.monotonic())
             self._timer = self._clock.call_later(wait, self._end_stalled)
@@ -125,11 +128,12 @@ class Places:
         """End as many stalled ones as others wait."""
         self._timer = None
         long_ago = self._clock.monotonic() - _STALLED_SECONDS
-        for place in list(self._taken)[: len(self._waiting)]:
+        for place in list(self._taken)[: max(0, len(self._waiting) - self._ending)]:
             if place.since > long_ago:
                 break
             del self._taken[place]
             place.has_stalled = True
+            self._ending += 1
             if place.task is not None:
                 place.task.cancel(f"its {self._what} stood still, and others wait")
         self._watch()

@@ -22,8 +22,8 @@ from reapi_local.rpc.in_flight import InFlight
 _HALF_LIFE_SECONDS: Final = 10.0
 """So long after a client sent something, it is half as likely the cause of growth."""
 _JUST_NOW_MS: Final = 1000
-_FIRST_BYTES: Final = 64 * 1024 * 1024
-"""The most that counts of what a connection received before it was looked at."""
+_FIRST_PART: Final = 16
+"""That part of the budget is the most that counts of what came before the first look."""
 _LITTLE_BYTES: Final = 64 * 1024
 """Who holds less is not worth it."""
 _GONE_SECONDS: Final = 60.0
@@ -104,7 +104,11 @@ class Holders:
                 moved = connection.received_bytes - known.connection.received_bytes
             else:
                 known = self._holders[connection.peer] = _Holder(connection, now)
-                moved = _moved_before(connection) if is_first else connection.received_bytes
+                moved = connection.received_bytes
+                if is_first:  # it may have received most of that long ago
+                    is_recent = connection.received_ago_ms <= _JUST_NOW_MS
+                    most = self._in_flight.limit_bytes // _FIRST_PART
+                    moved = min(moved, most) if is_recent else 0
             known.moved_bytes += max(0, moved) + answers.get(connection.peer, 0)
             known.connection, known.last_seen = connection, now
         self._holders = {
@@ -121,13 +125,6 @@ class Holders:
 
 def _held(holder: _Holder) -> float:
     return holder.held_bytes
-
-
-def _moved_before(connection: Connection) -> int:
-    """What a connection probably received since the memory began to grow."""
-    if connection.received_ago_ms > _JUST_NOW_MS:
-        return 0
-    return min(connection.received_bytes, _FIRST_BYTES)
 
 
 def _address(peer: str) -> str:
