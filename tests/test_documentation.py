@@ -9,7 +9,9 @@ import pytest
 
 from reapi_local.config.reference import with_tables
 from reapi_local.config.sources import load
-from reapi_local.execute.sandbox.host import hidden_paths
+from reapi_local.execute.sandbox.host.private_files import CREDENTIALS
+from reapi_local.execute.sandbox.host.toolchains import TOOLCHAINS
+from reapi_local.execute.sandbox.host.zones import DAEMON_DIRECTORIES
 from reapi_local_launcher.cli.arguments import make_parser
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -52,13 +54,24 @@ def test_every_command_and_goal_is_documented_and_no_other() -> None:
     assert listed_first("commands.md") == goals | set(make_parser().commands)
 
 
+def test_what_actions_see_of_homes_is_documented_and_nothing_else() -> None:
+    page = (ROOT / "docs" / "reference" / "sandbox.md").read_text(encoding="utf-8")
+    seen = page.partition("## What is seen of homes")[2].partition("\n## ")[0]
+    rows = re.findall(r"^\| (`.+?) \| (.+) \| (.+) \|$", seen, re.MULTILINE)
+    listed = {min(quoted(root)): (quoted(shown), quoted(by)) for root, shown, by in rows}
+    assert listed == {
+        toolchain.root: ({*toolchain.shown} - {""}, {*toolchain.variables})
+        for toolchain in TOOLCHAINS
+    }
+
+
 def test_what_is_hidden_from_actions_is_documented_and_nothing_else() -> None:
     page = (ROOT / "docs" / "reference" / "sandbox.md").read_text(encoding="utf-8")
-    hidden, _, rest = page.partition("## What is hidden")[2].partition("\n## ")
-    introduction, _, tables = hidden.partition("\n| ")
-    assert quoted(tables) == {*hidden_paths.SECRET_DIRECTORIES, *hidden_paths.SECRET_FILES}
-    assert quoted(introduction) == {*hidden_paths.DAEMON_DIRECTORIES, "/run", "/var/run"}
-    assert set(hidden_paths.TOOLCHAIN_DIRECTORIES) <= quoted(rest)
+    hidden = page.partition("## What is hidden")[2].partition("\n## ")[0]
+    [names] = re.findall(r"files with these names: (.+?)\n\n", hidden, re.DOTALL)
+    assert quoted(names) == {*CREDENTIALS}
+    [directories] = re.findall(r"have their sockets: (.+?)\n\n", hidden, re.DOTALL)
+    assert quoted(directories) == {*DAEMON_DIRECTORIES, "/var/run"}
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))

@@ -25,7 +25,7 @@ class ServerSettings:
     empty for any. `idle_exit_s`: seconds without a call after which the server stops; 0 for
     never. `server_python`: the interpreter that must run the server. `slots`: the number of
     processes that run at once; 0 for one per core. `hermetic`: processes get no network.
-    `sandbox`: one of `sandbox_levels.CHOICES`.
+    `sandbox`: one of `sandbox_levels.CHOICES`. `show`: paths that processes see in addition.
     """
 
     data_dir: str | None = None
@@ -37,6 +37,7 @@ class ServerSettings:
     slots: int = 0
     hermetic: bool = False
     sandbox: str = sandbox_levels.AUTO
+    show: tuple[str, ...] = ()
     labels: Labels = COMMAND_LINE
 
     @property

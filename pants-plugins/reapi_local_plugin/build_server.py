@@ -7,17 +7,20 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Optional, Union
 
 from reapi_local_launcher.cli.terminal import showable
 from reapi_local_launcher.server.execution_status import must_be_as_asked, must_be_offered
 from reapi_local_launcher.server.launch import launch
+from reapi_local_launcher.server.places import show_places
 from reapi_local_launcher.server.presence import Condition, NotServing, explain, look
 from reapi_local_launcher.server.running import Running
 from reapi_local_launcher.server.server_status import execution_of
 from reapi_local_launcher.server.timeouts import Timeouts
 from reapi_local_launcher.server_settings import ServerSettings
 from reapi_local_plugin import options as own_options
+from reapi_local_plugin.search_paths import program_directories
 from reapi_local_plugin.tls_conflicts import tls_conflicts
 
 logger = logging.getLogger(__name__)
@@ -77,10 +80,12 @@ def other_provider(everything: Any) -> Optional[str]:
     return None if name in (None, "reapi") else str(name)
 
 
-def server_of(options: Any, reapi: Any, env: Mapping[str, str]) -> tuple[str, Optional[str]]:
+def server_of(
+    options: Any, reapi: Any, env: Mapping[str, str], build_root: Path
+) -> tuple[str, Optional[str]]:
     """The address and the token of the server. Raises NoServerError or LauncherError."""
     if own_options.is_own_server(reapi):
-        server = _own_server(options, reapi, env)
+        server = _own_server(options, reapi, env, build_root)
         return server.grpc_address, server.token
     return reapi.address, own_options.read_token(reapi.token_path)
 
@@ -89,7 +94,7 @@ def _log_progress(line: str) -> None:
     logger.info("%s", showable(line))
 
 
-def _own_server(options: Any, reapi: Any, env: Mapping[str, str]) -> Running:
+def _own_server(options: Any, reapi: Any, env: Mapping[str, str], build_root: Path) -> Running:
     """The user's own server, started if it may be. Raises NoServerError or LauncherError."""
     executes = needs_server(options)
     settings = own_options.launcher_settings(reapi, executes=executes)
@@ -104,6 +109,11 @@ def _own_server(options: Any, reapi: Any, env: Mapping[str, str]) -> Running:
         execution = execution_of(running, settings.labels)
         must_be_offered(execution, settings.labels)
         must_be_as_asked(execution, settings)
+        unseen = show_places(running, build_root, program_directories(options))
+        if unseen:
+            logger.warning(
+                "Processes on the server don't see this repository: %s", showable(unseen)
+            )
     return running
 
 

@@ -17,8 +17,8 @@ from reapi_local_plugin import options as own_options
 from reapi_local_plugin.build_server import other_provider
 from reapi_local_plugin.other_auth_plugins import name_of, other_hook
 
-# A sandbox has directories of its own at these paths.
-_HIDDEN = ("/tmp/", "/var/tmp/", "/run/", "/dev/")
+# A sandbox has a directory of its own at this path, and shows nothing else in it.
+_HIDDEN = "/dev/"
 # Each release of Pants has one of the two.
 _TOKENS = ("remote_oauth_bearer_token_path", "remote_oauth_bearer_token")
 
@@ -65,9 +65,8 @@ def execution_conflicts(
     found = []
     if python.startswith(_HIDDEN):
         found.append(
-            f"Pants runs on {python}, and so do its processes, but none of them sees "
-            f"{', '.join(path.rstrip('/') for path in _HIDDEN)} of this machine. Keep Pants "
-            "elsewhere: HOME and XDG_CACHE_HOME say where its launcher puts it."
+            f"Pants runs on {python}, and so do its processes, but none of them sees /dev of this "
+            "machine. Keep Pants elsewhere: HOME and XDG_CACHE_HOME say where its launcher puts it."
         )
     if pants.remote_execution_address is not None:
         found.append(_wins("remote_execution_address", pants.remote_execution_address))

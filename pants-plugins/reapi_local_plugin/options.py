@@ -47,6 +47,7 @@ def launcher_settings(reapi: Any, *, executes: bool) -> ServerSettings:
         slots=reapi.slots,
         hermetic=reapi.hermetic,
         sandbox=_plain(reapi.sandbox),
+        show=tuple(reapi.show),
         labels=_labels(reapi, EXECUTION_LABELS if executes else LABELS),
     )
 
@@ -65,7 +66,8 @@ def _labels(reapi: Any, labels: Labels) -> Labels:
         if getattr(get_rank(name), "name", "") == "FLAG"
     }
     every = [given.pop("data_dir")] if "data_dir" in given else []
-    return labels.with_flags(every, [*given.values()])
+    shown = reapi.show if getattr(get_rank("show"), "name", "") == "FLAG" else ()
+    return labels.with_flags(every, [*given.values(), *(_flag("show", path) for path in shown)])
 
 
 def _flag(name: str, value: Any) -> str:

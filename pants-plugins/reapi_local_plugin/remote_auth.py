@@ -138,11 +138,12 @@ def _find(
         _leave_to_other_provider(options, everything)
         answer["provider"] = everything.remote_provider
     elif leaves_addresses_to_us(everything):
-        answer["store_address"], token = server_of(options, reapi, env)
+        build_root = Path(BuildRoot().path)
+        answer["store_address"], token = server_of(options, reapi, env, build_root)
         if executes:
             answer["execution_address"] = answer["store_address"]
         if everything.remote_instance_name is None:
-            answer["instance_name"] = instance_name(reapi.instance, Path(BuildRoot().path))
+            answer["instance_name"] = instance_name(reapi.instance, build_root)
         if token is not None:
             for headers in (store_headers, execution_headers):
                 headers["authorization"] = f"Bearer {token}"

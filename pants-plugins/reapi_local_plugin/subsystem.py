@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import Enum
 
-from pants.option.option_types import BoolOption, EnumOption, IntOption, StrOption
+from pants.option.option_types import BoolOption, EnumOption, IntOption, StrListOption, StrOption
 from pants.option.subsystem import Subsystem
 
 from reapi_contract import sandbox_levels
@@ -118,5 +118,13 @@ class ReapiSubsystem(Subsystem):
             "How the server isolates processes. `auto`: the strongest sandbox that works on this "
             "machine, `slots` or `bubblewrap`. `process-group` isolates nothing: processes can "
             "read and write everything that you can, so use it only if you trust them."
+        ),
+    )
+    show = StrListOption(
+        default=[],
+        help=(
+            "Files and directories that processes on the server see, read-only, although they are "
+            "in a home, or in /tmp, /var/tmp or /run; such as `~/tools`. They see this repository "
+            "and the usual places of toolchains anyway."
         ),
     )

@@ -32,6 +32,9 @@ no such run is known.
 REPORTS = "/v1/reports"
 """GET: `reapi_contract.run_reports.Reporting`. POST `report_json(run, processes)`: `Kept`."""
 
+ACTIONS = "/v1/actions"
+"""GET `/v1/actions/HASH/SIZE`: a `reapi_contract.action_history.ActionHistory`, 404 if none."""
+
 SAVINGS = "/v1/savings"
 """GET with the query `by`, `days`, `instance` and `limit`: `reapi_contract.savings.Savings`."""
 
@@ -43,6 +46,10 @@ STOP = "/v1/stop"
 
 ROTATE_TOKEN = "/v1/token/rotate"
 """POST: `{"status": "rotated"}`. Then the state file has a new token, and the old one is wrong."""
+
+PLACES = "/v1/places"
+"""POST `places_request(…)` when a command begins: `{"status": "shown"}`. Actions see its repository
+then."""
 
 METRICS = "/metrics"
 """GET: metrics in the text format of Prometheus. All other answers are JSON."""
@@ -95,8 +102,9 @@ class ExecutionStatus:
 
     `slots`: how many actions can run at once; `executing`: how many run now. `caches`: the path at
     which actions find the directories that they share, "" if they share none. `hermetic`: actions
-    have no network. `notes`: sentences for the user of the server. `reasons`: sentences that say
-    why the server runs no actions, or why it uses no stronger sandbox, each with its remedy.
+    have no network. `show`: paths of homes that actions see because a setting says so. `notes`:
+    sentences for the user of the server. `reasons`: sentences that say why the server runs no
+    actions, or why it uses no stronger sandbox, each with its remedy.
     """
 
     offered: bool = False
@@ -105,6 +113,7 @@ class ExecutionStatus:
     executing: int = 0
     caches: str = ""
     hermetic: bool = False
+    show: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     reasons: tuple[str, ...] = ()
 
@@ -191,6 +200,30 @@ def instance_to_check(raw: object) -> str | None:
     """The instance in the body of a request to `CHECK`; None if the body names none."""
     instance = raw.get("instance") if isinstance(raw, Mapping) else None
     return instance if isinstance(instance, str) else None
+
+
+def places_request(repository: str, tools: Iterable[str]) -> dict[str, Any]:
+    """The body of a request to `PLACES`.
+
+    `repository`: the absolute path of the directory that the client works in. `tools`: absolute
+    paths of directories of programs that its processes name, such as the client's own interpreter.
+    """
+    return {"repository": repository, "tools": [*tools]}
+
+
+def places_in(raw: object) -> tuple[str, tuple[str, ...]] | None:
+    """Repository and tools in the body of a request to `PLACES`; None if it names none."""
+    if not isinstance(raw, Mapping):
+        return None
+    repository, tools = raw.get("repository"), raw.get("tools", [])
+    if not isinstance(repository, str) or not isinstance(tools, list):
+        return None
+    return repository, tuple(tool for tool in tools if isinstance(tool, str))
+
+
+def places_json() -> dict[str, str]:
+    """The answer to `PLACES`."""
+    return {"status": "shown"}
 
 
 def stop_json() -> dict[str, str]:

@@ -38,5 +38,8 @@ last."""
 REMOVED_CACHES = ".removed-"
 """How the names of directories in `CACHES` begin that are being deleted."""
 
+PLACES = "places.json"
+"""The file in which a server remembers which repositories its actions see."""
+
 SANDBOX = "sandbox"
 """The directory of working files of the sandboxes. Each start of a server empties it."""

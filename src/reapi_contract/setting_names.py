@@ -16,6 +16,7 @@ IDLE_EXIT = "idle_exit"
 SLOTS = "slots"
 HERMETIC = "hermetic"
 SANDBOX = "sandbox"
+SHOW = "show"
 
 
 def flag(name: str) -> str:

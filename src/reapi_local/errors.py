@@ -154,6 +154,15 @@ class RunNotFound(ReapiError):
         super().__init__(f"no run {run[:200]!r} is known; `reapi-local runs` lists those that are")
 
 
+class ActionUnknown(ReapiError):
+    """The journal has nothing about that action, or not any more."""
+
+    code = Code.NOT_FOUND
+
+    def __init__(self, action: DigestLike) -> None:
+        super().__init__(f"nothing is known of an action {action}")
+
+
 class JournalOff(ReapiError):
     """The question is about the journal, and the server keeps none."""
 

@@ -25,6 +25,7 @@ from reapi_local.proto.remote_execution_pb2 import (
     RequestMetadata,
     UpdateActionResultRequest,
 )
+from rpc.frames import answer_to
 from rpc.helpers import MIB, TRANSPORTS, Server, digest_of, serving
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -39,10 +40,15 @@ ROUTES = [
     ("GET", "/v1/runs/a-run"),
     ("GET", "/metrics"),
     ("POST", "/v1/check"),
+    ("POST", "/v1/places"),
     ("POST", "/v1/token/rotate"),
     ("POST", "/v1/stop"),
 ]
-BODIES = {"/v1/check": {"instance": ""}, "/v1/reports": {"run": {"run": "a-run"}}}
+BODIES = {
+    "/v1/check": {"instance": ""},
+    "/v1/places": {"repository": "/usr", "tools": []},
+    "/v1/reports": {"run": {"run": "a-run"}},
+}
 PROOFS = ["capabilities", "blob", "action-result", "instance", "token"]
 RUN_HEADER = "build.bazel.remote.execution.v2.requestmetadata-bin"
 
@@ -254,21 +260,16 @@ async def test_a_body_that_is_too_long_is_refused(shared: Server) -> None:
     assert "at most" in answer["message"]
 
 
-@pytest.mark.parametrize("method", ["GET", "POST"])
+@pytest.mark.parametrize("method", ["GET", "HEAD", "POST"])
 async def test_requests_that_break_off_are_no_errors_of_the_server(
     shared: Server, method: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    head = f"{method} /v1/{'status' if method == 'GET' else 'check'} HTTP/1.1\r\nHost: h\r\n"
+    head = f"{method} /v1/{'check' if method == 'POST' else 'status'} HTTP/1.1\r\nHost: h\r\n"
     head += f"Authorization: Bearer {shared.token}\r\n"
     endings = ["\r\nno request\r\n\r\n", "Content-Length: 9\r\n\r\nshort"]
     endings.append("Transfer-Encoding: chunked\r\n\r\nno length\r\n")
     for ending in endings:
-        reader, writer = await asyncio.open_connection("127.0.0.1", shared.app.admin_port)
-        writer.write((head + ending).encode())
-        writer.write_eof()
-        await reader.read()
-        writer.close()
-        await writer.wait_closed()
+        await answer_to(shared.app.admin_port, (head + ending).encode())
     assert (await ask(shared, "GET", "/v1/health"))[0] == 200
     assert [record for record in caplog.records if record.levelno >= logging.ERROR] == []
 
@@ -460,3 +461,13 @@ async def test_stop_is_accepted_at_once_and_ends_the_wait(server: Server) -> Non
     assert (status, answer) == (202, {"status": "stopping"})
     await waiting
     assert (await ask(server, "GET", "/v1/health"))[1]["status"] == "stopping"
+
+
+async def test_a_repository_is_shown_unless_it_is_a_home(shared: Server, tmp_path: Path) -> None:
+    for repository, status in ((tmp_path, 200), (Path.home(), 400), (tmp_path / "absent", 400)):
+        body = {"repository": str(repository), "tools": ["/usr", "relative"]}
+        answered, answer = await ask(shared, "POST", "/v1/places", body)
+        assert answered == status, answer
+        assert status == 200 or str(repository) in answer["message"]
+    for malformed in (None, b"{", {}, {"repository": 1}, {"repository": "/", "tools": "/"}, []):
+        assert (await ask(shared, "POST", "/v1/places", malformed))[0] == 400

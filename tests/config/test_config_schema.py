@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ EXAMPLES: dict[kinds.Kind, tuple[str, str, Any]] = {
     kinds.ADDRESS: ("::1", '"::1"', "::1"),
     kinds.FILE: ("/some/file", '"/some/file"', "/some/file"),
     kinds.DIRECTORY: ("/some/where", '"/some/where"', "/some/where"),
+    kinds.PATHS: ("/usr/bin:/etc", '["/usr/bin", "/etc"]', ("/usr/bin", "/etc")),
     kinds.NAMES: ("one,a/b", '["one", "a/b"]', ("one", "a/b")),
 }
 
@@ -66,8 +68,9 @@ def test_a_flag_a_variable_and_the_file_reach_the_same_value(
     variables = required(setting)
     if setting.kind is kinds.SWITCH:
         arguments = [setting.flag]
-    elif setting.kind is kinds.NAMES:
-        arguments = [word for name in text.split(",") for word in (setting.flag, name)]
+    elif setting.is_repeated:
+        parts = re.split("[,:]", text)
+        arguments = [word for part in parts for word in (setting.flag, part)]
     else:
         arguments = [setting.flag, text]
     file = tmp_path / "settings.toml"

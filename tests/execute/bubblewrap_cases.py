@@ -6,7 +6,6 @@ import asyncio
 import os
 import socket
 import sys
-from pathlib import Path
 
 from execute.sandbox_bench import PATH, Bench, cases_in, run_cases
 from reapi_local.execute.sandbox.action_paths import CACHES, INPUT_ROOT
@@ -38,18 +37,6 @@ async def hidden_directories_are_empty(bench: Bench) -> None:
             "cd $1; cat open; ls -A hidden layers caches work | grep -v :", str(bench.directory)
         )
     assert seen.stdout.strip() == b"no secret"
-
-
-async def secrets_in_a_home_cant_be_read_but_the_rest_can(bench: Bench) -> None:
-    home = Path(os.environ["HOME"])
-    secrets = (".ssh/id_ed25519", ".netrc", ".aws/credentials", ".config/gh/hosts.yml", ".npmrc")
-    for name in (*secrets, "project/file", ".config/tool/settings"):
-        (home / name).parent.mkdir(parents=True, exist_ok=True)
-        (home / name).write_text(f"content of {name}")
-    os.chmod(home, 0o700)
-    seen = await bench.shell(f"cd {home}; cat {' '.join(secrets)}; cat project/* .config/tool/*")
-    assert seen.stdout == b"content of project/filecontent of .config/tool/settings"
-    assert (home / ".netrc").read_text() == "content of .netrc"
 
 
 async def an_interpreter_is_found_at_its_path_on_the_host(bench: Bench) -> None:

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from reapi_local.execute.sandbox.action_paths import CACHES
 from reapi_local.execute.sandbox.host.identity import identity_of_actions
+from reapi_local.execute.sandbox.host.places import Places
 from reapi_local.execute.sandbox.interface import (
     ActionLimits,
     ProcessResult,
@@ -100,6 +101,7 @@ class Bench:
         for path in (self.work, self._layers, self.caches):
             path.mkdir(parents=True, exist_ok=True)
         self._give(self.caches)
+        self.places = Places()
         self.sandbox = self.make(ActionLimits(scratch_bytes=256 << 20, scratch_inodes=20_000))
 
     def make(self, limits: ActionLimits) -> Sandbox:
@@ -110,9 +112,17 @@ class Bench:
             layers_dir=str(self._layers),
             caches_dir=str(self.caches.parent),
             hidden=(*self._hidden, str(self.directory / "hidden")),
+            places=self.places,
             closed_ports=self.closed_ports,
         )
         return KINDS[self.kind](config)
+
+    @asynccontextmanager
+    async def showing(self, *paths: Path) -> AsyncIterator[None]:
+        """Replace the sandbox with one that has these paths in its setting `show`."""
+        self.places = Places(map(str, paths))
+        async with self.limited(ActionLimits()):
+            yield
 
     @asynccontextmanager
     async def limited(self, limits: ActionLimits) -> AsyncIterator[None]:

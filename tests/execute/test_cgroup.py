@@ -56,3 +56,34 @@ def cgroup_directory(cgroup: object) -> Path:
     assert isinstance(directory, Path)
     assert str(os.getpid()) in directory.name
     return directory
+
+
+def test_held_memory_is_neither_copies_of_files_nor_the_kernels_own(
+    cgroups: MemoryCgroups,
+) -> None:
+    program = """
+import os
+input()
+for file in os.open("/var/tmp", os.O_WRONLY | os.O_TMPFILE), os.memfd_create("held"):
+    for _ in range(18):
+        os.write(file, bytes(1 << 20))
+print("done", flush=True)
+input()
+"""
+    cgroup, pipe = cgroups.create(), subprocess.PIPE
+    try:
+        with subprocess.Popen(
+            [sys.executable, "-c", program], stdin=pipe, stdout=pipe, text=True
+        ) as process:
+            cgroup.add(process.pid)
+            assert process.stdin is not None
+            assert process.stdout is not None
+            process.stdin.write("\n")
+            process.stdin.flush()
+            process.stdout.readline()
+            held = cgroup.held_bytes()
+            process.communicate("\n")
+        assert 18 * MIB <= held < 32 * MIB
+        assert cgroup.held_bytes() < 4 * MIB
+    finally:
+        cgroup.remove()

@@ -11,21 +11,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from execute.sandbox_helpers import visible_directory
-from reapi_local.execute.sandbox.host.hidden_paths import (
-    SECRET_DIRECTORIES,
-    SECRET_FILES,
-    TOOLCHAIN_DIRECTORIES,
-)
 from reapi_local.execute.sandbox.host.host_view import (
     BIND,
     DIRECTORY,
     EMPTY,
     OWN_DIRECTORIES,
+    PARENT,
     SYMLINK,
     HostView,
+    Visible,
     plan_host_view,
 )
 from reapi_local.execute.sandbox.host.identity import Identity
+from reapi_local.execute.sandbox.host.symlinks import symlinks_on
+from reapi_local.execute.sandbox.host.zones import Zones
 
 SAME_USER = Identity(os.getuid(), os.getgid(), 1000, 1000)
 OTHER_USER = Identity(64321, 64321, 1000, 1000)
@@ -37,17 +36,15 @@ def home() -> Iterator[Path]:
         yield directory
 
 
-def plan(home: Path, identity: Identity = SAME_USER, hidden: tuple[str, ...] = ()) -> HostView:
-    return plan_host_view(identity, [str(home)], hidden)
-
-
-def is_shown(path: Path, view: HostView) -> bool:
-    """Whether the nearest step at or above the path shows the host's file or directory."""
-    kinds = {step.path: step.kind for step in view.steps}
-    for above in (path, *path.parents):
-        if kind := kinds.get(str(above)):
-            return kind == BIND
-    return False
+def plan(
+    home: Path,
+    *shown: Path,
+    identity: Identity = SAME_USER,
+    hidden: tuple[str, ...] = (),
+    private: tuple[str, ...] = (),
+) -> HostView:
+    visible = Visible([*map(str, shown)], private, [str(home)], hidden)
+    return plan_host_view(identity, Zones([str(home)]), visible)
 
 
 def write(path: Path, mode: int = 0o644) -> Path:
@@ -56,128 +53,120 @@ def write(path: Path, mode: int = 0o644) -> Path:
     return path
 
 
+def kinds(view: HostView) -> dict[str, str]:
+    return {step.path: step.kind for step in view.steps}
+
+
 def test_top_level_directories_and_links_are_as_on_the_host(home: Path) -> None:
+    zones = Zones([str(home)])
     view = plan(home)
     for path in Path("/").iterdir():
         expected = SYMLINK if path.is_symlink() else BIND if path.is_dir() else None
         steps = [step.kind for step in view.steps if step.path == str(path)]
         if str(path) in OWN_DIRECTORIES:
             assert steps == []
-        elif expected and not str(home).startswith(f"{path}/"):
+        elif str(path) in zones.outermost:
+            assert steps == [DIRECTORY], path
+        elif expected:
             assert steps == [expected], path
 
 
 def test_a_step_comes_after_those_of_its_parents(home: Path) -> None:
-    write(home / ".config" / "git" / "config")
-    view = plan(home)
+    tools = [write(home / name / "tool").parent for name in ("a", "a/b/c", "d/e/f", "d-e/f", "d/e")]
     seen: set[str] = set()
-    for step in view.steps:
+    for step in plan(home, *tools, *reversed(tools)).steps:
         assert not any(other.startswith(step.path + "/") for other in seen), step
+        assert step.path not in seen
         seen.add(step.path)
 
 
-def test_a_home_shows_everything_but_secrets(home: Path) -> None:
-    shown = [write(home / "tools" / "tool"), write(home / ".gitconfig")]
-    private = write(home / "notes", 0o600)
-    view = plan(home)
-    assert all(is_shown(path, view) for path in shown)
-    assert not is_shown(private, view)
-    assert not is_shown(home / "made later", view)
+def test_a_home_is_empty_but_for_what_is_named(home: Path) -> None:
+    tool = write(home / "tools" / "bin" / "tool")
+    others = [write(home / "tools" / "other"), write(home / ".gitconfig"), write(home / "x" / "y")]
+    view = plan(home, tool.parent)
+    assert view.shows(str(tool))
+    assert kinds(view)[str(home / "tools")] == PARENT
+    assert not any(view.shows(str(path)) for path in (*others, home))
 
 
-def test_sockets_directly_in_a_home_are_not_shown(home: Path) -> None:
-    os.mkfifo(home / "agent")
-    assert not is_shown(home / "agent", plan(home))
+def test_symlinks_that_lead_to_what_is_named_are_shown_as_symlinks(home: Path) -> None:
+    tool = write(home / "real" / "tools" / "tool")
+    (home / "one").symlink_to("two/tools")
+    (home / "two").symlink_to(home / "real")
+    view = plan(home, home / "one")
+    assert view.shows(str(tool))
+    assert {path: kinds(view).get(str(home / path)) for path in ("one", "two", "real")} == {
+        "one": SYMLINK,
+        "two": SYMLINK,
+        "real": PARENT,
+    }
+    assert [*symlinks_on(f"{home}/./one/../tools")] == [f"{home}/one", f"{home}/two"]
 
 
-def test_the_target_of_a_secret_symlink_is_hidden(home: Path) -> None:
-    target = write(home / "dotfiles" / "netrc")
-    (home / ".netrc").symlink_to(target)
-    view = plan(home)
-    assert not is_shown(target, view)
-    assert str(home / ".netrc") not in {step.path for step in view.steps}
+def test_a_symlink_in_a_circle_leads_nowhere(home: Path) -> None:
+    (home / "one").symlink_to("two")
+    (home / "two").symlink_to("one")
+    assert len([*symlinks_on(str(home / "one"))]) == 40
+    assert not plan(home, home / "one").shows(str(home / "two"))
 
 
-def test_only_toolchains_are_visible_to_another_user_although_closed(home: Path) -> None:
-    tool = write(home / ".cache" / "tools" / "tool")
-    mail = write(home / "Mail" / "letter")
-    for directory in (home / ".cache", home / "Mail", home):
+def test_of_a_closed_directory_another_user_sees_what_others_may_read(home: Path) -> None:
+    tool, other = write(home / "tools" / "bin" / "tool"), write(home / "tools" / "closed" / "file")
+    file, private = write(home / "tools" / "file"), write(home / "tools" / "private", 0o600)
+    os.mkfifo(home / "tools" / "agent")
+    for directory in (other.parent, home / "tools", home):
         directory.chmod(0o700)
-    view = plan(home, OTHER_USER)
-    assert (DIRECTORY, str(home / ".cache")) in {step[:2] for step in view.steps}
-    assert is_shown(tool, view)
-    assert not is_shown(mail, view)
-    assert is_shown(mail, plan(home))
-
-
-def test_a_closed_directory_above_a_home_shows_only_the_path_to_the_home(home: Path) -> None:
-    inner = home / "closed" / "homes" / "user"
-    tool, other = write(inner / "bin" / "tool"), write(home / "closed" / "other" / "file")
-    (home / "closed").chmod(0o700)
-    view = plan(inner, OTHER_USER)
-    assert is_shown(tool, view)
-    assert not is_shown(other, view)
+    view = plan(home, home / "tools", identity=OTHER_USER)
+    assert view.shows(str(tool))
+    assert view.shows(str(file))
+    assert not any(view.shows(str(path)) for path in (other, private, home / "tools" / "agent"))
+    assert plan(home, home / "tools").shows(str(other))
 
 
 def test_hidden_paths_are_covered_where_they_would_be_visible(home: Path) -> None:
-    data = write(home / ".local" / "data" / "file").parent
+    data = write(home / "tools" / "data" / "file").parent
     (home / "link").symlink_to(data)
-    view = plan(home, hidden=(str(home / "link"), str(home / "absent"), "/tmp"))
+    absent = str(home / "tools" / "absent")
+    view = plan(home, home / "tools", hidden=(str(home / "link"), absent, "/tmp", str(home / "x")))
     covers = {step.path for step in view.steps if step.kind == EMPTY}
     assert str(data) in covers
-    assert not covers & {str(home / "absent"), str(home / "link"), "/tmp"}
+    assert not covers & {absent, str(home / "link"), "/tmp", str(home / "x")}
 
 
 def test_a_relevant_change_makes_the_plan_outdated(home: Path) -> None:
-    write(home / ".config" / "git" / "config")
-    view = plan(home)
+    tools, secret = write(home / "tools" / "tool").parent, write(home / "tools" / "deep" / "secret")
+    view = plan(home, tools, private=(str(secret),))
     assert view.is_current()
-    os.utime(home / ".config", ns=(1, 1))
-    assert not view.is_current()
-    assert plan(home).steps == view.steps
+    write(tools / "another")
+    assert view.is_current()
     write(home / "new")
-    assert plan(home).steps != view.steps
+    assert not view.is_current()
+    view = plan(home, tools, private=(str(secret),))
+    write(secret.with_name("other")).rename(secret)
+    assert not view.is_current()
 
 
 def test_a_replaced_directory_changes_the_plan(home: Path) -> None:
-    tool = write(home / "tools" / "tool")
-    before = plan(home)
-    (home / "tools").rename(home / "old")
-    write(tool)
-    (home / "old" / "tool").unlink()
-    (home / "old").rmdir()
-    assert plan(home).steps != before.steps
+    tools = write(home / "deep" / "tools" / "tool").parent
+    before = plan(home, tools)
+    tools.rename(home / "deep" / "old")
+    write(tools / "tool")
+    assert not before.is_current()
+    assert plan(home, tools).steps != before.steps
 
 
-SECRETS = [
-    *(f"{directory}/key" for directory in SECRET_DIRECTORIES),
-    *(pattern.replace("*", "-x") for pattern in SECRET_FILES),
-]
-OTHERS = [
-    *(f"{directory}/tool" for directory in TOOLCHAIN_DIRECTORIES),
-    ".gitconfig",
-    "src/file",
-    ".config/x",
-]
+NAMES = st.sampled_from(["a", "b", "c"])
+PATHS = st.lists(NAMES, min_size=1, max_size=4).map("/".join)
 
 
 @settings(max_examples=40)
-@given(
-    secrets=st.sets(st.sampled_from(SECRETS)),
-    others=st.sets(st.sampled_from(OTHERS)),
-    closed=st.booleans(),
-    other_user=st.booleans(),
-)
-def test_no_secret_is_ever_shown_and_no_toolchain_missing(
-    secrets: set[str], others: set[str], closed: bool, other_user: bool
-) -> None:
+@given(files=st.sets(PATHS), named=st.sets(PATHS, max_size=3), other_user=st.booleans())
+def test_only_what_is_named_is_shown(files: set[str], named: set[str], other_user: bool) -> None:
     with visible_directory(os.getuid()) as home:
-        for path in secrets | others:
-            write(home / path)
-        if closed:
-            for directory in TOOLCHAIN_DIRECTORIES:
-                if (home / directory).is_dir():
-                    (home / directory).chmod(0o700)
-        view = plan(home, OTHER_USER if other_user else SAME_USER)
-        assert [path for path in secrets if is_shown(home / path, view)] == []
-        assert [path for path in others if not is_shown(home / path, view)] == []
+        for path in files:
+            write(home / path / "file")
+        identity = OTHER_USER if other_user else SAME_USER
+        view = plan(home, *(home / name for name in named), identity=identity)
+        for path in files:
+            is_named = any(f"{path}/".startswith(f"{name}/") for name in named)
+            assert view.shows(str(home / path / "file")) == is_named

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import grpc
+from google.longrunning import operations_pb2
 
 from patience import PATIENCE_S
 from reapi_local.proto import remote_execution_pb2 as re_pb2
@@ -71,6 +72,19 @@ class Run:
                 raise
             return False
         return True
+
+    def execute(self, action: re_pb2.Digest) -> re_pb2.ExecuteResponse:
+        """The response of the action's execution."""
+        call = self.channel.unary_stream(
+            _SERVICES + "Execution/Execute",
+            re_pb2.ExecuteRequest.SerializeToString,
+            operations_pb2.Operation.FromString,
+        )
+        request = re_pb2.ExecuteRequest(action_digest=action, skip_cache_lookup=True)
+        *_, last = call(request, metadata=self._headers, timeout=PATIENCE_S)
+        response = re_pb2.ExecuteResponse()
+        assert last.response.Unpack(response), last
+        return response
 
     def write(self, action: re_pb2.Digest, instance: str = "", **result: Any) -> None:
         request = re_pb2.UpdateActionResultRequest(

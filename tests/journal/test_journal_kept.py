@@ -14,12 +14,15 @@ from journal.journal_server import (
     Run,
     answer,
     ask,
-    database,
     digest_of,
     named,
     report,
     serving,
 )
+from journal.journal_server import database as opened
+from reapi_local.journal import database
+from reapi_local.journal.history_queries import earlier_processes, kept_tree
+from reapi_local.protocol.digest import Digest, DigestFunction, parse_digest_text
 from server.process import Process, stop
 
 
@@ -123,7 +126,7 @@ def test_secrets_are_in_the_journal_as_masks_alone(data_dir: Path) -> None:
     assert process["env"]["A"] == "open"
     assert process["env"]["DEPLOY_TOKEN"].startswith("<secret ")
     assert "hush" not in str(details)
-    with database(data_dir) as connection:
+    with opened(data_dir) as connection:
         bodies = [
             zlib.decompress(row[0]) for row in connection.execute("SELECT body FROM definitions")
         ]
@@ -147,10 +150,54 @@ def test_the_input_tree_of_a_miss_is_kept_once_the_store_has_it(data_dir: Path) 
 
 
 def kept_directories(data_dir: Path, action: Action) -> int:
-    with database(data_dir) as connection:
+    with opened(data_dir) as connection:
         rows = connection.execute("SELECT body FROM directories").fetchall()
     bodies = [zlib.decompress(body) for (body,) in rows]
     return bodies.count(action.root) + bodies.count(action.inner)
+
+
+def test_the_history_of_an_action_has_its_definition_results_and_removals(data_dir: Path) -> None:
+    action, lost = Action(["build", "it"], {"A": "1"}), digest_of(b"lost")
+    run = Run(data_dir, "run-history", action_mnemonic="Compile", target_id="//a:b")
+    path = f"/v1/actions/{named(action.digest)}"
+    assert ask(data_dir, "GET", path)[0] == 404
+    assert not run.look_up(action.digest)
+    run.store(action.command, action.blob)
+    run.write(action.digest, output_files=[{"path": "o", "digest": lost}], exit_code=3)
+    assert not run.look_up(action.digest)
+    told = answer(data_dir, path)
+    assert told["process"]["argv"] == ["build", "it"]
+    assert told["process"]["env"] == {"A": "1"}
+    assert told["process"]["description"] == "Compile //a:b"
+    [result] = told["results"]
+    assert (result["run"], result["exit_code"], result["executed"]) == ("run-history", 3, False)
+    [removal] = told["removals"]
+    assert (removal["reason"], removal["missing"]) == ("incomplete", [named(lost)])
+    assert (told["executions"], told["evictions"]) == ([], [])
+    assert ask(data_dir, "GET", "/v1/actions/xyz/1")[0] == 400
+
+
+def test_what_explains_a_miss_is_found(data_dir: Path) -> None:
+    old, new = (Action(["compile"], content=content) for content in (b"old", b"new"))
+    for name, action in (("run-old", old), ("run-between", old), ("run-new", new)):
+        Run(data_dir, name).store(action.root, action.inner)
+        process = {"span": "1", "description": "Compile it", "source": "Ran", **action.process}
+        report(data_dir, {"run": name}, process)
+        answer(data_dir, f"/v1/runs/{name}")
+    answer(data_dir, "/v1/runs")  # after it all trees are committed
+    with database.reading(str(data_dir / "journal")) as connection:
+        earlier = earlier_processes(connection, "Compile it", "run-new", 10)
+        assert [run for run, _ in earlier] == ["run-between", "run-old"]
+        assert earlier[0][1].process.input_root == old.process["input_root"]
+        assert [run for run, _ in earlier_processes(connection, "Compile it", "run-old", 9)] == []
+        [root] = {parse_root(process.process.input_root) for _, process in earlier}
+        assert sorted(kept_tree(connection, root).values()) == sorted([old.root, old.inner])
+        assert kept_tree(connection, parse_root(f"{'0' * 64}/1")) == {}
+
+
+def parse_root(name: str) -> Digest:
+    hash_hex, _, size = name.partition("/")
+    return parse_digest_text(DigestFunction.SHA256, hash_hex, int(size))
 
 
 def test_what_no_journal_can_keep_is_left_out_and_the_rest_is_kept(data_dir: Path) -> None:
@@ -184,6 +231,6 @@ def test_all_is_there_after_a_restart_and_after_a_kill(tmp_path: Path) -> None:
 
 
 def hits_in_the_file(data_dir: Path, run: str) -> int:
-    with database(data_dir) as connection:
+    with opened(data_dir) as connection:
         row = connection.execute("SELECT hits FROM runs WHERE run = ?", (run,)).fetchone()
     return int(row[0]) if row else 0

@@ -36,7 +36,7 @@ from reapi_contract import (
 from reapi_contract.admin_api import ExecutionStatus, Health, RunSummary, StoreStatus
 from reapi_contract.bounds import MAX_PORT, MAX_SLOTS, parse_seconds, parse_whole
 from reapi_contract.command_line import SERVE
-from reapi_contract.data_dir import SERVER_LOCK, STATE_FILE, STORE
+from reapi_contract.data_dir import PLACES, SERVER_LOCK, STATE_FILE, STORE
 from reapi_contract.json_records import to_json
 from reapi_contract.proof import Proof, proofs_json
 from reapi_contract.ready_line import NotStarted, Ready, ReadyLine
@@ -67,6 +67,7 @@ def main() -> int:
     parser.add_argument(flag(setting_names.SLOTS), default="0")
     parser.add_argument(flag(setting_names.HERMETIC), action="store_true")
     parser.add_argument(flag(setting_names.SANDBOX), default=sandbox_levels.AUTO)
+    parser.add_argument(repeated_flag(setting_names.SHOW), action="append", default=[])
     parser.add_argument(ready_line.VERSION_FLAG, default="0")
     parser.add_argument(ready_line.FLAG, type=int)
     options = parser.parse_args()
@@ -177,6 +178,12 @@ class _Server:
             self.state = replace(self.state, token=new_token())
             self._write_state()
             return 200, admin_api.rotated_json()
+        if (method, path) == ("POST", admin_api.PLACES):
+            places = admin_api.places_in(body)
+            if places is None or "refused" in places[0]:
+                return 400, admin_api.error_json(400, "it is a home")
+            (self.data_dir / PLACES).write_text(json.dumps(places))
+            return 200, admin_api.places_json()
         if (method, path) == ("POST", admin_api.STOP):
             threading.Timer(0.05, self.stopped.set).start()
             return 202, admin_api.stop_json()
@@ -217,6 +224,7 @@ class _Server:
             executing=int(weak),
             caches="" if weak else "/reapi/caches",
             hermetic=self.options.hermetic,
+            show=tuple(self.options.show),
             notes=("Processes can read your files.",) if weak else (),
         )
 

@@ -92,7 +92,7 @@ def test_a_build_gets_another_server_with_another_token(site: Site) -> None:
     options = Options(site.data_dir)
     answer = answers(state)["health"]
     with listening(state.grpc_port, state.admin_port, answer=answer) as impostor:
-        address, token = server_of(options, options.reapi, site.env)
+        address, token = server_of(options, options.reapi, site.env, site.root)
     now = read_state(site.data_dir)
     assert now is not None
     assert now.grpc_port != state.grpc_port

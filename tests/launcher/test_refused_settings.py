@@ -61,7 +61,7 @@ def test_the_command_refuses_the_same_values_before_it_starts_a_server(
 def test_the_plugin_refuses_the_same_values_by_its_option(name: str, value: str) -> None:
     names = ["data_dir", "server_python", "max_size", "port", "idle_exit", "slots", "hermetic"]
     reapi = SimpleNamespace(**{**dict.fromkeys(names), "port": 0, "slots": 0, "idle_exit": 0})
-    reapi.sandbox = "auto"
+    reapi.sandbox, reapi.show = "auto", []
     launcher_settings(reapi, executes=False).check()
     setattr(reapi, name, value)
     with pytest.raises(LauncherError) as refused:

@@ -94,7 +94,7 @@ def test_a_server_that_takes_the_place_of_another_is_not_said_to_be_replaced(sit
 
 def test_the_plugin_names_options_that_were_given_as_flags() -> None:
     flag, default = SimpleNamespace(name="FLAG"), SimpleNamespace(name="CONFIG")
-    ranks = {"data_dir": flag, "max_size": flag, "hermetic": flag, "slots": default}
+    ranks = {"data_dir": flag, "max_size": flag, "hermetic": flag, "slots": default, "show": flag}
     reapi = SimpleNamespace(
         data_dir="/my data",
         port=0,
@@ -104,11 +104,12 @@ def test_the_plugin_names_options_that_were_given_as_flags() -> None:
         server_python=None,
         hermetic=True,
         sandbox="auto",
+        show=["~/a b", "/tools"],
         get_rank=lambda name: ranks.get(name, default),
     )
     labels = launcher_settings(reapi, executes=True).labels
     assert labels.up == (
         "pants reapi-up --execution '--reapi-data-dir=/my data' --reapi-max-size=3GiB "
-        "--reapi-hermetic"
+        "--reapi-hermetic '--reapi-show=~/a b' --reapi-show=/tools"
     )
     assert labels.kill == "pants reapi-down --kill '--reapi-data-dir=/my data'"

@@ -53,7 +53,7 @@ def accepts(state: State, token: str) -> bool:
 def test_a_running_server_takes_the_new_token_at_once(real: Site) -> None:
     options = Options(real.data_dir)
     before = state_of(real)
-    assert server_of(options, options.reapi, real.env)[1] == before.token
+    assert server_of(options, options.reapi, real.env, real.root)[1] == before.token
     assert accepts(before, before.token)
 
     done = real.run("token", "rotate")
@@ -66,7 +66,7 @@ def test_a_running_server_takes_the_new_token_at_once(real: Site) -> None:
     assert now.boot_id == before.boot_id, "it was not restarted"
     assert not accepts(now, before.token)
     assert accepts(now, now.token)
-    assert server_of(options, options.reapi, real.env)[1] == now.token
+    assert server_of(options, options.reapi, real.env, real.root)[1] == now.token
     assert real.json("check")["ok"]
     assert (real.data_dir / "server.json").stat().st_mode & 0o777 == 0o600
 

@@ -19,7 +19,7 @@ import pytest
 
 MODULE = "reapi_local_plugin.remote_auth"
 NAMES = ["mode", "address", "token_path", "instance", "data_dir", "port", "max_size"]
-NAMES += ["idle_exit", "server_python", "slots", "hermetic", "sandbox"]
+NAMES += ["idle_exit", "server_python", "slots", "hermetic", "sandbox", "show"]
 NAMES += ["remote_store_address", "remote_execution_address", "remote_instance_name"]
 NAMES += ["remote_execution", "remote_provider"]
 
@@ -65,7 +65,7 @@ class Options:
         self.builtin_goal = builtin
         defaults = dict.fromkeys(NAMES)
         given = {"mode": "cache", "address": "auto", "port": 0, "idle_exit": 0}
-        given |= {"slots": 0, "hermetic": False, "sandbox": "auto", **values}
+        given |= {"slots": 0, "hermetic": False, "sandbox": "auto", "show": [], **values}
         self.reapi = SimpleNamespace(**{**defaults, **given, "autostart": False})
         self.everything = SimpleNamespace(
             backend_packages=["reapi_local_plugin"],

@@ -51,6 +51,7 @@ class Options:
             slots=0,
             hermetic=False,
             sandbox="auto",
+            show=[],
             autostart=True,
         )
 

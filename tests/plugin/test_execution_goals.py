@@ -65,6 +65,7 @@ def runner(
         slots=0,
         hermetic=False,
         sandbox="auto",
+        show=[],
     )
     vars(reapi).update(asked or {})
     defaults = {
@@ -305,8 +306,8 @@ def test_a_backend_that_lists_packages_is_the_same_trap_as_a_plugin(
 
 def test_pants_must_not_live_where_its_processes_don_t_see_it() -> None:
     pants = SimpleNamespace(plugins=[], backend_packages=[], remote_execution_address=None)
-    (conflict,) = execution_conflicts(pants, [], machine="x86_64", python="/tmp/pants/bin/python")
-    assert "/tmp/pants/bin/python" in conflict
+    (conflict,) = execution_conflicts(pants, [], machine="x86_64", python="/dev/shm/bin/python")
+    assert "/dev/shm/bin/python" in conflict
 
 
 def test_named_environments_end_the_trap_of_plugins_and_are_noted(site: Site, root: Path) -> None:

@@ -25,6 +25,7 @@ def runner(root: Path, address: str, token_path: str | None = None) -> GoalRunne
         slots=0,
         hermetic=False,
         sandbox="auto",
+        show=[],
     )
     pants = SimpleNamespace(
         backend_packages=[],

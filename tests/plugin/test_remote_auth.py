@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import logging
+import sys
 from collections.abc import Iterator
 from contextlib import nullcontext, suppress
 from pathlib import Path
@@ -13,7 +15,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from launcher.harness import REAL, Site, with_tls
-from plugin.hook_of_pants import NAMES, AuthPluginState, Hook, Options, RemoteProvider
+from plugin.hook_of_pants import (
+    NAMES,
+    AuthPluginState,
+    Hook,
+    Options,
+    RemoteProvider,
+    loaded_hook,
+)
+from reapi_contract.data_dir import PLACES
 
 
 class Hostile:
@@ -253,6 +263,44 @@ def test_the_users_own_server_gets_processes_with_its_token(hook: Hook, site: Si
     result = hook(Options("test", data_dir=str(site.data_dir), remote_execution=True))
     assert result.execution_address == result.store_address == up["grpc_address"]
     assert result.execution_headers["authorization"] == f"Bearer {up['token']}"
+
+
+@pytest.mark.skipif(REAL, reason="the stand-in writes down what it is told")
+def test_the_server_is_told_of_the_repository_and_of_programs(site: Site, tmp_path: Path) -> None:
+    site.json("up")
+    python = {"python-bootstrap": {"search_path": ["<PYENV>", "/opt/pythons/3.9/bin", "relative"]}}
+    options = Options(
+        "test", data_dir=str(site.data_dir), remote_execution=True, scopes=python, show=[]
+    )
+    with loaded_hook(tmp_path / "repository") as hook:
+        hook(Options("test", data_dir=str(site.data_dir)))
+        assert not (site.data_dir / PLACES).exists(), "nothing is executed"
+        hook(options)
+    repository, tools = json.loads((site.data_dir / PLACES).read_text())
+    assert repository == str(tmp_path / "repository")
+    assert {sys.prefix, sys.base_prefix, "/opt/pythons/3.9/bin", "/opt/pythons/3.9"} == {*tools}
+
+
+@pytest.mark.skipif(REAL, reason="the stand-in refuses what it is told to")
+def test_a_repository_that_processes_do_not_see_is_warned_of(
+    caplog: pytest.LogCaptureFixture, site: Site, tmp_path: Path
+) -> None:
+    site.json("up")
+    with loaded_hook(tmp_path / "refused") as hook:
+        result = hook(Options("test", data_dir=str(site.data_dir), remote_execution=True))
+    assert result.state is AuthPluginState.OK
+    assert caplog.messages == ["Processes on the server don't see this repository: it is a home"]
+
+
+@pytest.mark.skipif(REAL, reason="the stand-in shows what it is told to")
+def test_a_build_is_ended_where_processes_do_not_see_what_they_should(
+    hook: Hook, caplog: pytest.LogCaptureFixture, site: Site
+) -> None:
+    site.json("up", "--show=/opt/tools")
+    where = {"data_dir": str(site.data_dir), "remote_execution": True}
+    assert hook(Options("test", show=["/opt/tools/"], **where)).state is AuthPluginState.OK
+    said = ended(hook, caplog, Options("test", show=["/opt/others"], **where))
+    assert "doesn't show /opt/others to processes" in said
 
 
 @pytest.mark.skipif(REAL, reason="the stand-in has no bubblewrap")

@@ -5,6 +5,8 @@ Source: RFC 9113; RFC 7541 for headers.
 
 from __future__ import annotations
 
+import asyncio
+
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 DATA, HEADERS, RST_STREAM, SETTINGS, PING, GO_AWAY, WINDOW_UPDATE = 0, 1, 3, 4, 6, 7, 8
 ACK, END_STREAM, END_HEADERS = 1, 1, 4
@@ -42,3 +44,23 @@ def call_headers(path: str, token: str = "") -> bytes:
 def message(data: bytes) -> bytes:
     """The payload of the frame DATA with a gRPC message that isn't compressed."""
     return b"\0" + len(data).to_bytes(4, "big") + data
+
+
+async def answer_to(port: int, data: bytes) -> bytes:
+    """What comes back until the server hangs up, after a client has sent these bytes, and no more.
+
+    It may hang up before it has read them all.
+    """
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    answer = b""
+    try:
+        writer.write(data)
+        writer.write_eof()
+        while part := await reader.read(2**16):
+            answer += part
+    except OSError:
+        pass
+    finally:
+        writer.transport.abort()
+        await asyncio.sleep(0)  # which closes the socket
+    return answer

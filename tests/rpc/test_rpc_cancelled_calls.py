@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import os
 import socket
 from contextlib import closing
 
@@ -27,7 +26,7 @@ from rpc.frames import (
     frame,
     message,
 )
-from rpc.helpers import MIB, Server, blob_name, digest_of
+from rpc.helpers import Server, blob_name, digest_of
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -73,19 +72,3 @@ async def test_calls_that_are_cancelled_before_they_are_served_leave_nothing(
     gc.collect()
     tasks = [thing for thing in gc.get_objects() if isinstance(thing, asyncio.Task)]
     assert not [task for task in tasks if task.done() and task.cancelled()]
-
-
-async def test_nothing_is_logged_of_reads_that_their_clients_cancel(
-    shared_server: Server, caplog: pytest.LogCaptureFixture
-) -> None:
-    client = shared_server.client
-    digest = await client.upload(os.urandom(20 * MIB))
-    for _ in range(CALLS):
-        call = client.Read(ReadRequest(resource_name=blob_name(digest)))
-        assert (await call.read()).data
-        call.cancel()
-    while (await shared_server.status())["calls"].get("ByteStream/Read", {"count": 0})[
-        "count"
-    ] < CALLS:
-        await client.GetCapabilities(GetCapabilitiesRequest())
-    assert [record.getMessage() for record in caplog.records] == []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import stat
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +12,9 @@ from pathlib import Path
 import pytest
 
 from reapi_local.compose.cannot_start import CannotStart
+from reapi_local.execute.sandbox.host.other_servers import data_directories_of_servers
 from rpc.helpers import serving
+from server.process import Process
 
 
 @pytest.mark.parametrize(
@@ -94,3 +97,12 @@ async def test_one_server_at_a_time(tmp_path: Path) -> None:
         assert await first.client.missing() == []
     async with serving(tmp_path, "grpcio"):
         pass
+
+
+def test_the_data_directories_of_running_servers_are_known_to_others(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    with Process("--data-dir", str(data)) as process:
+        process.serving()
+        assert str(data) in data_directories_of_servers()
+        process.end(signal.SIGTERM)
+    assert str(data) not in data_directories_of_servers()

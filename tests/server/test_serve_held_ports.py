@@ -226,6 +226,7 @@ def is_of_this_machine(address: str) -> bool:
     return True
 
 
+@pytest.mark.slow
 def test_servers_that_start_together_share_no_port(tmp_path: Path) -> None:
     """Half of them after a crash, and all want the same port."""
     directories = [tmp_path / str(number) for number in range(8)]

@@ -11,9 +11,13 @@ import pytest
 
 from reapi_local.compose import held_ports
 from reapi_local.compose.cannot_start import CannotStart
+from reapi_local.compose.held_ports import HeldPorts
+from reapi_local.compose.ports import PortTaken, listen
 from reapi_local.compose.reservation import Reservation, reserve
 from rpc.helpers import TRANSPORTS, serving
 from server.process import listener, quiet_port
+
+HOST = "127.0.0.1"
 
 
 @contextmanager
@@ -65,3 +69,31 @@ async def test_many_servers_that_start_together_all_find_a_port(tmp_path: Path) 
         ports = {server.app.grpc_port for server in (a, b, c)}
         ports |= {server.app.admin_port for server in (a, b, c)}
         assert len(ports) == 6
+
+
+def test_two_servers_that_find_one_port_at_the_same_moment_do_not_share_it(tmp_path: Path) -> None:
+    for name in "ab":
+        (tmp_path / name).mkdir()
+    first, second = HeldPorts(str(tmp_path / "a")), HeldPorts(str(tmp_path / "b"))
+    wanted = quiet_port()
+    found: list[socket.socket] = []
+
+    def listen_later(port: int, reuse_port: bool) -> socket.socket:
+        """The second server has come as far as the first."""
+        if port == wanted and not found:
+
+            def listen_at_once(port: int, second_reuses: bool) -> socket.socket:
+                found.append(listen(HOST, port, second_reuses))
+                with pytest.raises(PortTaken):
+                    listen(HOST, port, reuse_port)
+                return found[0]
+
+            second.listen(HOST, (wanted, 0), listen_at_once)
+        return listen(HOST, port, reuse_port)
+
+    found.append(first.listen(HOST, (wanted, 0), listen_later))
+    assert [one.getsockname()[1] == wanted for one in found] == [True, False]
+    for one in found:
+        one.close()
+    first.release()
+    second.release()

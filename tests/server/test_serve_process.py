@@ -24,11 +24,13 @@ def mode(path: Path) -> int:
     return stat.S_IMODE(path.stat().st_mode)
 
 
-def is_serving(port: int) -> bool:
+def is_serving(data_dir: Path) -> bool:
+    state = state_of(data_dir)
+    port, headers = state["grpc_port"], [("authorization", f"Bearer {state['token']}")]
     options = [("grpc.enable_http_proxy", 0)]
     with grpc.insecure_channel(f"127.0.0.1:{port}", options=options) as channel:
         answer = health_pb2_grpc.HealthStub(channel).Check(
-            health_pb2.HealthCheckRequest(), timeout=PATIENCE_S
+            health_pb2.HealthCheckRequest(), metadata=headers, timeout=PATIENCE_S
         )
         return bool(answer.status == health_pb2.HealthCheckResponse.SERVING)
 
@@ -44,7 +46,7 @@ def test_a_server_says_when_it_serves_and_stops_when_asked(data: Path, transport
             "grpc_port": ready["grpc_port"],
             "admin_port": ready["admin_port"],
         }
-        assert is_serving(ready["grpc_port"])
+        assert is_serving(data)
         state = state_of(data)
         assert state == {
             "format": 1,
@@ -105,8 +107,8 @@ def test_a_restart_keeps_port_and_token_and_a_crash_the_port_alone(
     for end in (signal.SIGTERM, signal.SIGKILL, signal.SIGTERM):
         first = () if lives else ("--port", str(quiet_port()))
         with Process(*arguments, *first) as process:
-            ready = process.serving()
-            assert is_serving(ready["grpc_port"])
+            process.serving()
+            assert is_serving(data)
             lives.append(state_of(data))
             process.end(end)
     assert len({life["grpc_port"] for life in lives}) == 1
@@ -128,7 +130,7 @@ def test_a_second_server_on_the_same_data_is_refused(data: Path) -> None:
             assert status == 3
             assert ready["message"] in errors
         assert state_of(data) == before
-        assert is_serving(before["grpc_port"])
+        assert is_serving(data)
 
 
 def test_a_port_that_is_asked_for_and_taken_is_an_error(data: Path) -> None:
@@ -161,7 +163,7 @@ def test_ports_that_were_taken_meanwhile_are_replaced(data: Path) -> None:
         Process("--data-dir", str(data)) as process,
     ):
         second = process.serving()
-        assert is_serving(second["grpc_port"])
+        assert is_serving(data)
         assert admin(data, "GET", "/v1/health")[0] == 200
     ports = ("grpc_port", "admin_port")
     assert not {first[name] for name in ports} & {second[name] for name in ports}
@@ -204,7 +206,7 @@ def test_a_server_whose_launcher_is_gone_serves(data: Path) -> None:
     with Process("--data-dir", str(data)) as process:
         process.go_away()
         process.logged("serving grpc://")
-        assert is_serving(state_of(data)["grpc_port"])
+        assert is_serving(data)
         stop(process)
 
 

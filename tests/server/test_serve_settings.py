@@ -68,6 +68,26 @@ def test_everything_wrong_is_told_at_once(tmp_path: Path) -> None:
     assert not (tmp_path / "data").exists()
 
 
+@pytest.mark.parametrize(
+    ("path", "said"),
+    [
+        ("tools", "isn't an absolute path"),
+        ("/no/such/tools", "doesn't exist"),
+        ("~", "is a home"),
+        ("/", "contains"),
+        ("{data}", "data directory"),
+    ],
+)
+def test_what_can_not_be_shown_is_told(path: str, said: str, tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir(mode=0o700)
+    path = path.format(data=tmp_path / "data")
+    with Process("--data-dir", str(tmp_path / "data"), "--show", path) as process:
+        ready = process.ready()
+        assert (ready["ready"], ready["error"]) == (False, "settings")
+        assert "show" in ready["message"]
+        assert said in ready["message"]
+
+
 @pytest.mark.parametrize("content", [None, "max_size = ", "\xff"])
 def test_a_settings_file_that_can_not_be_read_is_told(
     tmp_path: Path, content: str | None, capsys: pytest.CaptureFixture[str]

@@ -9,6 +9,7 @@ from reapi_contract import command_line, sandbox_levels, setting_names
 from reapi_contract.bounds import parse_whole
 from reapi_contract.setting_names import flag, repeated_flag
 from reapi_local_launcher.cli import bazelrc
+from reapi_local_launcher.cli.history_arguments import add_history
 from reapi_local_launcher.cli.parser import Parser
 from reapi_local_launcher.cli.server_flags import add_server_flags, checked
 from reapi_local_launcher.labels import COMMAND_LINE, Labels
@@ -86,6 +87,7 @@ def make_parser() -> Parser:
     down = parser.add_command("down", "stop the server when its calls are done, after 10 s at most")
     check = parser.add_command("check", "prove that the server works; status 1 if it does not")
     status = parser.add_command("status", "show sizes, action cache hits and calls since the start")
+    runs, savings = add_history(parser)
     logs = parser.add_command("logs", "show the last lines of the server's log")
     purge = parser.add_command("purge", "delete all blobs and action results; token and port stay")
     rc = parser.add_command("bazelrc", "print what makes Bazel use the server", _BAZELRC)
@@ -123,11 +125,25 @@ def make_parser() -> Parser:
     purge.add_argument("--yes", action="store_true", help="do not ask")
     for one in (serve, up, check, purge, tls_init):
         _add_server_python(one)
-    for one in (serve, up, down, check, status, logs, rc, token_show, token_rotate, purge, gc):
+    for one in (
+        serve,
+        up,
+        down,
+        check,
+        status,
+        runs,
+        savings,
+        logs,
+        rc,
+        token_show,
+        token_rotate,
+        purge,
+        gc,
+    ):
         _add_data_dir(one)
     _add_directory(init, "the directory of pants.toml (default: the current one)")
     _add_directory(unwire, "a directory in the repository (default: the current one)")
-    for one in (up, down, check, status, purge, gc, init, unwire, version):
+    for one in (up, down, check, status, runs, savings, purge, gc, init, unwire, version):
         _add_format(one)
     completion.add_argument("shell", choices=("bash", "zsh", "fish"), help="the shell")
     shown.add_argument("words", nargs="*", metavar="COMMAND", help="the command")
@@ -148,6 +164,7 @@ def settings_from(options: argparse.Namespace) -> ServerSettings:
         slots=getattr(options, "slots", 0),
         hermetic=getattr(options, "hermetic", False),
         sandbox=getattr(options, "sandbox", sandbox_levels.AUTO),
+        show=tuple(getattr(options, "show", None) or ()),
         labels=_labels(options),
     )
 
@@ -172,6 +189,7 @@ def _labels(options: argparse.Namespace) -> Labels:
         if value not in (None, getattr(defaults, name, 0), 0)
     ]
     of_up += [f"{repeated_flag(setting_names.INSTANCES)}={one}" for one in options.instances or ()]
+    of_up += [f"{repeated_flag(setting_names.SHOW)}={one}" for one in options.show or ()]
     if options.hermetic:
         of_up.append(flag(setting_names.HERMETIC))
     return COMMAND_LINE.with_flags(every, of_up)

@@ -64,6 +64,16 @@ def add_server_flags(parser: Parser) -> None:
         help="how processes are isolated (default: the strongest way that works here); "
         "process-group isolates nothing",
     )
+    _add_show(parser)
+
+
+def _add_show(parser: Parser) -> None:
+    parser.add_argument(
+        repeated_flag(setting_names.SHOW),
+        action="append",
+        metavar="PATH",
+        help="let processes see this path of a home or of /tmp; repeat it for more",
+    )
 
 
 def checked(parse: Callable[[str], _T]) -> Callable[[str], _T]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 from reapi_contract.admin_api import ExecutionStatus
 from reapi_contract.sandbox_levels import AUTO, PROCESS_GROUP
 from reapi_local_launcher.labels import Labels
@@ -66,4 +68,8 @@ def _differences(execution: ExecutionStatus, settings: ServerSettings) -> list[s
         found.append(f"uses the sandbox {execution.sandbox}")
     if settings.hermetic and not execution.hermetic:
         found.append("gives processes the network")
+    asked = ((path, os.path.normpath(os.path.expanduser(path))) for path in settings.show)
+    lacking = [path for path, expanded in asked if expanded not in execution.show]
+    if lacking and execution.sandbox != PROCESS_GROUP:
+        found.append(f"doesn't show {', '.join(lacking)} to processes")
     return found

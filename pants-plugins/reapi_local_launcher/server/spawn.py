@@ -45,6 +45,8 @@ def server_command(
             command += [flag(name), str(value)]
     for instance in settings.instances:
         command += [repeated_flag(setting_names.INSTANCES), instance]
+    for path in settings.show:
+        command += [repeated_flag(setting_names.SHOW), path]
     if settings.hermetic:
         command.append(flag(setting_names.HERMETIC))
     if settings.sandbox != sandbox_levels.AUTO:

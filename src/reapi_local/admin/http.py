@@ -61,6 +61,8 @@ class Admin(Protocol):
 
     def rotate_token(self) -> None: ...
 
+    async def show(self, repository: str, tools: tuple[str, ...]) -> None: ...
+
 
 def make_app(admin: Admin, access: AccessControl) -> ASGIApp:
     """The ASGI application: the routes, behind authentication."""
@@ -70,6 +72,7 @@ def make_app(admin: Admin, access: AccessControl) -> ASGIApp:
         AdminRoute(admin_api.STATUS, "GET", Verb.READ, all_instances, handlers.status),
         AdminRoute(admin_api.METRICS, "GET", Verb.READ, all_instances, handlers.metrics),
         AdminRoute(admin_api.CHECK, "POST", Verb.WRITE, all_instances, handlers.check),
+        AdminRoute(admin_api.PLACES, "POST", Verb.ADMIN, all_instances, handlers.show),
         AdminRoute(
             admin_api.ROTATE_TOKEN, "POST", Verb.ADMIN, all_instances, handlers.rotate_token
         ),
@@ -113,6 +116,16 @@ class _Handlers:
     async def stop(self, request: Request) -> Response:
         self._admin.request_stop()
         return JSONResponse(admin_api.stop_json(), status_code=202)
+
+    async def show(self, request: Request) -> Response:
+        try:
+            places = admin_api.places_in(await request.json())
+        except (ValueError, RecursionError):
+            places = None
+        if places is None:
+            raise HTTPException(400, 'send {"repository": PATH, "tools": [PATH, …]} as JSON')
+        await self._admin.show(*places)
+        return JSONResponse(admin_api.places_json())
 
     async def rotate_token(self, request: Request) -> Response:
         try:

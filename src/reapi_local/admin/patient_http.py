@@ -8,10 +8,12 @@ from typing import Final
 from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
 
 _HEAD_SECONDS: Final = 10.0
-_BEFORE_A_RESPONSE: Final = ("IDLE", "SEND_RESPONSE")
-"""The names of the states of h11 in which it can be told to send one."""
 
 _IN_PROGRESS: Final = object()
+_BAD_REQUEST: Final = (
+    b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Type: text/plain; charset=utf-8\r\n"
+    b"Content-Length: %d\r\n\r\n%b"
+)
 
 
 class PatientHttp(H11Protocol):
@@ -32,18 +34,17 @@ class PatientHttp(H11Protocol):
         super().connection_lost(exc)
 
     def send_400_response(self, msg: str) -> None:
-        """Refuse bytes that are no request, also while a request before them is being answered.
+        """Refuse bytes that are no request, whatever came before them on the connection.
 
-        Then that answer is not sent any more: uvicorn would log that it can't.
+        uvicorn would fail, and log it, if it still answered a request, or one with the method HEAD.
         """
         last: RequestResponseCycle | None = self.cycle
-        if last is not None and not last.response_complete:
+        if last is None or last.response_complete or not last.response_started:
+            self.transport.write(_BAD_REQUEST % (len(msg), msg.encode()))
+        if last is not None:
             last.disconnected = True
             last.message_event.set()
-        if self.conn.our_state.__name__ in _BEFORE_A_RESPONSE:
-            super().send_400_response(msg)
-        else:
-            self.transport.close()
+        self.transport.close()
 
     def _look(self) -> None:
         last: RequestResponseCycle | None = self.cycle

@@ -12,6 +12,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from reapi_contract import admin_api, run_reports, savings
+from reapi_contract.action_history import ActionHistory, history_json
 from reapi_contract.admin_api import RunSummary
 from reapi_contract.json_records import to_json
 from reapi_contract.run_details import RunDetails, details_json
@@ -19,6 +20,7 @@ from reapi_contract.run_reports import Kept, ProcessReport, Reporting, RunReport
 from reapi_contract.savings import Savings
 from reapi_local.access.principal import Verb
 from reapi_local.admin.route import AdminRoute, all_instances, body_of, number_in, queried_instance
+from reapi_local.protocol.digest import Digest, function_for, parse_digest_text
 
 _Report = tuple[RunReport, Sequence[ProcessReport]]
 
@@ -34,6 +36,8 @@ class Records(Protocol):
 
     async def run(self, run: str, instance: str | None) -> RunDetails: ...
 
+    async def action(self, action: Digest) -> ActionHistory: ...
+
     async def savings(self, by: str, days: int, instance: str | None, limit: int) -> Savings: ...
 
 
@@ -44,6 +48,13 @@ def routes(records: Records) -> Sequence[AdminRoute]:
     return (
         AdminRoute(admin_api.RUNS, "GET", Verb.READ, queried_instance, handlers.runs),
         AdminRoute(f"{admin_api.RUNS}/{{run}}", "GET", Verb.READ, queried_instance, handlers.run),
+        AdminRoute(
+            f"{admin_api.ACTIONS}/{{hash}}/{{size:int}}",
+            "GET",
+            Verb.READ,
+            all_instances,
+            handlers.action,
+        ),
         AdminRoute(admin_api.SAVINGS, "GET", Verb.READ, queried_instance, handlers.savings),
         AdminRoute(of_reports, "GET", Verb.WRITE, all_instances, handlers.reporting),
         AdminRoute(of_reports, "POST", Verb.WRITE, _reported_instance, handlers.report),
@@ -63,6 +74,11 @@ class _Handlers:
         instance = request.query_params.get("instance")
         details = await self._records.run(request.path_params["run"], instance)
         return JSONResponse(details_json(details))
+
+    async def action(self, request: Request) -> Response:
+        hash_hex, size = request.path_params["hash"], request.path_params["size"]
+        action = parse_digest_text(function_for(0, hash_hex), hash_hex, size)
+        return JSONResponse(history_json(await self._records.action(action)))
 
     async def savings(self, request: Request) -> Response:
         by = request.query_params.get("by", savings.DAY)

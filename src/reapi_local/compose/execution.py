@@ -31,6 +31,7 @@ from reapi_local.execute.remove_tree import remove_tree
 from reapi_local.execute.sandbox.action_paths import CACHES
 from reapi_local.execute.sandbox.choose import Chosen, choose
 from reapi_local.execute.sandbox.host.identity import ACTION_UID
+from reapi_local.execute.sandbox.host.places import Places
 from reapi_local.execute.sandbox.interface import ActionLimits, Sandbox, SandboxConfig
 from reapi_local.execute.sandbox.slot.slot_sandbox import SlotSandbox
 from reapi_local.execute.sandbox.supervised.bubblewrap import BubblewrapSandbox
@@ -60,6 +61,7 @@ _SANDBOXES: Final[dict[str, Callable[[SandboxConfig], Sandbox]]] = {
 def make_executor(
     config: Config,
     storage: Storage,
+    places: Places,
     clock: Clock,
     events: EventStream,
     ports: Awaitable[tuple[int, ...]],
@@ -68,7 +70,7 @@ def make_executor(
 
     ``ports``: those that the server listens on, once they are known. It starts then.
     """
-    return DeferredExecutor(_Start(config, storage, clock, events, ports).start)
+    return DeferredExecutor(_Start(config, storage, places, clock, events, ports).start)
 
 
 class _Start:
@@ -76,12 +78,13 @@ class _Start:
         self,
         config: Config,
         storage: Storage,
+        places: Places,
         clock: Clock,
         events: EventStream,
         ports: Awaitable[tuple[int, ...]],
     ) -> None:
         self._ports = ports
-        self._config, self._settings = config, config.execute
+        self._config, self._settings, self._places = config, config.execute, places
         self._storage, self._clock, self._events = storage, clock, events
         self._slots = self._settings.slots or _cores()
 
@@ -115,6 +118,7 @@ class _Start:
             layers_dir=self._directory(data_dir.INPUTS),
             caches_dir=self._directory(data_dir.CACHES),
             hidden=(self._config.data_dir, *_private_paths(self._config.listen.tls_key)),
+            places=self._places,
             closed_ports=await self._ports,
             action_uid=ACTION_UID,
         )
@@ -161,6 +165,7 @@ class _Start:
             slots=self._slots,
             caches=CACHES if is_isolated else "",
             hermetic=self._settings.hermetic,
+            show=self._settings.show,
             notes=tuple(sandbox.notes),
             reasons=chosen.reasons,
         )

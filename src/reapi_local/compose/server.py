@@ -34,6 +34,7 @@ from reapi_local.compose.guards.memory import MemoryGuard
 from reapi_local.compose.held_ports import HeldPorts
 from reapi_local.compose.journal import make_records
 from reapi_local.compose.notes import notes_of, warnings_at_start
+from reapi_local.compose.places import places_of
 from reapi_local.compose.ports import PortTaken, listen
 from reapi_local.compose.reservation import reserve
 from reapi_local.compose.socket_directory import open_sockets
@@ -42,7 +43,9 @@ from reapi_local.compose.storage import open_storage
 from reapi_local.compose.tokens import Tokens
 from reapi_local.config.loopback import is_loopback
 from reapi_local.config.schema import Config, Transport
+from reapi_local.errors import InvalidRequest
 from reapi_local.events import EventStream
+from reapi_local.execute.sandbox.host.places import CannotShow
 from reapi_local.observe.event_log import EventLog
 from reapi_local.observe.idleness import Idleness
 from reapi_local.observe.metrics import Metrics
@@ -75,11 +78,14 @@ class App:
         self._started_at = clock.now()
         self._events = EventStream()
         self._instances = Instances(config.access.instances)
+        self._places = places_of(config)
         self._sockets = open_sockets(config.data_dir)
         self._storage = open_storage(config, clock, self._events)
         self._observe()
         self._ports: asyncio.Future[tuple[int, ...]] = asyncio.get_running_loop().create_future()
-        self._executor = make_executor(config, self._storage, clock, self._events, self._ports)
+        self._executor = make_executor(
+            config, self._storage, self._places, clock, self._events, self._ports
+        )
         self._in_flight = InFlight(config.listen.in_flight)
         self._byte_stream = ByteStreamService(
             self._storage.client_blobs, clock, config.listen.in_flight
@@ -255,6 +261,16 @@ class App:
         self._tokens.replace(lambda new: self._write_state(os.getpid(), new))
         for access in self._access:
             access.replace_token(old, self._tokens.current)
+
+    async def show(self, repository: str, tools: tuple[str, ...]) -> None:
+        """Let actions see the repository in which a command of a client begins.
+
+        Raises InvalidRequest if it can't be shown.
+        """
+        try:
+            await in_thread(self._places.add, repository, tools)
+        except CannotShow as error:
+            raise InvalidRequest(f"actions can't see this repository: {error}") from error
 
     def health(self) -> Health:
         """What a launcher reads to find out whether this is the right server."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 
 from reapi_contract.sandbox_levels import PROCESS_GROUP
@@ -12,6 +13,7 @@ from reapi_local.config.schema import Config
 def contradictions(config: Config) -> Iterator[str]:
     """A sentence for each contradiction, with its remedy."""
     yield from _of_tls(config)
+    yield from _of_shown_paths(config)
     if config.access.auth == "none":
         yield from _of_no_authentication(config)
     elif config.access.anonymous != "read":
@@ -29,6 +31,16 @@ def _of_tls(config: Config) -> Iterator[str]:
         yield (
             "transport is native, which has no TLS; set it to grpcio or auto, or leave out tls_cert"
         )
+
+
+def _of_shown_paths(config: Config) -> Iterator[str]:
+    for path in config.execute.show:
+        real, data_dir = os.path.realpath(path), os.path.realpath(config.data_dir)
+        if real == data_dir or real.startswith(data_dir + os.sep):
+            yield (
+                f"show names {path}, which is in the server's data directory, and actions must not "
+                "see the token; leave it out"
+            )
 
 
 def _of_no_authentication(config: Config) -> Iterator[str]:

@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Mapping
 from typing import Any
 
-from reapi_local.config.kinds import NAMES, SWITCH
+from reapi_local.config.kinds import SWITCH
 from reapi_local.config.settings import SECTIONS, SETTINGS, Setting
 
 
@@ -30,13 +30,13 @@ def take_flags(options: Mapping[str, Any]) -> dict[str, Any]:
 def _action(setting: Setting) -> dict[str, Any]:
     if setting.kind is SWITCH:
         return {"action": "store_const", "const": True}
-    action = "append" if setting.kind is NAMES else "store"
+    action = "append" if setting.is_repeated else "store"
     return {"action": action, "metavar": setting.kind.placeholder}
 
 
 def _help(setting: Setting) -> str:
     text = setting.description.replace("`", "").replace("%", "%%")
-    if setting.kind is NAMES:
+    if setting.is_repeated:
         text += " May be repeated."
     if setting.default_text and setting.kind is not SWITCH:
         text += f" Default: {setting.default_text}"

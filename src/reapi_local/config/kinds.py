@@ -83,6 +83,22 @@ def _absolute(path: str) -> str:
         raise ValueError(f"{path!r} can't be made absolute: {error}") from None
 
 
+def _split_paths(value: Any) -> Any:
+    return value.split(os.pathsep) if isinstance(value, str) else value
+
+
+def _existing(paths: tuple[str, ...]) -> tuple[str, ...]:
+    found = []
+    for path in paths:
+        expanded = os.path.expanduser(path)
+        if not os.path.isabs(expanded):
+            raise ValueError(f"{path!r} isn't an absolute path, and doesn't begin with ~")
+        if not os.path.exists(expanded):
+            raise ValueError(f"{path!r} doesn't exist; create it, or leave it out")
+        found.append(os.path.normpath(expanded))
+    return tuple(found)
+
+
 def _short_number(number: float) -> str:
     return f"{number:g}".replace("e+0", "e")
 
@@ -98,6 +114,14 @@ SWITCH: Final = Kind("", "true or false", show=_true_or_false)
 ADDRESS: Final = Kind("ADDRESS", "a non-empty string")
 DIRECTORY: Final = Kind("DIR", "a non-empty string", finish=_absolute)
 FILE: Final = Kind("FILE", "a non-empty string", finish=_absolute)
+PATHS: Final = Kind(
+    "PATH",
+    "a list of absolute paths",
+    prepare=_split_paths,
+    finish=_existing,
+    show=os.pathsep.join,
+)
+"""In a variable, a colon is between paths."""
 NAMES: Final = Kind(
     "NAME", "a list of instance names", prepare=_split, finish=_checked_names, show=",".join
 )

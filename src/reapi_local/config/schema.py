@@ -28,6 +28,7 @@ from reapi_local.config.kinds import (
     DIRECTORY,
     FILE,
     NAMES,
+    PATHS,
     SECONDS,
     SIZE,
     SWITCH,
@@ -177,6 +178,15 @@ class ExecuteConfig(Struct, frozen=True):
         SWITCH,
         Meta(description="No action gets the network, even if it asks for it. Loopback works."),
     ] = False
+    show: Annotated[
+        tuple[str, ...],
+        PATHS,
+        Meta(
+            description="Files and directories that actions see, read-only, although they are in a "
+            "home, or in `/tmp`, `/var/tmp` or `/run`; such as `~/tools`. A whole home can't be "
+            "shown. In the variable, a colon is between paths."
+        ),
+    ] = ()
     other_platforms: Annotated[
         OtherPlatforms,
         one_of(*get_args(OtherPlatforms)),

@@ -9,7 +9,7 @@ from msgspec import NODEFAULT, Meta, Struct, convert
 from msgspec.structs import fields
 
 from reapi_contract import setting_names
-from reapi_local.config.kinds import NAMES, Kind
+from reapi_local.config.kinds import NAMES, PATHS, Kind
 from reapi_local.config.schema import Config
 
 TOP: Final = ""
@@ -28,9 +28,14 @@ class Setting(Struct, frozen=True):
     allowed: str
 
     @property
+    def is_repeated(self) -> bool:
+        """Whether its flag is given once for each of several values."""
+        return self.kind in (NAMES, PATHS)
+
+    @property
     def flag(self) -> str:
         """Its command-line flag."""
-        flag_of = setting_names.repeated_flag if self.kind is NAMES else setting_names.flag
+        flag_of = setting_names.repeated_flag if self.is_repeated else setting_names.flag
         return flag_of(self.name)
 
     @property

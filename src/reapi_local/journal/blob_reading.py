@@ -1,7 +1,7 @@
 """Reads Actions, Commands and Directories for the journal, a few at a time.
 
-It is a task of its own, far from the calls of clients, and it may be behind: what finds no room in
-its queue is not read.
+It is a task of its own, and begins when clients make no calls for a moment, or when somebody asks
+for what it would find. What finds no room in its queue is not read.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Final
 
 from reapi_contract.masks import Masks
 from reapi_local.access.principal import OWNER
-from reapi_local.clock import Clock
+from reapi_local.clock import Clock, set_within
 from reapi_local.context import Context
 from reapi_local.errors import InvalidRequest
 from reapi_local.journal.action_blobs import ParsedBlobs, parsed, tree_bytes
@@ -31,6 +31,8 @@ _CONTEXT: Final = Context(OWNER, "", b"")
 _MAX_UNREAD: Final = 10_000
 _MAX_ROOTS: Final = 2000
 _SLICE: Final = 32
+_PAUSE_SECONDS: Final = 0.5
+_MAX_PAUSES: Final = 60
 _MAX_BLOB_BYTES: Final = 4 * 1024 * 1024
 _MAX_DIRECTORIES: Final = 20_000
 _MAX_TREE_BYTES: Final = 16 * 1024 * 1024
@@ -48,8 +50,9 @@ class BlobReading:
         self._known, self._clock = known, clock
         self._unread: deque[Unread] = deque(maxlen=_MAX_UNREAD)
         self._roots: dict[Digest, None] = {}
-        self._wake = asyncio.Event()
+        self._wake, self._hurry = asyncio.Event(), asyncio.Event()
         self._idle = asyncio.Event()
+        self._own = 0
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -65,6 +68,7 @@ class BlobReading:
     async def idle(self) -> None:
         """Wait until all is read that was wanted so far."""
         if self._wake.is_set():
+            self._hurry.set()
             await self._idle.wait()
 
     def want(self, unread: Iterable[Unread], roots: Iterable[Digest]) -> None:
@@ -83,14 +87,34 @@ class BlobReading:
     async def _run(self) -> None:
         while True:
             await self._wake.wait()
-            try:
-                await self._read_some()
-            except Exception:
-                _log.exception("blobs of actions were not read for the journal")
+            await self._quiet()
+            while (self._unread or self._roots) and await self._has_read_undisturbed():
+                pass
             if not self._unread and not self._roots:
                 self._wake.clear()
+                self._hurry.clear()
                 self._idle.set()
-            await asyncio.sleep(0)
+
+    async def _has_read_undisturbed(self) -> bool:
+        """Read some; whether it is urgent, or nobody else told the journal of anything."""
+        before, self._own = self._intake.count, 0
+        try:
+            await self._read_some()
+        except Exception:
+            _log.exception("blobs of actions were not read for the journal")
+        return self._hurry.is_set() or self._intake.count == before + self._own
+
+    def _put(self, entry: ActionRead | TreeRead, size_bytes: int) -> None:
+        self._own += self._intake.put(entry, size_bytes)
+
+    async def _quiet(self) -> None:
+        """Wait until there are no calls for a moment, but not without end."""
+        for _ in range(_MAX_PAUSES):
+            before = self._intake.count
+            if await set_within(self._hurry, _PAUSE_SECONDS, self._clock):
+                return
+            if self._intake.count == before:
+                return
 
     async def _read_some(self) -> None:
         if self._unread:
@@ -133,7 +157,7 @@ class BlobReading:
             *(self._clock.now(), one.action, found.definition),
             *(found.input_root, found.link, size),
         )
-        self._intake.put(entry, len(found.definition))
+        self._put(entry, len(found.definition))
 
     async def _keep_tree(self, root: Digest, given: dict[Digest, bytes]) -> None:
         """Read the Directories of a tree and put them into the intake, if all of them are there."""
@@ -154,7 +178,7 @@ class BlobReading:
             except InvalidRequest:
                 return
             waiting = list(dict.fromkeys([*waiting, *(c for c in children if c not in found)]))
-        self._intake.put(TreeRead(self._clock.now(), root, tuple(found.items())), size)
+        self._put(TreeRead(self._clock.now(), root, tuple(found.items())), size)
 
     async def _read(self, digests: Iterable[Digest]) -> dict[Digest, bytes]:
         wanted = [one for one in dict.fromkeys(digests) if one.size_bytes <= _MAX_BLOB_BYTES]

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import sqlite3
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Final
 
-from reapi_local.context import SELF_CHECK, Context, Metadata, is_self_check
+from reapi_local.context import SELF_CHECK, Context, is_self_check
 from reapi_local.events import (
     ActionEnded,
     ActionStarted,
@@ -21,11 +21,12 @@ from reapi_local.events import (
     ResultWritten,
 )
 from reapi_local.journal.entries import Effects, Unread
+from reapi_local.journal.lookups import Packed, pack
 from reapi_local.journal.numbers import KnownAction, Numbers
 from reapi_local.journal.result_facts import ResultFacts, facts_of
 from reapi_local.journal.schema import DAY_SECONDS, OUTCOMES
 from reapi_local.protocol.digest import Digest
-from reapi_local.protocol.lookup import Hit, MissReason
+from reapi_local.protocol.lookup import Hit, Miss, MissReason
 
 UPLOADS: Final = frozenset(("ByteStream/Write", "ContentAddressableStorage/BatchUpdateBlobs"))
 DOWNLOADS: Final = frozenset(("ByteStream/Read", "ContentAddressableStorage/BatchReadBlobs"))
@@ -33,6 +34,17 @@ _MAX_NAMED: Final = 20
 _HIT: Final = OUTCOMES.index("hit")
 _MISSES: Final = {reason: OUTCOMES.index(reason.value) for reason in MissReason}
 _UP_BYTES, _UP_MS, _DOWN_BYTES, _DOWN_MS, _EVICTED = range(5)
+
+
+class _RunSums:
+    """What a run adds to its row with one batch."""
+
+    __slots__ = ("at", "hit_bytes", "hit_ms", "hits", "lookups", "number", "ran_ms")
+
+    def __init__(self, number: int) -> None:
+        self.number, self.at = number, 0.0
+        self.hits = self.hit_bytes = self.hit_ms = self.ran_ms = 0
+        self.lookups: list[Packed] = []
 
 
 class EventsKept:
@@ -57,10 +69,15 @@ class EventsKept:
         self._begin()
 
     def _begin(self) -> None:
-        self._lookups: dict[tuple[int, int], tuple[float, int, str | None]] = {}
-        # For each run: the time of its last call, hits, misses, bytes and milliseconds of hits.
-        self._runs: dict[int, list[float]] = {}
+        self._runs: dict[int, _RunSums] = {}
+        self._last: tuple[bytes, str, _RunSums | None] = (b"", "", None)
+        self._results: list[tuple[Any, ...]] = []
         self._costs: defaultdict[tuple[int, str], list[float]] = defaultdict(lambda: [0.0] * 5)
+
+    def expect(self, events: Iterable[object]) -> None:
+        """These events are about to be kept."""
+        kinds = (LookedUp, ResultWritten)
+        self._numbers.expect(event.action for event in events if isinstance(event, kinds))
 
     def keep(self, at: float, event: object, effects: Effects) -> None:
         """Keep one event."""
@@ -73,17 +90,30 @@ class EventsKept:
     def flush(self) -> None:
         """Write what was summed up."""
         many = self._connection.executemany
-        if self._lookups:
-            many(
-                "INSERT OR REPLACE INTO lookups VALUES (?, ?, ?, ?, ?)",
-                [(*key, *value) for key, value in self._lookups.items()],
-            )
+        self._numbers.flush()
         if self._runs:
+            runs = self._runs.values()
+            many(
+                "INSERT INTO lookups (run, packed) VALUES (?, ?)",
+                [(run.number, pack(run.lookups)) for run in runs if run.lookups],
+            )
             many(
                 "UPDATE runs SET last_call_at = max(last_call_at, ?), hits = hits + ?,"
-                " misses = misses + ?, hit_bytes = hit_bytes + ?, hit_ms = hit_ms + ?"
-                " WHERE id = ?",
-                [(*sums, run) for run, sums in self._runs.items()],
+                " misses = misses + ?, hit_bytes = hit_bytes + ?, hit_ms = hit_ms + ?,"
+                " ran_ms = ran_ms + CASE WHEN report IS NULL THEN ? ELSE 0 END WHERE id = ?",
+                [
+                    (
+                        *(run.at, run.hits, len(run.lookups) - run.hits, run.hit_bytes),
+                        *(run.hit_ms, run.ran_ms, run.number),
+                    )
+                    for run in runs
+                ],
+            )
+        if self._results:
+            many(
+                "INSERT INTO results (action, instance, at, writer, run, executed, exit_code)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?)",
+                self._results,
             )
         if self._costs:
             many(
@@ -100,25 +130,24 @@ class EventsKept:
 
     def _looked_up(self, at: float, event: LookedUp, effects: Effects) -> None:
         context, action, outcome, user = event
-        metadata = context.metadata
-        if user is not CacheUser.CLIENT or not _has_run(metadata):
+        if user is not CacheUser.CLIENT:
             return
-        run = self._run(context, metadata, at)
+        run = self._run(context, at)
+        if run is None:
+            return
         known = self._numbers.action(action, at)
-        sums = self._sums(run, at)
-        if isinstance(outcome, Hit):
-            sums[1] += 1
+        if type(outcome) is Hit:
             trees: tuple[Digest, ...] = ()
             if known.output_bytes is None:
                 trees = self._learn(known, action, outcome.stored.result).trees
-            sums[3] += known.output_bytes or 0
-            sums[4] += known.ran_ms or 0
-            self._lookups[run, known.number] = (at, _HIT, None)
-            _want(known, Unread(action, metadata.description, trees, False), effects)
-        else:
-            sums[2] += 1
-            missing = _named(outcome.missing) if outcome.missing else None
-            self._lookups[run, known.number] = (at, _MISSES[outcome.reason], missing)
+            run.hits += 1
+            run.hit_bytes += known.output_bytes or 0
+            run.hit_ms += known.ran_ms or 0
+            run.lookups.append((at, known.number, _HIT))
+            if not known.is_read:
+                _want(known, Unread(action, context.metadata.description, trees, False), effects)
+        elif isinstance(outcome, Miss):
+            run.lookups.append((at, known.number, _MISSES[outcome.reason]))
 
     def _result_written(self, at: float, event: ResultWritten, effects: Effects) -> None:
         context, action, stored, user = event
@@ -127,26 +156,22 @@ class EventsKept:
         known = self._numbers.action(action, at)
         facts = self._learn(known, action, stored.result)
         executed = user is CacheUser.EXECUTION
-        self._connection.execute(
-            "INSERT INTO results (action, instance, at, writer, run, executed, exit_code)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?)",
+        self._results.append(
             (
                 *(known.number, context.instance, at, stored.written_by, stored.invocation),
                 *(executed, facts.exit_code),
-            ),
+            )
         )
-        description = context.metadata.description
-        _want(known, Unread(action, description, facts.trees, executed), effects)
+        if not known.is_read:
+            description = context.metadata.description
+            _want(known, Unread(action, description, facts.trees, executed), effects)
 
     def _learn(self, known: KnownAction, action: Digest, result: bytes) -> ResultFacts:
         """Keep the sizes and the duration that a result tells. Those of Trees are added later."""
         facts = facts_of(result, action.function)
         known.output_bytes, known.ran_ms = facts.output_bytes, facts.ran_ms
         known.is_read = known.is_read and not facts.trees
-        self._connection.execute(
-            "UPDATE actions SET output_bytes = ?, ran_ms = ? WHERE id = ?",
-            (facts.output_bytes, facts.ran_ms, known.number),
-        )
+        self._numbers.changed(known)
         return facts
 
     def _entry_removed(self, at: float, event: EntryRemoved, effects: Effects) -> None:
@@ -167,19 +192,14 @@ class EventsKept:
         if metadata.tool_name == SELF_CHECK:
             return
         known = self._numbers.action(action, at)
-        run = None
-        if _has_run(metadata):
-            run = self._run(context, metadata, at)
-            self._sums(run, at)
-            self._connection.execute(
-                "UPDATE runs SET ran_ms = ran_ms + ? WHERE id = ? AND report IS NULL",
-                (round(seconds * 1000), run),
-            )
+        run = self._run(context, at)
+        if run is not None:
+            run.ran_ms += round(seconds * 1000)
         self._connection.execute(
             "INSERT INTO executions (action, run, instance, at, queued_ms, ran_ms, code, exit_code)"
             " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
             (
-                *(known.number, run, context.instance, at, round(queued * 1000)),
+                *(known.number, run and run.number, context.instance, at, round(queued * 1000)),
                 *(round(seconds * 1000), code, exit_code),
             ),
         )
@@ -208,19 +228,24 @@ class EventsKept:
         if not is_self_check(context.raw_metadata):
             self._costs[int(at // DAY_SECONDS), self._label(context.instance)][what] += amount
 
-    def _run(self, context: Context, metadata: Metadata, at: float) -> int:
-        return self._numbers.run(metadata.invocation_id, context.instance, metadata.tool, at)
+    def _run(self, context: Context, at: float) -> _RunSums | None:
+        """The sums of the run that makes a call; None if the call names none."""
+        raw, instance, run = self._last
+        # Consecutive calls mostly belong to one run.
+        if raw != context.raw_metadata or instance != context.instance:
+            run = self._run_named(context, at)
+            self._last = context.raw_metadata, context.instance, run
+        if run is not None:
+            run.at = at
+        return run
 
-    def _sums(self, run: int, at: float) -> list[float]:
-        sums = self._runs.get(run)
-        if sums is None:
-            sums = self._runs[run] = [at, 0, 0, 0, 0]
-        sums[0] = at
-        return sums
-
-
-def _has_run(metadata: Metadata) -> bool:
-    return metadata.invocation_id != "" and metadata.tool_name != SELF_CHECK
+    def _run_named(self, context: Context, at: float) -> _RunSums | None:
+        metadata = context.metadata
+        if not metadata.invocation_id or metadata.tool_name == SELF_CHECK:
+            return None
+        name = metadata.invocation_id, context.instance
+        number = self._numbers.run(*name, metadata.tool, at)
+        return self._runs.setdefault(number, _RunSums(number))
 
 
 def _want(known: KnownAction, unread: Unread, effects: Effects) -> None:

@@ -24,6 +24,8 @@ class Intake:
         self._is_told = False
         self._arrived, self._hurry = threading.Event(), threading.Event()
         self.dropped = 0
+        self.count = 0
+        """How many entries came so far."""
 
     def put(self, entry: Any, size_bytes: int = 0) -> bool:
         """Add an entry that keeps about ``size_bytes`` in memory; returns whether it has room."""
@@ -38,6 +40,7 @@ class Intake:
 
     def put_always(self, entry: Any, size_bytes: int = 0) -> None:
         """Add an entry whether there is room or not: one of those that are few."""
+        self.count += 1
         self._bytes_in += size_bytes
         self._entries.append((entry, size_bytes))
         if not self._is_told:

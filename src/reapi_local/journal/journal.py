@@ -11,13 +11,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, Final, TypeVar
 
+from reapi_contract.action_history import ActionHistory
 from reapi_contract.admin_api import RunSummary
 from reapi_contract.masks import Masks
-from reapi_contract.run_details import RunDetails
+from reapi_contract.run_details import KnownProcess, RunDetails
 from reapi_contract.run_reports import Kept, ProcessReport, Reporting, RunReport
 from reapi_contract.savings import Savings
 from reapi_local.clock import Clock
-from reapi_local.errors import JournalUnavailable, RunNotFound
+from reapi_local.errors import ActionUnknown, JournalUnavailable, RunNotFound
 from reapi_local.events import (
     ActionEnded,
     ActionStarted,
@@ -34,6 +35,7 @@ from reapi_local.journal import database, definitions
 from reapi_local.journal.blob_reading import BlobReading
 from reapi_local.journal.entries import Barrier, Effects, Happened, Reported
 from reapi_local.journal.events_kept import DOWNLOADS, UPLOADS
+from reapi_local.journal.history_queries import action_history, earlier_processes, kept_tree
 from reapi_local.journal.intake import Intake
 from reapi_local.journal.run_queries import newest_runs, run_details
 from reapi_local.journal.saving_queries import savings_by
@@ -45,9 +47,13 @@ from reapi_local.store.blob_store import BlobStore
 from reapi_local.threads import in_thread
 
 _T = TypeVar("_T")
+Earlier = tuple[str, KnownProcess]
+"""The name of a run, and a process of it."""
+
 _KEY_FILE: Final = "secrets.key"
 _KEY_BYTES: Final = 32
 _COMMIT_SECONDS: Final = 5.0
+_READING_SECONDS: Final = 1.0
 _BYTES_OF_A_PROCESS: Final = 1000
 _TRANSFERS: Final = UPLOADS | DOWNLOADS
 
@@ -135,6 +141,30 @@ class Journal:
             raise RunNotFound(run)
         return found
 
+    async def action(self, action: Digest) -> ActionHistory:
+        """What is known of an action. Raises ActionUnknown, JournalUnavailable."""
+        await self._settled()
+        found = await self._ask(lambda connection: action_history(connection, action))
+        if found is None:
+            raise ActionUnknown(action)
+        return found
+
+    async def earlier(self, description: str, run: str, limit: int) -> list[Earlier]:
+        """Processes with that description of runs before ``run``, newest first, with their runs.
+
+        Raises JournalUnavailable.
+        """
+        return await self._ask(
+            lambda connection: earlier_processes(connection, description, run, limit)
+        )
+
+    async def tree(self, root: Digest) -> dict[Digest, bytes]:
+        """The Directories of an input root; empty unless all are kept.
+
+        Raises JournalUnavailable.
+        """
+        return await self._ask(lambda connection: kept_tree(connection, root))
+
     async def savings(self, by: str, days: int, instance: str | None, limit: int) -> Savings:
         """What the cache saved, and what it cost, in the last ``days``, today among them.
 
@@ -166,7 +196,7 @@ class Journal:
         """Wait until the blobs of actions are read that are known by now, if that takes no time."""
         await self._committed()
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._reading.idle(), _COMMIT_SECONDS)
+            await asyncio.wait_for(self._reading.idle(), _READING_SECONDS)
 
     def _queried(self, query: Callable[[sqlite3.Connection], _T]) -> _T:
         try:

@@ -8,6 +8,7 @@ from typing import Final
 
 from cachetools import LRUCache
 
+from reapi_contract.action_history import ActionHistory
 from reapi_contract.admin_api import RunSummary
 from reapi_contract.run_details import RunDetails
 from reapi_contract.run_reports import Kept, ProcessReport, Reporting, RunReport
@@ -16,6 +17,7 @@ from reapi_local.clock import Clock
 from reapi_local.context import SELF_CHECK, Metadata
 from reapi_local.errors import JournalOff
 from reapi_local.events import CacheUser, EventStream, LookedUp
+from reapi_local.protocol.digest import Digest
 from reapi_local.protocol.lookup import Hit
 
 _MAX_RUNS: Final = 1000
@@ -59,6 +61,10 @@ class NoJournal:
         return Kept()
 
     async def run(self, run: str, instance: str | None) -> RunDetails:
+        """Raises JournalOff."""
+        raise JournalOff
+
+    async def action(self, action: Digest) -> ActionHistory:
         """Raises JournalOff."""
         raise JournalOff
 

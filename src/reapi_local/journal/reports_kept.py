@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
-from typing import Any, Final
+from typing import Final
 
 from reapi_contract.json_records import to_json
 from reapi_contract.masks import Masks
@@ -15,6 +15,7 @@ from reapi_local.errors import InvalidRequest
 from reapi_local.journal import definitions
 from reapi_local.journal.entries import ActionRead, Effects, Reported, TreeRead
 from reapi_local.journal.link import link_of
+from reapi_local.journal.lookups import lookups_of
 from reapi_local.journal.numbers import Numbers
 from reapi_local.journal.schema import DAY_SECONDS
 from reapi_local.protocol.digest import Digest, function_for, parse_digest_text
@@ -30,12 +31,14 @@ class ReportsKept:
 
     def keep(self, reported: Reported, effects: Effects) -> Kept:
         """Keep a report; processes that are known already stay as they are."""
+        self._numbers.flush()
         number, report = self._run(reported)
+        looked_up = {lookup.action for lookup in lookups_of(self._connection, number)}
         day = int((report.started_at or reported.at) // DAY_SECONDS)
         new = [
             process
             for process in reported.processes
-            if self._process(number, report, day, process, reported.at)
+            if self._process(number, report, day, process, reported.at, looked_up)
         ]
         ran_ms = sum(process.elapsed_ms for process in new if process.source == RAN)
         self._connection.execute(
@@ -67,11 +70,17 @@ class ReportsKept:
         return number, report
 
     def _process(
-        self, run: int, report: RunReport, day: int, given: ProcessReport, at: float
+        self,
+        run: int,
+        report: RunReport,
+        day: int,
+        given: ProcessReport,
+        at: float,
+        looked_up: Collection[int],
     ) -> bool:
         process = definitions.masked(given, self._masks)
         link = link_of(process.argv, process.env, process.input_root)
-        action = self._action(link, run)
+        action = self._action(link, looked_up)
         targets = [_text(target) for target in process.targets]
         goal = _text(process.goal or " ".join(report.goals))
         made = self._connection.execute(
@@ -101,19 +110,27 @@ class ReportsKept:
         """Keep what the blobs of an action say, and link processes to it."""
         known = self._numbers.action(read.action, read.at)
         known.output_bytes = (known.output_bytes or 0) + read.tree_bytes
-        definition = self._definition_id(read.definition, read.at)
+        self._numbers.changed(known)
+        self._numbers.flush()
         self._connection.execute(
-            "UPDATE actions SET definition = ?, input_root = ?, link = ?, output_bytes = ?"
-            " WHERE id = ?",
-            (definition, bytes(read.input_root), read.link, known.output_bytes, known.number),
+            "UPDATE actions SET definition = ?, input_root = ?, link = ? WHERE id = ?",
+            (
+                *(self._definition_id(read.definition, read.at), bytes(read.input_root)),
+                *(read.link, known.number),
+            ),
         )
         self._add_bytes_of_hits(read.link, known.output_bytes)
-        # Of actions with the same link a process has the one that its run looked up.
-        self._connection.execute(
-            "UPDATE processes SET action = ?1 WHERE link = ?2 AND (action IS NULL OR EXISTS"
-            " (SELECT 1 FROM lookups WHERE lookups.run = processes.run AND lookups.action = ?1))",
-            (known.number, read.link),
-        )
+        for process, run, action in self._connection.execute(
+            "SELECT id, run, action FROM processes WHERE link = ?", (read.link,)
+        ).fetchall():
+            # Of actions with the same link a process has the one that its run looked up.
+            if action is None or self._has_looked_up(run, known.number):
+                self._connection.execute(
+                    "UPDATE processes SET action = ? WHERE id = ?", (known.number, process)
+                )
+
+    def _has_looked_up(self, run: int, action: int) -> bool:
+        return any(one.action == action for one in lookups_of(self._connection, run))
 
     def keep_tree(self, read: TreeRead) -> None:
         """Keep the Directories of an input root."""
@@ -129,14 +146,13 @@ class ReportsKept:
             "INSERT OR REPLACE INTO trees VALUES (?, ?)", (bytes(read.root), read.at)
         )
 
-    def _action(self, link: bytes, run: int) -> tuple[int, int | None] | None:
-        """Number and output bytes of the action with that link, best one that the run looked up."""
-        found: tuple[int, int | None] | None = self._connection.execute(
-            "SELECT id, output_bytes FROM actions WHERE link = ? ORDER BY EXISTS (SELECT 1 FROM"
-            " lookups WHERE lookups.run = ? AND lookups.action = actions.id) DESC, last_at DESC",
-            (link, run),
-        ).fetchone()
-        return found
+    def _action(self, link: bytes, looked_up: Collection[int]) -> tuple[int, int | None] | None:
+        """Number and output bytes of the action with that link, best one that was looked up."""
+        found: list[tuple[int, int | None]] = self._connection.execute(
+            "SELECT id, output_bytes FROM actions WHERE link = ? ORDER BY last_at DESC", (link,)
+        ).fetchall()
+        of_run = [one for one in found if one[0] in looked_up]
+        return next(iter(of_run or found), None)
 
     def _definition(self, process: ProcessReport, at: float) -> int:
         return self._definition_id(definitions.encoded(process), at)
@@ -184,25 +200,22 @@ class ReportsKept:
         up to those of all processes.
         """
         names = targets or ("",)
-        counts, shared = amounts[:3], amounts[3:]
         shares = zip(
-            *([int(count)] * len(names) for count in counts),
-            *(_shares(amount, len(names)) for amount in shared),
+            *([int(count)] * len(names) for count in amounts[:3]),
+            *(_shares(amount, len(names)) for amount in amounts[3:]),
             strict=True,
         )
+        rows = [("goal", goal, *amounts)]
+        rows += [("target", *row) for row in zip(names, *zip(*shares, strict=True), strict=True)]
         self._connection.executemany(
             "INSERT INTO process_days VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
-            " ON CONFLICT (day, instance, goal, target) DO UPDATE SET"
+            " ON CONFLICT (day, instance, kind, name) DO UPDATE SET"
             " processes = processes + excluded.processes, asked = asked + excluded.asked,"
             " cached = cached + excluded.cached, saved_ms = saved_ms + excluded.saved_ms,"
             " saved_bytes = saved_bytes + excluded.saved_bytes,"
             " ran_ms = ran_ms + excluded.ran_ms",
-            [(day, instance, goal, *pair) for pair in _flat(names, shares)],
+            [(day, instance, *row) for row in rows],
         )
-
-
-def _flat(names: Sequence[str], shares: Any) -> list[tuple[Any, ...]]:
-    return [(name, *share) for name, share in zip(names, shares, strict=True)]
 
 
 def _shares(amount: int, parts: int) -> list[int]:

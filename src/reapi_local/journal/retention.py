@@ -9,6 +9,7 @@ import sqlite3
 from typing import Final
 
 from reapi_local.journal.database import bytes_in_use
+from reapi_local.journal.numbers import TOUCH_SECONDS
 from reapi_local.journal.schema import DAY_SECONDS
 
 _FULL: Final = 0.9
@@ -17,10 +18,10 @@ _SHARE: Final = 10
 _ROWS: Final = 5000
 _VACUUM_PAGES: Final = 2000
 _MAX_STEPS: Final = 1000
-_LOOKUPS: Final = "SELECT action FROM lookups WHERE run = ?1 LIMIT ?2"
+_ALL: Final = 2**62
 _PROCESSES: Final = "SELECT id FROM processes WHERE run = ?1 LIMIT ?2"
 _OF_A_RUN: Final = (
-    f"DELETE FROM lookups WHERE run = ?1 AND action IN ({_LOOKUPS})",
+    "DELETE FROM lookups WHERE id IN (SELECT id FROM lookups WHERE run = ?1 LIMIT ?2)",
     f"DELETE FROM processes WHERE id IN ({_PROCESSES})",
 )
 _HAS_NO_LOOKUP: Final = " AND NOT EXISTS (SELECT 1 FROM lookups WHERE lookups.action = actions.id)"
@@ -89,7 +90,7 @@ def _early(connection: sqlite3.Connection) -> float:
     if not known:
         return 0.0
     first, last = min(first for first, _ in known), max(last for _, last in known)
-    return float(first + max(1e-3, (last - first) / _SHARE))
+    return float(first + max(1e-3, (last - first) / _SHARE)) + TOUCH_SECONDS
 
 
 def _delete_oldest_runs(connection: sqlite3.Connection) -> bool:
@@ -124,23 +125,27 @@ def _delete_details_of(connection: sqlite3.Connection, run: int) -> None:
 def _delete_before(connection: sqlite3.Connection, cutoff: float) -> int:
     """Delete what belongs to no run and is older than ``cutoff``."""
     deleted = 0
-    for table, column, extra in (
-        ("results", "at", ""),
-        ("executions", "at", ""),
-        ("removals", "at", ""),
-        ("evictions", "at", ""),
-        ("trees", "at", ""),
-        ("directories", "last_at", ""),
-        ("actions", "last_at", _HAS_NO_LOOKUP),
-        ("definitions", "last_at", ""),
-    ):
-        key = "root" if table == "trees" else "id"
-        statement = (
-            f"DELETE FROM {table} WHERE {key} IN"
-            f" (SELECT {key} FROM {table} WHERE {column} < ?{extra} LIMIT {_ROWS})"
-        )
-        while rows := connection.execute(statement, (cutoff,)).rowcount:
-            deleted += rows
+    for table in ("results", "executions", "removals", "evictions"):
+        # Rows are in the order of time.
+        newest = f"SELECT id FROM {table} WHERE at >= ? ORDER BY id LIMIT 1"
+        row = connection.execute(newest, (cutoff,)).fetchone()
+        deleted += _delete(connection, table, "id", "id < ?", row[0] if row else _ALL)
+    deleted += _delete(connection, "trees", "root", "at < ?", cutoff)
+    for table in ("directories", "actions", "definitions"):
+        used = cutoff - TOUCH_SECONDS
+        deleted += _delete(connection, table, "id", "last_at < ?", used)
+    return deleted
+
+
+def _delete(connection: sqlite3.Connection, table: str, key: str, which: str, value: float) -> int:
+    """Delete rows in steps; returns how many."""
+    deleted = 0
+    statement = (
+        f"DELETE FROM {table} WHERE {key} IN"
+        f" (SELECT {key} FROM {table} WHERE {which} LIMIT {_ROWS})"
+    )
+    while rows := connection.execute(statement, (value,)).rowcount:
+        deleted += rows
     return deleted
 
 

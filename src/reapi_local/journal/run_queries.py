@@ -13,8 +13,10 @@ from reapi_contract.json_records import from_json
 from reapi_contract.run_details import KnownProcess, LookupRecord, RunDetails
 from reapi_contract.run_reports import ProcessReport, RunReport
 from reapi_local.journal import definitions
+from reapi_local.journal.lookups import Lookup, lookups_of
 from reapi_local.journal.schema import OUTCOMES
 from reapi_local.protocol.digest import DigestFunction, make_digest
+from reapi_local.protocol.lookup import MissReason
 
 MAX_PROCESSES: Final = 5000
 MAX_LOOKUPS: Final = 20_000
@@ -22,6 +24,14 @@ MAX_LOOKUPS: Final = 20_000
 _RUN: Final = (
     "SELECT run, instance, tool, started_at, last_call_at, hits, misses, hit_bytes, hit_ms, report"
     " FROM runs"
+)
+
+
+_PROCESS: Final = (
+    "SELECT body, span, processes.description, goal, targets, source, asked, exit_code,"
+    " started_at, elapsed_ms, saved_ms, actions.key, size_bytes FROM processes"
+    " JOIN definitions ON definitions.id = processes.definition"
+    " LEFT JOIN actions ON actions.id = processes.action"
 )
 
 
@@ -39,10 +49,10 @@ def newest_runs(
 def run_details(
     connection: sqlite3.Connection, run: str, instance: str | None
 ) -> RunDetails | None:
-    """The run of that name, the latest if several instances have it; None if there is none."""
+    """The latest run of that name, or the latest whose name ends so; None if there is none."""
     found = connection.execute(
-        f"{_RUN.replace('SELECT ', 'SELECT id, ')} WHERE run = ?1 AND (?2 IS NULL OR instance = ?2)"
-        " ORDER BY started_at DESC LIMIT 1",
+        f"{_RUN.replace('SELECT ', 'SELECT id, ')} WHERE substr(run, -length(?1)) = ?1"
+        " AND (?2 IS NULL OR instance = ?2) ORDER BY run = ?1 DESC, started_at DESC LIMIT 1",
         (run, instance),
     ).fetchone()
     if found is None:
@@ -91,14 +101,20 @@ def _summary(row: Sequence[Any]) -> RunSummary:
     )
 
 
+def known_processes(
+    connection: sqlite3.Connection, numbers: Sequence[int]
+) -> dict[int, KnownProcess]:
+    """The processes with these numbers."""
+    found = {}
+    for number in numbers:
+        for row in connection.execute(f"{_PROCESS} WHERE processes.id = ?", (number,)):
+            found[number] = _known_process(row)
+    return found
+
+
 def _processes(connection: sqlite3.Connection, run: int) -> list[KnownProcess]:
     rows = connection.execute(
-        "SELECT body, span, processes.description, goal, targets, source, asked, exit_code,"
-        " started_at, elapsed_ms, saved_ms, key, size_bytes FROM processes"
-        " JOIN (SELECT id, body FROM definitions) AS d ON d.id = processes.definition"
-        " LEFT JOIN actions ON actions.id = processes.action"
-        " WHERE run = ? ORDER BY processes.id LIMIT ?",
-        (run, MAX_PROCESSES + 1),
+        f"{_PROCESS} WHERE run = ? ORDER BY processes.id LIMIT ?", (run, MAX_PROCESSES + 1)
     )
     return [_known_process(row) for row in rows]
 
@@ -124,14 +140,29 @@ def _known_process(row: Sequence[Any]) -> KnownProcess:
 
 
 def _lookups(connection: sqlite3.Connection, run: int) -> list[LookupRecord]:
-    rows = connection.execute(
-        "SELECT key, size_bytes, at, outcome, missing FROM lookups"
-        " JOIN actions ON actions.id = lookups.action WHERE run = ? ORDER BY at LIMIT ?",
-        (run, MAX_LOOKUPS + 1),
-    )
+    """The last look-up of each action, in the order of time."""
+    last = {lookup.action: lookup for lookup in lookups_of(connection, run)}
+    found = sorted(last.values())[: MAX_LOOKUPS + 1]
     return [
-        LookupRecord(
-            action_name(key, size), at, OUTCOMES[outcome], tuple(missing.split()) if missing else ()
-        )
-        for key, size, at, outcome, missing in rows
+        LookupRecord(name, lookup.at, OUTCOMES[lookup.outcome], _missing(connection, lookup))
+        for lookup in found
+        if (name := _action_named(connection, lookup.action))
     ]
+
+
+def _action_named(connection: sqlite3.Connection, number: int) -> str:
+    row = connection.execute(
+        "SELECT key, size_bytes FROM actions WHERE id = ?", (number,)
+    ).fetchone()
+    return action_name(*row) if row else ""
+
+
+def _missing(connection: sqlite3.Connection, lookup: Lookup) -> tuple[str, ...]:
+    """The blobs for which an entry was removed when it was looked up."""
+    if OUTCOMES[lookup.outcome] != MissReason.INCOMPLETE:
+        return ()
+    row = connection.execute(
+        "SELECT missing FROM removals WHERE action = ? AND at <= ? ORDER BY id DESC LIMIT 1",
+        (lookup.action, lookup.at),
+    ).fetchone()
+    return tuple(row[0].split()) if row else ()

@@ -27,7 +27,8 @@ _RUNS_BY: Final = {
     savings.MACHINE: "machine",
     savings.DAY: f"cast(started_at / {DAY_SECONDS} AS INTEGER)",
 }
-_PROCESSES_BY: Final = {savings.GOAL: "goal", savings.TARGET: "target"}
+_PROCESSES_BY: Final = (savings.GOAL, savings.TARGET)
+"""They are ``process_days.kind``, too."""
 
 
 def savings_by(
@@ -44,11 +45,12 @@ def savings_by(
         "since": day * DAY_SECONDS,
         "instance": instance,
         "limit": limit,
+        "kind": by,
     }
     runs = " FROM runs WHERE started_at >= :since AND (:instance IS NULL OR instance = :instance)"
     days = " FROM process_days WHERE day >= :day AND (:instance IS NULL OR instance = :instance)"
     if by in _PROCESSES_BY:
-        query = f"SELECT {_PROCESSES_BY[by]}, {_SUMS_OF_PROCESSES}{days} GROUP BY 1"
+        query = f"SELECT name, {_SUMS_OF_PROCESSES}{days} AND kind = :kind GROUP BY 1"
     else:
         query = f"SELECT {_RUNS_BY[by]}, {_SUMS_OF_RUNS}{runs} GROUP BY 1"
     order = {savings.DAY: "1", savings.RUN: "max(started_at)"}.get(by, "5")

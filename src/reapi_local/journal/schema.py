@@ -50,14 +50,11 @@ CREATE TABLE actions (
 CREATE INDEX actions_by_link ON actions (link) WHERE link IS NOT NULL;
 
 CREATE TABLE lookups (
+    id INTEGER PRIMARY KEY,
     run INTEGER NOT NULL,
-    action INTEGER NOT NULL,
-    at REAL NOT NULL,
-    outcome INTEGER NOT NULL,
-    missing TEXT,
-    PRIMARY KEY (run, action)
-) WITHOUT ROWID;
-CREATE INDEX lookups_by_action ON lookups (action);
+    packed BLOB NOT NULL
+);
+CREATE INDEX lookups_by_run ON lookups (run);
 
 CREATE TABLE results (
     id INTEGER PRIMARY KEY,
@@ -70,7 +67,6 @@ CREATE TABLE results (
     exit_code INTEGER NOT NULL
 );
 CREATE INDEX results_by_action ON results (action);
-CREATE INDEX results_by_time ON results (at);
 
 CREATE TABLE executions (
     id INTEGER PRIMARY KEY,
@@ -84,7 +80,6 @@ CREATE TABLE executions (
     exit_code INTEGER NOT NULL
 );
 CREATE INDEX executions_by_action ON executions (action);
-CREATE INDEX executions_by_time ON executions (at);
 
 CREATE TABLE removals (
     id INTEGER PRIMARY KEY,
@@ -95,7 +90,6 @@ CREATE TABLE removals (
     missing TEXT
 );
 CREATE INDEX removals_by_action ON removals (action);
-CREATE INDEX removals_by_time ON removals (at);
 
 CREATE TABLE evictions (
     id INTEGER PRIMARY KEY,
@@ -104,7 +98,6 @@ CREATE TABLE evictions (
     bytes_before INTEGER NOT NULL,
     bytes_after INTEGER NOT NULL
 );
-CREATE INDEX evictions_by_time ON evictions (at);
 
 CREATE TABLE definitions (
     id INTEGER PRIMARY KEY,
@@ -150,15 +143,15 @@ CREATE TABLE directories (
 CREATE TABLE process_days (
     day INTEGER NOT NULL,
     instance TEXT NOT NULL,
-    goal TEXT NOT NULL,
-    target TEXT NOT NULL,
+    kind TEXT NOT NULL,
+    name TEXT NOT NULL,
     processes INTEGER NOT NULL,
     asked INTEGER NOT NULL,
     cached INTEGER NOT NULL,
     saved_ms INTEGER NOT NULL,
     saved_bytes INTEGER NOT NULL,
     ran_ms INTEGER NOT NULL,
-    PRIMARY KEY (day, instance, goal, target)
+    PRIMARY KEY (day, instance, kind, name)
 ) WITHOUT ROWID;
 
 CREATE TABLE cost_days (
@@ -179,6 +172,6 @@ CREATE TABLE counts (
 """
 
 OUTCOMES: Final = ("hit", "absent", "incomplete", "corrupt")
-"""``lookups.outcome`` is the place of the outcome in this list."""
+"""A look-up has the place of its outcome in this list."""
 
 DAY_SECONDS: Final = 86400

@@ -144,6 +144,7 @@ class Writer:
         assert connection is not None
         try:
             connection.execute("BEGIN IMMEDIATE")
+            self._events.expect(entry.event for entry in entries if type(entry) is Happened)
             for entry in entries:
                 self._keep(entry, effects)
             self._events.flush()
@@ -161,7 +162,7 @@ class Writer:
         self._reports = ReportsKept(self._connection, self._numbers, self._masks)
 
     def _keep(self, entry: Any, effects: Effects) -> None:
-        if isinstance(entry, Happened):
+        if type(entry) is Happened:
             self._events.keep(*entry, effects)
         elif isinstance(entry, Reported):
             self._events.flush()

@@ -24,7 +24,7 @@ from reapi_local.config.schema import Transport
 from reapi_local.errors import InvalidRequest
 from reapi_local.proto import bytestream_pb2, remote_execution_pb2
 from reapi_local.rpc import health
-from reapi_local.rpc.grpcio_log import leave_out_answers_without_receivers
+from reapi_local.rpc.grpcio_log import leave_out_faults_of_clients
 from reapi_local.rpc.interceptor import Interceptor
 from reapi_local.rpc.methods import METHODS
 from reapi_local.rpc.reflection import SERVICE_NAMES, add_reflection
@@ -90,7 +90,7 @@ class GrpcServer:
         self._native = (
             _native(handlers, tokens, limit, reuse_port) if is_native(transport) else None
         )
-        leave_out_answers_without_receivers()
+        leave_out_faults_of_clients()
         self._grpcio = grpc.aio.server(
             options=[
                 *_OPTIONS,

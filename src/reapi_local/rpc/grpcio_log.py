@@ -1,4 +1,4 @@
-"""What grpcio logs about calls that their clients have left, which is no error of this server."""
+"""What grpcio logs of its clients' faults, which are no errors of this server."""
 
 from __future__ import annotations
 
@@ -6,18 +6,15 @@ import logging
 from typing import Final
 
 _LOGGER: Final = "grpc._cython.cygrpc"
-_CANT_BE_SENT: Final = "ExecuteBatchError"
-"""The library doesn't export it."""
+_FAULTS_OF_CLIENTS: Final = frozenset({"ExecuteBatchError", "UnicodeDecodeError"})
+"""Of the first: an answer can't be sent any more, as at each read that its client cancels. Of the
+second: the name of a header isn't UTF-8; the record quotes it, whatever it is."""
 
 
-def leave_out_answers_without_receivers() -> None:
-    """Keep the tracebacks of answers that can't be sent any more out of the log.
-
-    grpcio logs one as an ERROR when it sends a message of a call that has ended, so at each read
-    that a client cancels.
-    """
-    logging.getLogger(_LOGGER).addFilter(_is_worth_logging)
+def leave_out_faults_of_clients() -> None:
+    """Keep their tracebacks, which grpcio logs as ERROR, out of the log."""
+    logging.getLogger(_LOGGER).addFilter(_is_of_the_server)
 
 
-def _is_worth_logging(record: logging.LogRecord) -> bool:
-    return not (record.exc_info and type(record.exc_info[1]).__name__ == _CANT_BE_SENT)
+def _is_of_the_server(record: logging.LogRecord) -> bool:
+    return not (record.exc_info and type(record.exc_info[1]).__name__ in _FAULTS_OF_CLIENTS)

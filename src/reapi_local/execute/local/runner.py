@@ -144,7 +144,7 @@ class Runner:
         result.exit_code = process.exit_code
         remarks = "".join(
             f"reapi-local: {remark}\n"
-            for remark in (process.problem, *process.limits_exceeded)
+            for remark in (process.problem, process.not_shown, *process.limits_exceeded)
             if remark
         )
         streams = (
@@ -202,7 +202,8 @@ class Runner:
     ) -> re_pb2.ExecuteResponse:
         self._stamp(result.execution_metadata.output_upload_completed_timestamp)
         self._stamp(result.execution_metadata.worker_completed_timestamp)
-        response = re_pb2.ExecuteResponse(result=result, message="; ".join(process.limits_exceeded))
+        remarks = (process.not_shown, *process.limits_exceeded)
+        response = re_pb2.ExecuteResponse(result=result, message="; ".join(filter(None, remarks)))
         if process.stopped and stop.error is not None:
             response.status.CopyFrom(
                 status_pb2.Status(code=int(stop.error.code), message=str(stop.error))

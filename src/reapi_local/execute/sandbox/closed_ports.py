@@ -14,8 +14,8 @@ from reapi_local.execute.sandbox.linux.landlock import ruleset_that_closes
 from reapi_local.threads import in_thread
 
 _NOTE: Final = (
-    "actions with the host's network can connect to the ports of this server: only Linux 6.7 and "
-    "later with Landlock can prevent that"
+    "actions with the host's network can connect to the ports of this server, and those of an "
+    "ordinary user's server can take them: only Linux 6.7 and later with Landlock can prevent that"
 )
 
 

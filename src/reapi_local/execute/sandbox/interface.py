@@ -25,6 +25,25 @@ class ActionLimits:
     file_bytes: int = 0
 
 
+class NamedPlaces(Protocol):
+    """What users named to be shown to actions. ``generation`` grows when something was added."""
+
+    @property
+    def generation(self) -> int: ...
+
+    @property
+    def shown(self) -> tuple[str, ...]:
+        """Absolute paths of files and directories."""
+
+    @property
+    def repositories(self) -> dict[str, int]:
+        """Repositories of clients, with the generation in which each was named last."""
+
+    @property
+    def tools(self) -> tuple[str, ...]:
+        """Directories of programs that processes of clients name."""
+
+
 @dataclass(frozen=True)
 class SandboxConfig:
     """What a sandbox is configured with. All paths are absolute paths on the host.
@@ -35,6 +54,7 @@ class SandboxConfig:
         layers_dir: contains all ``ProcessSpec.layers``.
         caches_dir: contains all ``ProcessSpec.caches``.
         hidden: what no action may see, in addition to these three directories.
+        places: what users named to be shown.
         closed_ports: TCP ports of the server itself, which no action may connect or bind to.
         action_uid: the uid of actions if the server runs as root; None is the default uid.
 
@@ -48,6 +68,7 @@ class SandboxConfig:
     layers_dir: str
     caches_dir: str
     hidden: tuple[str, ...] = ()
+    places: NamedPlaces | None = None
     closed_ports: tuple[int, ...] = ()
     action_uid: int | None = None
 
@@ -93,6 +114,7 @@ class ProcessResult:
         started_ns, ended_ns: nanoseconds since the epoch.
         stopped: it was killed because ``stop`` was set.
         limits_exceeded: one sentence for each limit it exceeded, for its user.
+        not_shown: a sentence for its user about a path that it named and couldn't see, or "".
 
     The sandbox owns the descriptors and closes them when the block of ``run`` is left.
     """
@@ -109,6 +131,7 @@ class ProcessResult:
     user_seconds: float = 0.0
     system_seconds: float = 0.0
     max_rss_bytes: int = 0
+    not_shown: str = ""
 
 
 class SandboxError(Exception):

@@ -59,7 +59,11 @@ def ruleset_that_closes(ports: frozenset[int]) -> int:
 
 
 def restrict_self(ruleset: int) -> None:
-    """Take the rights from this thread, for good. It takes 20 ms if each port has a rule."""
+    """Take the rights from this thread, for good.
+
+    If each port has a rule, it takes 20 ms, and 5 MB of the kernel's memory until the last process
+    that inherits it has ended.
+    """
     arguments = map(ctypes.c_long, (_RESTRICT_SELF, ruleset, 0))
     _check(_libc.syscall(*arguments), "landlock_restrict_self")
 

@@ -5,6 +5,7 @@ The slot's own root has:
 /.layers    all input layers, read-only
 /.caches    all named caches
 /.scratch   where each action gets a tmpfs for everything it writes
+/.temporary what is shown of the host in /tmp and /var/tmp, which are an action's own
 /.proc      the host's /proc: the kernel allows a new proc mount only where a full one is visible
 
 What an action sees, its view, is mounted over this root, on ``/`` itself. So a process in the
@@ -32,6 +33,8 @@ LAYERS: Final = "/.layers"
 ALL_CACHES: Final = "/.caches"
 SCRATCH: Final = "/.scratch"
 HOST_PROC: Final = "/.proc"
+TEMPORARY: Final = "/.temporary"
+"""What actions see of the host in their own directories for temporary files."""
 
 _VIEW_UNDER_CONSTRUCTION: Final = "/.view"
 _OWN_FILES: Final = "/.files"
@@ -62,9 +65,10 @@ def build(settings: SlotSettings) -> None:
     _mount_tmpfs(base)
     # `base` is below a directory that the view shows, and must not be visible there.
     syscalls.make_unbindable(base)
-    own = (LAYERS, ALL_CACHES, SCRATCH, HOST_PROC, _VIEW_UNDER_CONSTRUCTION, _OWN_FILES, "/.host")
-    for name in own:
+    own = (LAYERS, ALL_CACHES, SCRATCH, HOST_PROC, TEMPORARY, _VIEW_UNDER_CONSTRUCTION)
+    for name in (*own, _OWN_FILES, "/.host"):
         os.mkdir(base + name)
+    _mount_tmpfs(base + TEMPORARY)
     _mount_tmpfs(base + _OWN_FILES)
     os.mkdir(base + _EMPTY_DIRECTORY)
     _touch(base + _EMPTY_FILE)
@@ -118,21 +122,32 @@ def _build_view(settings: SlotSettings, base: str, view: str) -> None:
     for directory in _OWN_DIRECTORIES:
         os.mkdir(view + directory)
     for kind, path, detail in settings["steps"]:
-        _apply_step(kind, path, detail, base, view)
+        # An action's own directories are mounted over /tmp and /var/tmp.
+        top = base + TEMPORARY if is_temporary(path) else view
+        _apply_step(kind, path, detail, base, top)
     for number, (path, text) in enumerate(settings["account_files"].items()):
         source = f"{base}{_OWN_FILES}/account-{number}"
         with open(source, "w", encoding="utf-8", errors="surrogateescape") as file:
             file.write(text)
         if os.path.isfile(view + path):
             syscalls.bind(source, view + path)
-    syscalls.set_mount_attributes(view, READ_ONLY | NOSUID | NODEV)
+    for top in (view, base + TEMPORARY):
+        syscalls.set_mount_attributes(top, READ_ONLY | NOSUID | NODEV)
 
 
-def _apply_step(kind: str, path: str, detail: str, base: str, view: str) -> None:
+def is_temporary(path: str) -> bool:
+    """Whether a path is in one of an action's own directories for temporary files."""
+    return path.startswith(("/tmp/", "/var/tmp/"))
+
+
+def _apply_step(kind: str, path: str, detail: str, base: str, top: str) -> None:
     """Apply one step of a :class:`~reapi_local.execute.sandbox.host.host_view.HostView`."""
-    target = view + path
+    target = top + path
     if kind == "symlink":
+        os.makedirs(os.path.dirname(target), exist_ok=True)
         os.symlink(detail, target)
+    elif kind == "parent":
+        os.makedirs(target, exist_ok=True)
     elif kind == "directory":
         os.makedirs(target, exist_ok=True)
         _mount_tmpfs(target)
@@ -150,6 +165,7 @@ def _show(path: str, target: str, is_directory: bool) -> None:
     if is_directory:
         os.makedirs(target, exist_ok=True)
     else:
+        os.makedirs(os.path.dirname(target), exist_ok=True)
         _touch(target)
     try:
         syscalls.bind(path, target)

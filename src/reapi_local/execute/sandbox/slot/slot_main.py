@@ -185,7 +185,11 @@ def _at_most_hard_limit(limit: int, wanted: int) -> int:
 def _serve(settings: SlotSettings, notes: list[str], server: socket.socket) -> NoReturn:
     """Run one action after the other, until the server closes the connection."""
     with _step("workspace"):
-        workspace = Workspace(settings["scratch_options"], own_network=not settings["network"])
+        workspace = Workspace(
+            settings["scratch_options"],
+            own_network=not settings["network"],
+            steps=settings["steps"],
+        )
     if not workspace.can_replace_directories():
         notes.append("removed directories")
     if program := seccomp.deny_list():

@@ -17,12 +17,8 @@ from typing import Final
 from reapi_local.execute.sandbox.action_paths import INPUT_ROOT
 from reapi_local.execute.sandbox.closed_ports import ClosedPorts
 from reapi_local.execute.sandbox.host.diagnosis import explain, why_unsupported
-from reapi_local.execute.sandbox.host.host_view import (
-    HostView,
-    Step,
-    homes_of_server,
-    plan_host_view,
-)
+from reapi_local.execute.sandbox.host.host_view import Step
+from reapi_local.execute.sandbox.host.host_views import HostViews
 from reapi_local.execute.sandbox.host.identity import account_files, identity_of_actions
 from reapi_local.execute.sandbox.interface import (
     ProcessResult,
@@ -95,13 +91,12 @@ class SlotSandbox:
         self._work_dir = os.path.realpath(config.work_dir)
         self._layers_dir = config.layers_dir
         self._caches_dir = config.caches_dir
-        self._hidden = config.all_hidden
         self._closed_ports = ClosedPorts(config.closed_ports)
         self._identity = identity_of_actions(config.action_uid)
         self._concurrency = asyncio.Semaphore(config.count)
         self._memory: MemoryCgroups | None = None
         self._counts_kept_memory = False
-        self._view = HostView((), ())
+        self._views = HostViews(self._identity, config.all_hidden, config.places)
         self._idle: dict[bool, deque[_Slot]] = {False: deque(), True: deque()}
         self._slots: set[_Slot] = set()
         self._is_closed = False
@@ -125,7 +120,6 @@ class SlotSandbox:
         """
         if reason := why_unsupported():
             raise SandboxError(reason)
-        self._view = await in_thread(self._plan_view)
         if self._limits.memory_bytes:
             self._memory = MemoryCgroups.find(self._limits.memory_bytes)
             self._counts_kept_memory = await in_thread(counts_kept_memory, self._caches_dir)
@@ -153,7 +147,7 @@ class SlotSandbox:
             except StepError as error:
                 raise SandboxError(explain(error)) from error
             try:
-                yield self._process_result(result, slot.had_oom_kill())
+                yield self._process_result(spec, result, slot.had_oom_kill())
             finally:
                 # Before the release, so that the slot deletes the action's files, not this thread.
                 for descriptor in (result.root_fd, result.stdout_fd, result.stderr_fd):
@@ -179,15 +173,14 @@ class SlotSandbox:
 
     async def _take(self, network: bool) -> _Slot:
         """The slot that has been idle longest, and so is most likely prepared; else a new one."""
-        if not self._view.is_current():
-            self._view = await in_thread(self._plan_view)
+        view = await self._views.current()
         idle = self._idle[network]
         while idle:
             slot = idle.popleft()
-            if slot.steps == self._view.steps and slot.process.is_alive():
+            if slot.steps == view.steps and slot.process.is_alive():
                 return slot
             self._end(slot)
-        return await self._new_slot(network)
+        return await self._new_slot(network, view.steps)
 
     def _put_back(self, slot: _Slot) -> None:
         try:
@@ -219,11 +212,11 @@ class SlotSandbox:
         else:
             self._make_idle(slot)
 
-    async def _new_slot(self, network: bool) -> _Slot:
+    async def _new_slot(self, network: bool, steps: tuple[Step, ...]) -> _Slot:
         if self._is_closed:
             raise SandboxError("the sandbox is closed")
         try:
-            slot = _Slot(SlotProcess(), network, self._view.steps)
+            slot = _Slot(SlotProcess(), network, steps)
         except OSError as error:
             raise SandboxError(f"can't start the process of a slot: {error}") from error
         self._slots.add(slot)
@@ -232,7 +225,7 @@ class SlotSandbox:
                 slot.memory = self._memory.create()
                 slot.memory.add(slot.process.pid)
             rulesets = self._closed_ports.rulesets if network else ()
-            await slot.process.set_up(self._settings(network), rulesets)
+            await slot.process.set_up(self._settings(slot), rulesets)
             slot.own_bytes = slot.memory.held_bytes() if slot.memory else 0
         except BaseException as error:
             await asyncio.shield(self._end(slot))
@@ -271,13 +264,7 @@ class SlotSandbox:
         if not await is_freed(memory):
             _log.warning("a program of this machine holds memory of an action that has ended")
 
-    def _plan_view(self) -> HostView:
-        try:
-            return plan_host_view(self._identity, homes_of_server(), self._hidden)
-        except OSError as error:
-            raise SandboxError(f"can't read this host's directories: {error}") from error
-
-    def _settings(self, network: bool) -> SlotSettings:
+    def _settings(self, slot: _Slot) -> SlotSettings:
         identity, limits = self._identity, self._limits
         size = limits.scratch_bytes and limits.scratch_bytes + 2 * RESERVED_STDIO_BYTES
         inodes = limits.scratch_inodes and limits.scratch_inodes + _SLOT_INODES
@@ -285,14 +272,14 @@ class SlotSandbox:
             "base": self._work_dir,
             "layers": self._layers_dir,
             "caches": self._caches_dir,
-            "steps": list(self._view.steps),
+            "steps": list(slot.steps),
             "account_files": account_files(identity),
             "drop_root": os.getuid() == 0,
             "uid": identity.uid,
             "gid": identity.gid,
             "inner_uid": identity.inner_uid,
             "inner_gid": identity.inner_gid,
-            "network": network,
+            "network": slot.network,
             "scratch_options": f"mode=0755,size={size},nr_inodes={inodes}",
             "processes": limits.processes,
             "cpu_seconds": limits.cpu_seconds,
@@ -309,7 +296,9 @@ class SlotSandbox:
             "caches": spec.caches and _relative(spec.caches, self._caches_dir),
         }
 
-    def _process_result(self, result: SlotResult, had_oom_kill: bool) -> ProcessResult:
+    def _process_result(
+        self, spec: ProcessSpec, result: SlotResult, had_oom_kill: bool
+    ) -> ProcessResult:
         report = result.report
         exceeded = [*report["limits_exceeded"], *(["memory_bytes"] if had_oom_kill else [])]
         return ProcessResult(
@@ -325,6 +314,7 @@ class SlotSandbox:
             user_seconds=report["user_seconds"],
             system_seconds=report["system_seconds"],
             max_rss_bytes=report["max_rss_bytes"],
+            not_shown=self._views.remark_on(spec, report["exit_code"]),
         )
 
 

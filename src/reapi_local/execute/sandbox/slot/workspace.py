@@ -20,7 +20,14 @@ from reapi_local.execute.sandbox.linux.syscalls import (
     NOSUID,
 )
 from reapi_local.execute.sandbox.slot import root_filesystem
-from reapi_local.execute.sandbox.slot.root_filesystem import ALL_CACHES, LAYERS, SCRATCH, VIEW
+from reapi_local.execute.sandbox.slot.root_filesystem import (
+    ALL_CACHES,
+    LAYERS,
+    SCRATCH,
+    TEMPORARY,
+    VIEW,
+    is_temporary,
+)
 from reapi_local.execute.sandbox.stdio_capture import StdioCapture
 
 RESERVED_STDIO_BYTES: Final = 64 * 1024
@@ -45,8 +52,11 @@ class Workspace:
     each action.
     """
 
-    def __init__(self, scratch_options: str, own_network: bool) -> None:
+    def __init__(
+        self, scratch_options: str, own_network: bool, steps: list[tuple[str, str, str]]
+    ) -> None:
         self._scratch_options = scratch_options
+        self._temporary = [step for step in steps if is_temporary(step[1])]
         self._own_network = own_network
         slot_root = root_filesystem.open_slot_root()
         root_filesystem.enter_view("/")
@@ -155,6 +165,8 @@ class Workspace:
             os.mkdir(source)
             os.chmod(source, mode)
             syscalls.bind(source, target)
+        for kind, path, detail in self._temporary:
+            _show_temporary(kind, path, detail)
         self.stdout = _new_capture(SCRATCH + "/stdout")
         self.stderr = _new_capture(SCRATCH + "/stderr")
 
@@ -170,6 +182,25 @@ class Workspace:
 
     def _set_oom_score(self, score: int) -> None:
         os.pwrite(self._oom_score, str(score).encode(), 0)
+
+
+def _show_temporary(kind: str, path: str, detail: str) -> None:
+    """Show what the host has at a path in one of the action's directories for temporary files.
+
+    What is hidden in it has been hidden when the slot was built.
+    """
+    source, target = TEMPORARY + path, VIEW + path
+    if kind == "parent":
+        os.makedirs(target, exist_ok=True)
+    elif kind == "symlink":
+        os.makedirs(os.path.dirname(target), exist_ok=True)
+        os.symlink(detail, target)
+    elif kind == "bind":
+        is_directory = os.path.isdir(source)
+        os.makedirs(target if is_directory else os.path.dirname(target), exist_ok=True)
+        if not is_directory:
+            os.close(os.open(target, os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC, 0o644))
+        syscalls.bind(source, target)
 
 
 class _ParkedDescriptor:

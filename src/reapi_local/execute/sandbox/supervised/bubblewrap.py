@@ -16,7 +16,7 @@ from typing import Final
 from reapi_local.execute.sandbox.action_paths import INPUT_ROOT
 from reapi_local.execute.sandbox.closed_ports import ClosedPorts
 from reapi_local.execute.sandbox.host.diagnosis import explain
-from reapi_local.execute.sandbox.host.host_view import HostView, homes_of_server, plan_host_view
+from reapi_local.execute.sandbox.host.host_views import HostViews
 from reapi_local.execute.sandbox.host.identity import account_files, identity_of_actions
 from reapi_local.execute.sandbox.interface import (
     ProcessSpec,
@@ -30,6 +30,7 @@ from reapi_local.execute.sandbox.supervised.bubblewrap_options import (
     options_for_action,
     options_for_host,
     options_for_supervisor,
+    options_for_temporary,
     remount_read_only,
 )
 from reapi_local.execute.sandbox.supervised.scratch_filesystem import Disk, Tmpfs
@@ -62,9 +63,8 @@ class BubblewrapSandbox(SupervisedSandbox):
         self._is_root = os.getuid() == 0
         identity = identity_of_actions(config.action_uid)
         self._identity = replace(identity, inner_uid=identity.uid, inner_gid=identity.gid)
-        self._hidden = config.all_hidden
         self._closed_ports = ClosedPorts(config.closed_ports)
-        self._view = HostView((), ())
+        self._views = HostViews(self._identity, config.all_hidden, config.places)
         self._files = os.path.join(work_dir, "files")
         self._program = ""
         self._account_options: list[str] = []
@@ -121,19 +121,18 @@ class BubblewrapSandbox(SupervisedSandbox):
     async def _supervised(
         self, spec: ProcessSpec, action_dir: ActionDir
     ) -> tuple[list[str], SupervisedProcess]:
-        if not self._view.is_current() or not self._view.steps:
-            homes = homes_of_server()
-            self._view = await in_thread(plan_host_view, self._identity, homes, self._hidden)
+        view = await self._views.current()
         command = [
             *(self._program, "--as-pid-1", "--die-with-parent"),
             *_NAMESPACES,
             *(() if spec.network else ("--unshare-net",)),
             *self._privilege_options(),
-            *options_for_host(self._view, os.path.join(self._files, "empty")),
+            *options_for_host(view, os.path.join(self._files, "empty")),
             *self._account_options,
             *options_for_action(action_dir, spec.caches),
-            *options_for_supervisor(self._view),
-            *remount_read_only(self._view),
+            *options_for_temporary(view, os.path.join(self._files, "empty")),
+            *options_for_supervisor(view),
+            *remount_read_only(view),
             "--",
             *supervisor_command(PACKAGES_INSIDE),
         ]
@@ -147,6 +146,9 @@ class BubblewrapSandbox(SupervisedSandbox):
             "restricted": True,
             "rulesets": list(self._closed_ports.rulesets) if spec.network else [],
         }
+
+    def _remark_on(self, spec: ProcessSpec, exit_code: int) -> str:
+        return self._views.remark_on(spec, exit_code)
 
     def _privilege_options(self) -> list[str]:
         if not self._is_root:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterable, Iterator
 from itertools import accumulate
 from typing import Final
 
@@ -12,9 +13,11 @@ from reapi_local.execute.sandbox.host.host_view import (
     BIND,
     DIRECTORY,
     EMPTY,
-    OWN_DIRECTORIES,
+    PARENT,
     SYMLINK,
     HostView,
+    Step,
+    is_temporary,
 )
 from reapi_local.execute.sandbox.supervised.action_dirs import ActionDir
 from reapi_local.execute.sandbox.supervised.supervisor_process import PACKAGES
@@ -33,17 +36,31 @@ _WRITABLE: Final = {
 
 def options_for_host(view: HostView, empty_file: str) -> list[str]:
     """Mounts that show the host read-only; ``empty_file`` is mounted over hidden files."""
-    options = ["--dir", "/run", "--dir", "/reapi"]
-    for kind, path, detail in view.steps:
+    steps = (step for step in view.steps if not is_temporary(step.path))
+    return ["--dir", "/run", "--dir", "/reapi", *_mounts(steps, empty_file)]
+
+
+def options_for_temporary(view: HostView, empty_file: str) -> list[str]:
+    """Mounts that show the host's files in the action's own directories for temporary files.
+
+    They come after the mounts of these.
+    """
+    return [*_mounts(filter(lambda step: is_temporary(step.path), view.steps), empty_file)]
+
+
+def _mounts(steps: Iterable[Step], empty_file: str) -> Iterator[str]:
+    for kind, path, detail in steps:
         if kind == BIND:
-            options += ["--ro-bind-try", path, path]
+            yield from (*_parents(path), "--ro-bind-try", path, path)
         elif kind == SYMLINK:
-            options += ["--symlink", detail, path]
-        elif kind == EMPTY and detail.startswith("file"):
-            options += ["--ro-bind", empty_file, path]
-        else:
-            options += [*_parents(path), "--tmpfs", path]
-    return options
+            yield from (*_parents(path), "--symlink", detail, path)
+        elif kind == PARENT:
+            yield from (*_parents(path), "--dir", path)
+        elif kind == DIRECTORY:
+            yield from (*_parents(path), "--tmpfs", path)
+        elif os.path.lexists(path):  # else it was deleted since the plan was made
+            is_file = detail.startswith("file")
+            yield from ("--ro-bind", empty_file, path) if is_file else ("--tmpfs", path)
 
 
 def options_for_supervisor(view: HostView) -> list[str]:
@@ -51,7 +68,7 @@ def options_for_supervisor(view: HostView) -> list[str]:
     package = "reapi_local"
     source, target = os.path.join(PACKAGES, package), os.path.join(PACKAGES_INSIDE, package)
     options = ["--dir", PACKAGES_INSIDE, "--ro-bind", source, target]
-    if not _shows(view, prefix := sys.base_prefix):
+    if not view.shows(prefix := sys.base_prefix):
         options += [*_parents(prefix), "--ro-bind", prefix, prefix]
     return options
 
@@ -73,6 +90,7 @@ def remount_read_only(view: HostView) -> list[str]:
         path
         for kind, path, detail in view.steps
         if kind == DIRECTORY or (kind == EMPTY and not detail.startswith("file"))
+        if os.path.lexists(path)
     ]
     return [option for path in (*tmpfs_mounts, "/dev", "/") for option in ("--remount-ro", path)]
 
@@ -82,14 +100,6 @@ def _parents(path: str) -> list[str]:
     names = path.split("/")[1:-1]
     paths = accumulate(names, lambda above, name: f"{above}/{name}", initial="")
     return [option for above in list(paths)[1:] for option in ("--dir", above)]
-
-
-def _shows(view: HostView, path: str) -> bool:
-    kinds = {step.path: step.kind for step in view.steps}
-    above = path
-    while above not in kinds and above not in (*OWN_DIRECTORIES, "/var/tmp", "/"):
-        above = os.path.dirname(above)
-    return kinds.get(above) == BIND
 
 
 def _is_plain_directory(path: str) -> bool:

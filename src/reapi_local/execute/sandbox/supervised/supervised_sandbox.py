@@ -9,6 +9,7 @@ import signal
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Coroutine, Iterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Final
 
 from reapi_local.execute.sandbox.action_paths import INPUT_ROOT
@@ -75,7 +76,12 @@ class SupervisedSandbox(ABC):
                 raise SandboxError(STOPPING)
             report = await self._report(supervise(command, process, action_dir, stop))
             exceeded = self._action_dirs.limits_exceeded(action_dir.root_fd)
-            yield _process_result(report, process, action_dir, self._limits, exceeded)
+            result = _process_result(report, process, action_dir, self._limits, exceeded)
+            yield replace(result, not_shown=self._remark_on(spec, result.exit_code))
+
+    def _remark_on(self, spec: ProcessSpec, exit_code: int) -> str:
+        """What ``ProcessResult.not_shown`` says; here everything is shown."""
+        return ""
 
     async def _report(
         self, supervision: Coroutine[None, None, SupervisorReport]

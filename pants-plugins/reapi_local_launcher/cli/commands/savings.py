@@ -1,0 +1,34 @@
+"""`reapi-local savings`: what the cache saved, and what it cost."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+
+from reapi_contract import admin_api
+from reapi_contract.savings import savings_from
+from reapi_local_launcher.cli.arguments import settings_from
+from reapi_local_launcher.cli.history_report import savings_text
+from reapi_local_launcher.cli.terminal import style_of, write_json
+from reapi_local_launcher.server.history import fetch
+from reapi_local_launcher.server.presence import NotServing, explain, look
+
+
+def run(options: argparse.Namespace) -> int:
+    settings = settings_from(options)
+    found = look(settings, os.environ)
+    if isinstance(found, NotServing):
+        raise explain(found, settings.labels)
+    query = {
+        "by": options.by,
+        "days": options.days,
+        "limit": options.limit,
+        "instance": options.instance,
+    }
+    told = fetch(found, admin_api.SAVINGS, query, settings.labels)
+    if options.format == "json":
+        write_json(told, sys.stdout.write)
+    else:
+        savings_text(savings_from(told), sys.stdout.write, style_of(sys.stdout))
+    return 0
