@@ -30,16 +30,19 @@ SERVER_PARTS = {
     "tls": (),
     "store": _PURE,
     "observe": _PURE,
+    "inspect": (*_PURE, "store"),
     "journal": (*_PURE, "store"),
+    "explain": (*_PURE, "store", "journal"),
     "execute": (*_PURE, "store"),
     "rpc": (*_PURE, "config", "store", "execute", "tls"),
-    "admin": ("errors", "protocol", "access"),
+    "admin": ("errors", "protocol", "access", "inspect"),
     "probe": _PURE,
+    "client": (*_PURE, "store", "execute", "inspect", "probe"),
     "compose": (
-        *(*_PURE, "config", "store", "journal", "observe", "execute"),
-        *("rpc", "admin", "probe", "tls"),
+        *(*_PURE, "config", "store", "journal", "explain", "observe", "execute"),
+        *("rpc", "admin", "probe", "tls", "inspect", "client"),
     ),
-    "cli": ("config", "observe", "compose", "probe", "tls"),
+    "cli": ("client", "config", "observe", "compose", "probe", "tls"),
     "__main__": ("cli",),
 }
 _BLOB_STORE = ("blob_store", "action_cache")
@@ -124,16 +127,17 @@ WINGS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
         "limit_messages": ("interface",),
         "report_checks": (),
         "linux": (),
+        "control_terminal": (),
         "stdio_capture": ("linux",),
         "closed_ports": ("linux",),
         "host": ("action_paths", "interface"),
         "slot": (
             *("action_paths", "interface", "limit_messages", "linux", "host"),
-            *("report_checks", "stdio_capture", "closed_ports"),
+            *("report_checks", "stdio_capture", "closed_ports", "control_terminal"),
         ),
         "supervised": (
             *("action_paths", "interface", "limit_messages", "linux", "host"),
-            *("report_checks", "stdio_capture", "closed_ports"),
+            *("report_checks", "stdio_capture", "closed_ports", "control_terminal"),
         ),
     },
 }
@@ -142,9 +146,9 @@ CONCRETE = ("store.local", "store.memory", "execute.local", "execute.sandbox.slo
 BELONGS_TO = {
     "lmdb": {"store"},
     "cachetools": {"store", "execute", "journal"},
-    "sqlite3": {"journal"},
+    "sqlite3": {"explain", "journal"},
     "cryptography": {"tls"},
-    "grpc": {"rpc", "probe"},
+    "grpc": {"rpc", "probe", "client"},
     "grpc_health": {"rpc"},
     "grpc_reflection": {"rpc"},
     "msgspec": {"config", "store"},
@@ -156,7 +160,10 @@ BELONGS_TO = {
     "blake3": {"protocol"},
     "zstandard": {"protocol"},
 }
-USES_PANTS = {"register.py", "goals.py", "subsystem.py", "remote_auth.py", "run_counters.py"}
+USES_PANTS = {
+    *("register.py", "goals.py", "subsystem.py", "remote_auth.py"),
+    *("reporter.py", "live_inputs.py"),
+}
 
 
 def modules(root: Path) -> list[Path]:

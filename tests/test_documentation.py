@@ -50,7 +50,7 @@ def test_every_option_of_the_plugin_is_documented_and_no_other() -> None:
 
 
 def test_every_command_and_goal_is_documented_and_no_other() -> None:
-    goals = {"reapi-up", "reapi-check", "reapi-down"}
+    goals = {"reapi-up", "reapi-check", "reapi-explain", "reapi-down"}
     assert listed_first("commands.md") == goals | set(make_parser().commands)
 
 
@@ -81,9 +81,9 @@ def test_every_relative_link_leads_to_a_file(page: Path) -> None:
     assert not missing
 
 
-def test_every_test_that_holds_an_invariant_exists() -> None:
-    page = (ROOT / "docs" / "invariants.md").read_text(encoding="utf-8")
-    named = set(re.findall(r"`(test_\w+)`", page))
+@pytest.mark.parametrize("page", ["invariants.md", "explanation/security.md"])
+def test_every_test_that_holds_a_promise_exists(page: str) -> None:
+    named = set(re.findall(r"`(test_\w+)`", (ROOT / "docs" / page).read_text(encoding="utf-8")))
     sources = "\n".join(path.read_text() for path in (ROOT / "tests").rglob("test_*.py"))
     defined = set(re.findall(r"def (test_\w+)\(", sources))
     assert named

@@ -6,12 +6,14 @@ import textwrap
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from reapi_contract.explanations import explanation_from
 from reapi_contract.json_records import to_json
 from reapi_contract.sizes import format_size
 from reapi_local_launcher.cli import report
+from reapi_local_launcher.cli.explanation_report import explanation_text
 from reapi_local_launcher.cli.terminal import Style, Write, fields, notes
 from reapi_local_launcher.server.execution_status import summary
-from reapi_local_plugin.goal_results import Checked, Down, Up
+from reapi_local_plugin.goal_results import Checked, Down, Up, Why
 from reapi_local_plugin.pants_config.switches import ConfigChange
 
 
@@ -72,6 +74,14 @@ def check_text(checked: Checked, write: Write, style: Style) -> None:
 
 def check_json(checked: Checked) -> dict[str, Any]:
     return report.check_json(checked.proofs)
+
+
+def explain_text(why: Why, write: Write, style: Style) -> None:
+    explanation_text(explanation_from(why.answer), write, style, details=why.details)
+
+
+def explain_json(why: Why) -> dict[str, Any]:
+    return why.answer
 
 
 def down_text(down: Down, write: Write, style: Style) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Optional
+from typing import Any, Optional
 
 from reapi_contract.admin_api import ExecutionStatus
 from reapi_contract.proof import Proof
@@ -57,4 +57,13 @@ class Down:
     stopped: bool
     config: ConfigChange
     executing: int = 0
+    ok: bool = True
+
+
+@dataclass(frozen=True)
+class Why:
+    """The result of `reapi-explain`: the server's answer, and whether to show all of it."""
+
+    answer: dict[str, Any]
+    details: bool
     ok: bool = True

@@ -1,4 +1,4 @@
-"""What the goals do: up, check and down for one repository. Imports nothing of Pants."""
+"""What the goals do: up, check, explain and down for one repository. Imports nothing of Pants."""
 
 from __future__ import annotations
 
@@ -17,8 +17,9 @@ from reapi_local_launcher.server.execution_status import (
     must_be_offered,
     user_notes,
 )
+from reapi_local_launcher.server.explanations import fetch_explanation
 from reapi_local_launcher.server.launch import launch
-from reapi_local_launcher.server.presence import NotServing, look
+from reapi_local_launcher.server.presence import NotServing, explain, look
 from reapi_local_launcher.server.remote_check import RemoteEndpoint, check_remote
 from reapi_local_launcher.server.running import Running, find_running
 from reapi_local_launcher.server.self_check import check
@@ -28,7 +29,7 @@ from reapi_local_launcher.server_settings import ServerSettings
 from reapi_local_plugin import counted_run
 from reapi_local_plugin import options as own_options
 from reapi_local_plugin.conflicts import conflicts, execution_conflicts
-from reapi_local_plugin.goal_results import Checked, Down, Up
+from reapi_local_plugin.goal_results import Checked, Down, Up, Why
 from reapi_local_plugin.interactive_goals import LOCALLY
 from reapi_local_plugin.pants_config.switches import (
     EXECUTION,
@@ -37,9 +38,11 @@ from reapi_local_plugin.pants_config.switches import (
     switch_on,
 )
 from reapi_local_plugin.pants_proofs import configured, last_run
+from reapi_local_plugin.report_sender import wait_for_the_last
 from reapi_local_plugin.tls_conflicts import tls_conflicts
 
 Progress = Callable[[str], None]
+_TOLD_S = 10.0
 
 
 @dataclass(frozen=True)
@@ -118,6 +121,28 @@ class GoalRunner:
             counted = counted_run.read(Path(self.pants.pants_workdir))
             proofs.append(last_run(running, self.instance, settings, counted))
         return Checked(proofs)
+
+    def explain(self, run: str, process: str, *, details: bool) -> Why:
+        """Why processes of a run of this repository were no hits.
+
+        Raises:
+            LauncherError: no server serves, it is somebody else's, or it knows no such run.
+        """
+        settings = self._settings(executes=self._executes)
+        if not self._is_own:
+            raise LauncherError(
+                f"Only your own server explains, and Pants uses {self.reapi.address}.",
+                "Pants tells nobody else of its processes.",
+                f"Set {settings.labels.address}.",
+            )
+        found = look(settings, self.env)
+        if not isinstance(found, Running):
+            raise explain(found, settings.labels)
+        wait_for_the_last(_TOLD_S)
+        answer = fetch_explanation(
+            found, settings.labels, run=run, instance=self.instance, process=process
+        )
+        return Why(answer, details or bool(process))
 
     def down(self, *, kill: bool) -> Down:
         """Remove what `up` wrote and stop the server, in this order.

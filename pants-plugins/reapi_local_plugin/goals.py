@@ -1,4 +1,4 @@
-"""The goals `reapi-up`, `reapi-check` and `reapi-down`.
+"""The goals `reapi-up`, `reapi-check`, `reapi-explain` and `reapi-down`.
 
 They ask Pants' engine for singletons only. So they run on every release of Pants, and none of their
 work goes to a remote server.
@@ -18,7 +18,7 @@ from pants.engine.goal import Goal, GoalSubsystem
 from pants.engine.internals.session import SessionValues
 from pants.engine.rules import collect_rules, goal_rule
 from pants.option.global_options import GlobalOptions
-from pants.option.option_types import BoolOption, EnumOption
+from pants.option.option_types import BoolOption, EnumOption, StrOption
 
 from reapi_local_launcher.cli.report import error_json, error_text
 from reapi_local_launcher.cli.terminal import Style, showable, write_json
@@ -83,6 +83,32 @@ class ReapiCheck(Goal):
     environment_behavior = Goal.EnvironmentBehavior.LOCAL_ONLY
 
 
+class ReapiExplainSubsystem(GoalSubsystem):
+    name = "reapi-explain"
+    help = (
+        "Say why processes of a run were executed and did not come from the cache: which file, "
+        "variable, argument or option differs from the time before."
+    )
+    format = EnumOption(**_FORMAT)
+    run = StrOption(
+        default="",
+        help="The run to explain, as `reapi-local runs` names it. Unset: the last one.",
+    )
+    process = StrOption(
+        default="",
+        help=(
+            "Explain only processes whose description, target or action has this text, with all "
+            "that differs."
+        ),
+    )
+    details = BoolOption(default=False, help="Name all causes of each process.")
+
+
+class ReapiExplain(Goal):
+    subsystem_cls = ReapiExplainSubsystem
+    environment_behavior = Goal.EnvironmentBehavior.LOCAL_ONLY
+
+
 class ReapiDownSubsystem(GoalSubsystem):
     name = "reapi-down"
     help = (
@@ -136,6 +162,25 @@ async def reapi_check(
         goal_report.check_json,
     )
     return ReapiCheck(exit_code=code)
+
+
+@goal_rule
+async def reapi_explain(
+    console: Console,
+    goal: ReapiExplainSubsystem,
+    reapi: ReapiSubsystem,
+    global_options: GlobalOptions,
+    environments: EnvironmentsSubsystem,
+    build_root: BuildRoot,
+    session: SessionValues,
+) -> ReapiExplain:
+    runner = _runner(reapi, global_options, environments, build_root, session)
+    code = _Output(console, goal.format).attempt(
+        lambda: runner.explain(goal.run, goal.process, details=goal.details),
+        goal_report.explain_text,
+        goal_report.explain_json,
+    )
+    return ReapiExplain(exit_code=code)
 
 
 @goal_rule

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from reapi_local_plugin import goals, run_counters
+from reapi_local_plugin import goals, reporter
 from reapi_local_plugin.remote_auth import remote_auth
 
 __all__ = ["remote_auth", "rules"]
 
 
 def rules() -> Iterable[Any]:
-    return (*goals.rules(), *run_counters.rules())
+    return (*goals.rules(), *reporter.rules())

@@ -72,6 +72,24 @@ class ReapiSubsystem(Subsystem):
             "`reapi-up` does that."
         ),
     )
+    report = BoolOption(
+        default=True,
+        help=(
+            "Tell this user's own server of each process of a build, so that `reapi-explain` can "
+            "say why it ran. Values that look like secrets are masked first."
+        ),
+    )
+    report_inputs = BoolOption(
+        default=True,
+        help=(
+            "Also tell the server the names and digests of the input files of processes that ran, "
+            "so that `reapi-explain` can name the file that changed. Contents are never sent."
+        ),
+    )
+    summary = BoolOption(
+        default=True,
+        help="After a build, say in one line how much came from the cache.",
+    )
     data_dir = StrOption(
         default=None,
         help=(

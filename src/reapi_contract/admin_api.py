@@ -38,6 +38,18 @@ ACTIONS = "/v1/actions"
 SAVINGS = "/v1/savings"
 """GET with the query `by`, `days`, `instance` and `limit`: `reapi_contract.savings.Savings`."""
 
+MISSING_TREES = "/v1/trees/missing"
+"""POST `{"roots": ["HASH/SIZE", …]}`: the same with those whose input tree isn't known."""
+
+INPUT_TREES = "/v1/trees"
+"""POST a `reapi_contract.input_trees.InputTree`: `{"status": "kept"}`."""
+
+EXPLANATIONS = "/v1/explanations"
+"""GET with the query `run` (default: the newest that asked the cache), `instance` and `process` (a
+part of a description, target or action): `reapi_contract.explanations.Explanation`; 404 if there is
+no such run.
+"""
+
 CHECK = "/v1/check"
 """POST `{"instance": NAME}`: `{"proofs": [Proof, …]}`."""
 

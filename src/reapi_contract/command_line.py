@@ -37,3 +37,16 @@ TOKEN_PATH_FLAG = "--token-path"
 CA_CERTS_PATH_FLAG = "--ca-certs-path"
 CLIENT_CERTS_PATH_FLAG = "--client-certs-path"
 CLIENT_KEY_PATH_FLAG = "--client-key-path"
+
+EXPORT, REPLAY, SHELL = "export", "replay", "shell"
+"""What is done with an action as a client: `replay ACTION`, with the flags below. `ACTION` is
+HASH/SIZE, and the token is read from the state file of the data directory."""
+
+ADDRESS_FLAG = "--address"
+DATA_DIR_FLAG = "--data-dir"
+FUNCTION_FLAG = "--function"
+TO_FLAG = "--to"
+JSON_FLAG = "--json"
+SANDBOX_FLAG = "--sandbox"
+HERMETIC_FLAG = "--hermetic"
+SHOW_FLAG = "--show"

@@ -19,6 +19,9 @@ MAX_BATCH_BYTES = 8 * 1024 * 1024
 
 MAX_BATCH_PROCESSES = 1000
 
+_MAX_NUMBER = 250_000_000_000
+"""More than any counter; as a time it is within the last years that a date can have."""
+
 RAN = "Ran"
 HIT_LOCALLY = "HitLocally"
 HIT_REMOTELY = "HitRemotely"
@@ -131,8 +134,8 @@ def report_from(raw: object) -> tuple[RunReport, list[ProcessReport]]:
     """The run and the processes in such a body.
 
     Raises:
-        ValueError: with a sentence for people: it names no run, a process has no span, or there are
-            too many of them.
+        ValueError: with a sentence for people: it names no run, a process has no span, there are
+            too many of them, or a number makes no sense.
     """
     body = raw if isinstance(raw, Mapping) else {}
     run = from_json(RunReport, body.get("run"))
@@ -145,4 +148,14 @@ def report_from(raw: object) -> tuple[RunReport, list[ProcessReport]]:
     processes = [from_json(ProcessReport, one) for one in given]
     if not all(process.span for process in processes):
         raise ValueError("a process has no span, the id by which it is known")
+    for record in (run, *processes):
+        _check_numbers(record)
     return run, processes
+
+
+def _check_numbers(record: Any) -> None:
+    """Raises ValueError for what no clock and no counter says."""
+    for name, value in vars(record).items():
+        lowest = -_MAX_NUMBER if name == "exit_code" else 0
+        if isinstance(value, (int, float)) and not lowest <= value <= _MAX_NUMBER:
+            raise ValueError(f"{name} can't be {value:g}")

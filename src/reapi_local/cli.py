@@ -16,6 +16,7 @@ from reapi_contract import command_line, ready_line
 from reapi_contract.ready_line import NotStarted, Ready, ReadyLine
 from reapi_contract.suggestions import no_such
 from reapi_local import __version__
+from reapi_local.client import arguments as past_actions
 from reapi_local.config.flags import add_flags, take_flags
 from reapi_local.config.schema import Config
 from reapi_local.config.settings import SETTINGS
@@ -43,6 +44,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return _check(options)
         case command_line.TLS:
             return tls.run(options)
+        case command if command in past_actions.COMMANDS:
+            from reapi_local.compose.past_actions import run
+
+            return run(command, options)
     return _serve(options)
 
 
@@ -65,6 +70,7 @@ def make_parser() -> argparse.ArgumentParser:
     serve.add_argument(ready_line.FLAG, type=int, metavar="N", help=argparse.SUPPRESS)
     _add_check(commands)
     tls.add_tls(commands)
+    past_actions.add_commands(commands)
     return parser
 
 

@@ -81,6 +81,12 @@ class BlobNotFound(ReapiError):
         super().__init__(f"blob {digest} isn't in the store; upload it")
 
 
+class ObjectNotFound(ReapiError):
+    """Nothing that the server holds has that digest."""
+
+    code = Code.NOT_FOUND
+
+
 class ResultNotFound(ReapiError):
     """The action cache has no complete result for that action: a cache miss."""
 

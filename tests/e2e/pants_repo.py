@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -204,6 +205,15 @@ class Repository:
             done = finish(self.start(*arguments, daemon=daemon))
             if not done.status or not _DAEMON_IS_LATE.search(done.err):
                 return done
+
+    def set_env(self, name: str, value: str) -> None:
+        """Set a variable for later runs."""
+        self._env[name] = value
+
+    def forget_local_store(self) -> None:
+        """Delete Pants' own cache, so that only the server's is left."""
+        self.end_daemon()
+        shutil.rmtree(self._env["PANTS_LOCAL_STORE_DIR"], ignore_errors=True)
 
     def end_daemon(self) -> None:
         for file in self.root.glob(".pids/*/pantsd/pid"):

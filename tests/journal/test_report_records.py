@@ -21,6 +21,7 @@ PROCESS = ProcessReport(
     env={"PATH": "/bin", "EMPTY": ""},
     caches={"pex_root": ".cache/pex_root"},
     asked=True,
+    exit_code=-15,
     saved_ms=7,
 )
 
@@ -48,6 +49,11 @@ def test_a_report_of_another_release_is_read_as_far_as_it_is_known() -> None:
         ({"run": {"run": 3}}, "names no run"),
         ({"run": {"run": "r"}, "processes": [{}]}, "no span"),
         ({"run": {"run": "r"}, "processes": [{"span": "a"}] * 1001}, "too many"),
+        ({"run": {"run": "r", "asked": 2**80}}, "asked can't be"),
+        ({"run": {"run": "r", "started_at": 1e15}}, "started_at can't be"),
+        ({"run": {"run": "r", "ended_at": float("inf")}}, "ended_at can't be"),
+        ({"run": {"run": "r"}, "processes": [{"span": "a", "started_at": float("nan")}]}, "nan"),
+        ({"run": {"run": "r"}, "processes": [{"span": "a", "saved_ms": -5}]}, "saved_ms can't be"),
     ],
 )
 def test_what_is_no_report_is_refused_with_a_reason(body: object, words: str) -> None:

@@ -11,7 +11,10 @@ from pathlib import Path
 import pytest
 
 # The modules of the plugin that import Pants. All others do without, as the command needs them.
-WITH_PANTS = {"goals.py", "register.py", "remote_auth.py", "run_counters.py", "subsystem.py"}
+WITH_PANTS = {
+    *("goals.py", "register.py", "remote_auth.py", "subsystem.py"),
+    *("reporter.py", "live_inputs.py"),
+}
 
 
 def interpreter(version: str) -> str:

@@ -9,6 +9,7 @@ from reapi_contract import command_line, sandbox_levels, setting_names
 from reapi_contract.bounds import parse_whole
 from reapi_contract.setting_names import flag, repeated_flag
 from reapi_local_launcher.cli import bazelrc
+from reapi_local_launcher.cli.action_arguments import add_action_commands
 from reapi_local_launcher.cli.history_arguments import add_history
 from reapi_local_launcher.cli.parser import Parser
 from reapi_local_launcher.cli.server_flags import add_server_flags, checked
@@ -87,7 +88,7 @@ def make_parser() -> Parser:
     down = parser.add_command("down", "stop the server when its calls are done, after 10 s at most")
     check = parser.add_command("check", "prove that the server works; status 1 if it does not")
     status = parser.add_command("status", "show sizes, action cache hits and calls since the start")
-    runs, savings = add_history(parser)
+    runs, savings, explain = add_history(parser)
     logs = parser.add_command("logs", "show the last lines of the server's log")
     purge = parser.add_command("purge", "delete all blobs and action results; token and port stay")
     rc = parser.add_command("bazelrc", "print what makes Bazel use the server", _BAZELRC)
@@ -96,6 +97,7 @@ def make_parser() -> Parser:
     token_rotate = token.add_command("rotate", "make a new token; the old one is worth nothing")
     token_show.set_defaults(token_action="show")
     token_rotate.set_defaults(token_action="rotate")
+    of_actions, of_actions_json, of_actions_python = add_action_commands(parser)
     gc = parser.add_command("gc", "free disk space that nobody needs any more", _GC)
     init = parser.add_command("init", "put the plugin into a Pants repository, or upgrade it there")
     unwire = parser.add_command(
@@ -123,27 +125,15 @@ def make_parser() -> Parser:
     _add_tls_init(tls_init)
     gc.add_argument("--dry-run", action="store_true", help="only list it, and remove nothing")
     purge.add_argument("--yes", action="store_true", help="do not ask")
-    for one in (serve, up, check, purge, tls_init):
+    for one in (serve, up, check, purge, tls_init, *of_actions_python):
         _add_server_python(one)
-    for one in (
-        serve,
-        up,
-        down,
-        check,
-        status,
-        runs,
-        savings,
-        logs,
-        rc,
-        token_show,
-        token_rotate,
-        purge,
-        gc,
-    ):
+    of_a_server = (serve, up, down, check, status, logs, rc, token_show, token_rotate, purge, gc)
+    for one in (*of_a_server, runs, savings, explain, *of_actions):
         _add_data_dir(one)
     _add_directory(init, "the directory of pants.toml (default: the current one)")
     _add_directory(unwire, "a directory in the repository (default: the current one)")
-    for one in (up, down, check, status, runs, savings, purge, gc, init, unwire, version):
+    with_json = (up, down, check, status, runs, savings, explain, purge, gc, init, unwire, version)
+    for one in (*with_json, *of_actions_json):
         _add_format(one)
     completion.add_argument("shell", choices=("bash", "zsh", "fish"), help="the shell")
     shown.add_argument("words", nargs="*", metavar="COMMAND", help="the command")

@@ -20,9 +20,14 @@ _SAVINGS = """\
 Sum up what the cache saved, and show what it cost: the space on disk, and what
 was sent to it. Goals and targets are known for runs that the plugin reported.
 """
+_EXPLAIN = """\
+Say why processes of a run were executed and did not come from the cache: which
+file, variable, argument or option differs from the time before. It explains
+the last run that asked the cache, or another that `reapi-local runs` lists.
+"""
 
 
-def add_history(parser: Parser) -> tuple[Parser, Parser]:
+def add_history(parser: Parser) -> tuple[Parser, Parser, Parser]:
     """Add the commands; returns their parsers."""
     runs = parser.add_command("runs", "list the latest runs and what the cache saved them", _RUNS)
     savings = parser.add_command("savings", "sum up what the cache saved and cost", _SAVINGS)
@@ -41,7 +46,23 @@ def add_history(parser: Parser) -> tuple[Parser, Parser]:
         one.add_argument(
             command_line.INSTANCE_FLAG, metavar="NAME", help="one instance (default: all)"
         )
-    return runs, savings
+    explain = parser.add_command("explain", "say why processes ran and were no hits", _EXPLAIN)
+    _add_explain(explain)
+    return runs, savings, explain
+
+
+def _add_explain(parser: Parser) -> None:
+    add = parser.add_argument
+    add(
+        "process",
+        nargs="?",
+        default="",
+        metavar="PROCESS",
+        help="only processes whose description, target or action has this text, with all causes",
+    )
+    add("--run", default="", metavar="RUN", help="the run (default: the last)")
+    add(command_line.INSTANCE_FLAG, metavar="NAME", help="only runs of this instance")
+    add("--details", action="store_true", help="show all causes of each process")
 
 
 def _add_limit(parser: Parser) -> None:

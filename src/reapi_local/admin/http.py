@@ -24,9 +24,10 @@ from reapi_contract.proof import Proof, proofs_json
 from reapi_contract.status import Status, status_json
 from reapi_local.access.access_control import AccessControl
 from reapi_local.access.principal import Verb
-from reapi_local.admin import records
+from reapi_local.admin import explained, inspection_routes, records
 from reapi_local.admin.route import PRINCIPAL, AdminRoute, all_instances, body_of
 from reapi_local.errors import Code, ReapiError, Unauthenticated
+from reapi_local.inspect.inspector import Inspector
 from reapi_local.protocol.instance import check_instance_name
 
 _METRICS_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
@@ -55,7 +56,12 @@ class Admin(Protocol):
     @property
     def records(self) -> records.Records: ...
 
+    @property
+    def explanations(self) -> explained.Explains: ...
+
     async def check(self, instance: str) -> list[Proof]: ...
+
+    def inspector(self) -> Inspector: ...
 
     def request_stop(self) -> None: ...
 
@@ -78,6 +84,8 @@ def make_app(admin: Admin, access: AccessControl) -> ASGIApp:
         ),
         AdminRoute(admin_api.STOP, "POST", Verb.ADMIN, all_instances, handlers.stop),
         *records.routes(admin.records),
+        *inspection_routes.routes(admin.inspector()),
+        *explained.routes(admin.explanations),
     )
     app = Starlette(
         routes=[

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Callable, Sequence
+from typing import Protocol, TypeVar
 
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from reapi_contract import admin_api, run_reports, savings
+from reapi_contract import admin_api, input_trees, run_reports, savings
 from reapi_contract.action_history import ActionHistory, history_json
 from reapi_contract.admin_api import RunSummary
+from reapi_contract.input_trees import InputTree
 from reapi_contract.json_records import to_json
 from reapi_contract.run_details import RunDetails, details_json
 from reapi_contract.run_reports import Kept, ProcessReport, Reporting, RunReport
@@ -22,6 +23,7 @@ from reapi_local.access.principal import Verb
 from reapi_local.admin.route import AdminRoute, all_instances, body_of, number_in, queried_instance
 from reapi_local.protocol.digest import Digest, function_for, parse_digest_text
 
+_T = TypeVar("_T")
 _Report = tuple[RunReport, Sequence[ProcessReport]]
 
 
@@ -31,6 +33,10 @@ class Records(Protocol):
     def reporting(self) -> Reporting: ...
 
     async def report(self, run: RunReport, processes: Sequence[ProcessReport]) -> Kept: ...
+
+    async def missing_trees(self, roots: Sequence[str]) -> list[str]: ...
+
+    async def keep_tree(self, tree: InputTree) -> None: ...
 
     async def runs(self, instance: str | None, limit: int) -> list[RunSummary]: ...
 
@@ -58,6 +64,10 @@ def routes(records: Records) -> Sequence[AdminRoute]:
         AdminRoute(admin_api.SAVINGS, "GET", Verb.READ, queried_instance, handlers.savings),
         AdminRoute(of_reports, "GET", Verb.WRITE, all_instances, handlers.reporting),
         AdminRoute(of_reports, "POST", Verb.WRITE, _reported_instance, handlers.report),
+        AdminRoute(
+            admin_api.MISSING_TREES, "POST", Verb.WRITE, all_instances, handlers.missing_trees
+        ),
+        AdminRoute(admin_api.INPUT_TREES, "POST", Verb.WRITE, all_instances, handlers.input_tree),
     )
 
 
@@ -96,6 +106,24 @@ class _Handlers:
     async def report(self, request: Request) -> Response:
         run, processes = await _report_in(request)
         return JSONResponse(to_json(await self._records.report(run, processes)))
+
+    async def missing_trees(self, request: Request) -> Response:
+        roots = await _in_body(request, input_trees.roots_from)
+        missing = await self._records.missing_trees(roots)
+        return JSONResponse(input_trees.roots_json(missing))
+
+    async def input_tree(self, request: Request) -> Response:
+        await self._records.keep_tree(await _in_body(request, input_trees.tree_from))
+        return JSONResponse({"status": "kept"})
+
+
+async def _in_body(request: Request, parse: Callable[[object], _T]) -> _T:
+    """What the JSON of the body is, parsed in a thread. Raises HTTPException."""
+    body = await body_of(request, input_trees.MAX_TREE_BYTES)
+    try:
+        return await asyncio.to_thread(lambda: parse(json.loads(body)))
+    except (ValueError, RecursionError) as error:
+        raise HTTPException(400, str(error)[:500]) from error
 
 
 async def _reported_instance(request: Request) -> str:

@@ -51,7 +51,7 @@ _REACHABLE_BY_OTHERS: Final = (
     "The server listens on an address that other machines can reach. If you set execution to `on`, "
     "everybody who has the server's token can run programs here."
 )
-_SANDBOXES: Final[dict[str, Callable[[SandboxConfig], Sandbox]]] = {
+SANDBOXES: Final[dict[str, Callable[[SandboxConfig], Sandbox]]] = {
     sandbox_levels.SLOTS: SlotSandbox,
     sandbox_levels.BUBBLEWRAP: BubblewrapSandbox,
     sandbox_levels.PROCESS_GROUP: ProcessGroupSandbox,
@@ -95,7 +95,7 @@ class _Start:
         if wanted == "auto" and not is_loopback(self._config.listen.host):
             return self._unavailable(_REACHABLE_BY_OTHERS)
         config = await self._sandbox_config()
-        make = {name: partial(kind, config) for name, kind in _SANDBOXES.items()}
+        make = {name: partial(kind, config) for name, kind in SANDBOXES.items()}
         chosen = await choose(self._settings.sandbox, make)
         if chosen.sandbox is None:
             return self._unavailable(*chosen.reasons)
@@ -117,7 +117,7 @@ class _Start:
             work_dir=self._directory(data_dir.SANDBOX),
             layers_dir=self._directory(data_dir.INPUTS),
             caches_dir=self._directory(data_dir.CACHES),
-            hidden=(self._config.data_dir, *_private_paths(self._config.listen.tls_key)),
+            hidden=(self._config.data_dir, *private_paths(self._config.listen.tls_key)),
             places=self._places,
             closed_ports=await self._ports,
             action_uid=ACTION_UID,
@@ -179,7 +179,7 @@ class _Start:
         return path
 
 
-def _private_paths(tls_key: str) -> tuple[str, ...]:
+def private_paths(tls_key: str) -> tuple[str, ...]:
     """What holds the server's key; all of a directory that `tls init` made, with other keys."""
     if not tls_key:
         return ()

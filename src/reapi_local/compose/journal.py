@@ -1,4 +1,4 @@
-"""Where runs and reports are kept: in the journal, or nowhere."""
+"""Where runs and reports are kept, in the journal or nowhere, and who explains them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ from collections.abc import Callable
 
 from reapi_contract.data_dir import JOURNAL
 from reapi_local.clock import Clock
+from reapi_local.compose.storage import Storage
 from reapi_local.config.schema import Config
+from reapi_local.explain.explanations import Explanations
 from reapi_local.journal.journal import Journal
 from reapi_local.journal.no_journal import NoJournal
 from reapi_local.journal.writer import Bounds
@@ -23,3 +25,9 @@ def make_records(
         return NoJournal(clock)
     bounds = Bounds(settings.journal_size, settings.journal_age)
     return Journal(os.path.join(config.data_dir, JOURNAL), bounds, blobs, clock, label)
+
+
+def make_explanations(records: Journal | NoJournal, storage: Storage) -> Explanations:
+    """Who explains the runs of the journal."""
+    journal = records if isinstance(records, Journal) else None
+    return Explanations(journal, storage.kept_results, storage.blobs)

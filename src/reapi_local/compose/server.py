@@ -15,6 +15,7 @@ from reapi_contract import admin_api, challenge, ready_line
 from reapi_contract.admin_api import Health
 from reapi_contract.bounds import DEFAULT_PORT
 from reapi_contract.data_dir import STATE_FILE
+from reapi_contract.masks import Masks
 from reapi_contract.proof import Proof
 from reapi_contract.state import State, write_state
 from reapi_contract.status import Status
@@ -32,7 +33,7 @@ from reapi_local.compose.execution import make_executor
 from reapi_local.compose.guards.descriptors import DescriptorGuard
 from reapi_local.compose.guards.memory import MemoryGuard
 from reapi_local.compose.held_ports import HeldPorts
-from reapi_local.compose.journal import make_records
+from reapi_local.compose.journal import make_explanations, make_records
 from reapi_local.compose.notes import notes_of, warnings_at_start
 from reapi_local.compose.places import places_of
 from reapi_local.compose.ports import PortTaken, listen
@@ -46,6 +47,7 @@ from reapi_local.config.schema import Config, Transport
 from reapi_local.errors import InvalidRequest
 from reapi_local.events import EventStream
 from reapi_local.execute.sandbox.host.places import CannotShow
+from reapi_local.inspect.inspector import Inspector
 from reapi_local.observe.event_log import EventLog
 from reapi_local.observe.idleness import Idleness
 from reapi_local.observe.metrics import Metrics
@@ -97,6 +99,7 @@ class App:
         self.records = make_records(
             self._config, self._storage.blobs, self._clock, self._instances.label
         )
+        self.explanations = make_explanations(self.records, self._storage)
         self._metrics = Metrics(
             self._storage.blobs.describe, self._instances.label, lambda: self.records.dropped
         )
@@ -325,6 +328,11 @@ class App:
     def metrics(self) -> bytes:
         """All counters in Prometheus' text format."""
         return self._metrics.exposition()
+
+    def inspector(self) -> Inspector:
+        """What shows objects of the store to people."""
+        masks = Masks(secrets.token_bytes(32))
+        return Inspector(self._storage.blobs, self._storage.kept_results, OWNER, masks)
 
     async def check(self, instance: str) -> list[Proof]:
         """Prove with calls over a separate connection that the server works."""

@@ -31,6 +31,7 @@ class Storage:
     Services use ``client_blobs`` and ``client_results``, which emit events of clients. The executor
     uses ``execution_results``, whose events name it as the user, and ``blobs``, which emits no
     events for reads and writes, so that metrics count only blobs that clients transfer.
+    ``kept_results`` has the entries as they are, complete or not, and emits no events for look-ups.
     """
 
     def __init__(self, config: Config, clock: Clock, events: EventStream) -> None:
@@ -45,10 +46,9 @@ class Storage:
             events,
             durable=settings.sync == "full",
         )
-        results = CompleteActionCache(
-            GenerationActionCache(self._local, events), self._local, events
-        )
-        self.blobs: BlobStore = self._local
+        self.kept_results = GenerationActionCache(self._local, events)
+        results = CompleteActionCache(self.kept_results, self._local, events)
+        self.blobs = self._local
         self.client_blobs: BlobStore = ObservedBlobStore(self._local, events)
         self.client_results: ActionCache = ObservedActionCache(results, events, CacheUser.CLIENT)
         self.execution_results: ActionCache = ObservedActionCache(

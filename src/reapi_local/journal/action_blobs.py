@@ -13,6 +13,7 @@ from reapi_local.errors import InvalidRequest
 from reapi_local.journal import definitions
 from reapi_local.journal.entries import Unread
 from reapi_local.journal.link import link_of
+from reapi_local.journal.result_facts import MAX_COUNT
 from reapi_local.proto import remote_execution_pb2 as re_pb2
 from reapi_local.protocol.command import ParsedAction
 from reapi_local.protocol.digest import Digest, digest_of
@@ -64,14 +65,15 @@ def parsed(
 
 
 def tree_bytes(trees: Sequence[bytes]) -> int:
-    """The size of all files in these Trees. Raises InvalidRequest."""
-    return sum(
+    """The size of all files in these Trees, within bounds. Raises InvalidRequest."""
+    size = sum(
         file.digest.size_bytes
         for data in trees
         for tree in [parse_tree(data)]
         for directory in (tree.root, *tree.children)
         for file in directory.files
     )
+    return min(max(0, size), MAX_COUNT)
 
 
 def _command(data: bytes) -> re_pb2.Command:

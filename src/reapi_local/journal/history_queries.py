@@ -1,4 +1,4 @@
-"""Reads what explains a miss: earlier processes of the same kind, histories of actions, trees."""
+"""Reads what is known of an action: its process, results, executions and removals."""
 
 from __future__ import annotations
 
@@ -13,37 +13,12 @@ from reapi_contract.action_history import (
     RemovalRecord,
     ResultRecord,
 )
-from reapi_contract.run_details import KnownProcess
 from reapi_contract.run_reports import ProcessReport
 from reapi_local.journal import definitions
-from reapi_local.journal.run_queries import action_name, known_processes
+from reapi_local.journal.run_queries import action_name
 from reapi_local.protocol.digest import Digest
-from reapi_local.protocol.tree import child_digests, parse_directory
 
 _MAX_ROWS: Final = 100
-
-
-def earlier_processes(
-    connection: sqlite3.Connection, description: str, run: str, limit: int
-) -> list[tuple[str, KnownProcess]]:
-    """Processes with that description that other runs reported, with the names of the runs.
-
-    The newest first; of every instance and machine. Those of ``run`` are left out, and those that
-    were reported after it.
-    """
-    before = connection.execute(
-        "SELECT min(processes.id) FROM processes JOIN runs ON runs.id = processes.run"
-        " WHERE runs.run = ?",
-        (run,),
-    ).fetchone()[0]
-    rows = connection.execute(
-        "SELECT processes.id, runs.run FROM processes JOIN runs ON runs.id = processes.run"
-        " WHERE processes.description = ? AND processes.id < ? AND runs.run != ?"
-        " ORDER BY processes.id DESC LIMIT ?",
-        (description, before or 2**62, run, limit),
-    ).fetchall()
-    found = known_processes(connection, [number for number, _ in rows])
-    return [(name, found[number]) for number, name in rows if number in found]
 
 
 def action_history(connection: sqlite3.Connection, action: Digest) -> ActionHistory | None:
@@ -76,24 +51,6 @@ def action_history(connection: sqlite3.Connection, action: Digest) -> ActionHist
         ),
         evictions=_evictions_since(connection, first),
     )
-
-
-def kept_tree(connection: sqlite3.Connection, root: Digest) -> dict[Digest, bytes]:
-    """The Directories of an input root; empty unless the journal has all of them."""
-    found: dict[Digest, bytes] = {}
-    waiting = [root]
-    while waiting:
-        digest = waiting.pop()
-        if digest in found:
-            continue
-        row = connection.execute(
-            "SELECT body FROM directories WHERE digest = ?", (bytes(digest),)
-        ).fetchone()
-        if row is None:
-            return {}
-        found[digest] = definitions.decompressed(row[0])
-        waiting += child_digests(parse_directory(found[digest]), digest.function)
-    return found
 
 
 def _rows(

@@ -13,8 +13,9 @@ from typing import Any, Final, TypeVar
 
 from reapi_contract.action_history import ActionHistory
 from reapi_contract.admin_api import RunSummary
+from reapi_contract.input_trees import InputTree
 from reapi_contract.masks import Masks
-from reapi_contract.run_details import KnownProcess, RunDetails
+from reapi_contract.run_details import RunDetails
 from reapi_contract.run_reports import Kept, ProcessReport, Reporting, RunReport
 from reapi_contract.savings import Savings
 from reapi_local.clock import Clock
@@ -33,11 +34,12 @@ from reapi_local.events import (
 )
 from reapi_local.journal import database, definitions
 from reapi_local.journal.blob_reading import BlobReading
-from reapi_local.journal.entries import Barrier, Effects, Happened, Reported
+from reapi_local.journal.entries import Barrier, Effects, Happened, Reported, TreeRead
 from reapi_local.journal.events_kept import DOWNLOADS, UPLOADS
-from reapi_local.journal.history_queries import action_history, earlier_processes, kept_tree
+from reapi_local.journal.history_queries import action_history
+from reapi_local.journal.input_trees import directories_of, parse_root
 from reapi_local.journal.intake import Intake
-from reapi_local.journal.run_queries import newest_runs, run_details
+from reapi_local.journal.run_queries import has_tree, newest_runs, run_details
 from reapi_local.journal.saving_queries import savings_by
 from reapi_local.journal.schema import DAY_SECONDS
 from reapi_local.journal.writer import Bounds, Writer
@@ -47,7 +49,6 @@ from reapi_local.store.blob_store import BlobStore
 from reapi_local.threads import in_thread
 
 _T = TypeVar("_T")
-Earlier = tuple[str, KnownProcess]
 """The name of a run, and a process of it."""
 
 _KEY_FILE: Final = "secrets.key"
@@ -129,6 +130,23 @@ class Journal:
         self._intake.hurry()
         return await _within(kept)
 
+    async def missing_trees(self, roots: Sequence[str]) -> list[str]:
+        """Those input roots, "HASH/SIZE", whose Directories the journal hasn't kept.
+
+        Raises InvalidRequest, JournalUnavailable.
+        """
+        digests = [parse_root(root) for root in roots]
+        return await self._ask(
+            lambda connection: [str(one) for one in digests if not has_tree(connection, one)]
+        )
+
+    async def keep_tree(self, tree: InputTree) -> None:
+        """Keep the Directories of an input tree. Raises InvalidRequest, JournalUnavailable."""
+        made = await in_thread(directories_of, tree)
+        entry = TreeRead(self._now(), parse_root(tree.root), tuple(made.items()))
+        if not self._put(entry, sum(map(len, made.values()))):
+            raise JournalUnavailable("it has more to write than it can hold")
+
     async def runs(self, instance: str | None, limit: int) -> list[RunSummary]:
         """The latest runs, newest first; ``instance`` None = of all. Raises JournalUnavailable."""
         return await self._ask(lambda connection: newest_runs(connection, instance, limit))
@@ -149,22 +167,6 @@ class Journal:
             raise ActionUnknown(action)
         return found
 
-    async def earlier(self, description: str, run: str, limit: int) -> list[Earlier]:
-        """Processes with that description of runs before ``run``, newest first, with their runs.
-
-        Raises JournalUnavailable.
-        """
-        return await self._ask(
-            lambda connection: earlier_processes(connection, description, run, limit)
-        )
-
-    async def tree(self, root: Digest) -> dict[Digest, bytes]:
-        """The Directories of an input root; empty unless all are kept.
-
-        Raises JournalUnavailable.
-        """
-        return await self._ask(lambda connection: kept_tree(connection, root))
-
     async def savings(self, by: str, days: int, instance: str | None, limit: int) -> Savings:
         """What the cache saved, and what it cost, in the last ``days``, today among them.
 
@@ -176,6 +178,15 @@ class Journal:
         )
         disk_bytes = self._blobs.describe().disk_bytes
         return replace(found, costs=replace(found.costs, disk_bytes=disk_bytes))
+
+    async def ask(self, query: Callable[[sqlite3.Connection], _T]) -> _T:
+        """The answer to a query in a thread, after all that happened before it was asked.
+
+        That includes the blobs of actions, if to read them takes no time. Raises
+        JournalUnavailable.
+        """
+        await self._settled()
+        return await self._ask(query)
 
     async def _ask(self, query: Callable[[sqlite3.Connection], _T]) -> _T:
         """The answer to a query that sees all that happened before it was asked."""

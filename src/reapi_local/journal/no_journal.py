@@ -10,6 +10,7 @@ from cachetools import LRUCache
 
 from reapi_contract.action_history import ActionHistory
 from reapi_contract.admin_api import RunSummary
+from reapi_contract.input_trees import InputTree
 from reapi_contract.run_details import RunDetails
 from reapi_contract.run_reports import Kept, ProcessReport, Reporting, RunReport
 from reapi_contract.savings import Savings
@@ -59,6 +60,13 @@ class NoJournal:
     async def report(self, run: RunReport, processes: Sequence[ProcessReport]) -> Kept:
         """Nothing of it is kept."""
         return Kept()
+
+    async def missing_trees(self, roots: Sequence[str]) -> list[str]:
+        """None is wanted."""
+        return []
+
+    async def keep_tree(self, tree: InputTree) -> None:
+        """Nothing of it is kept."""
 
     async def run(self, run: str, instance: str | None) -> RunDetails:
         """Raises JournalOff."""

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from reapi_local.proto import remote_execution_pb2 as re_pb2
 from reapi_local.protocol.digest import Digest, DigestFunction, parse_digest
+
+MAX_COUNT: Final = 1 << 40
+"""The most bytes or milliseconds of one result: clients say what they like, and they are summed."""
 
 
 class ResultFacts(NamedTuple):
@@ -31,7 +34,7 @@ def facts_of(result: bytes, function: DigestFunction) -> ResultFacts:
         for directory in parsed.output_directories
         if directory.HasField("tree_digest")
     )
-    return ResultFacts(parsed.exit_code, size, trees, _ran_ms(parsed))
+    return ResultFacts(parsed.exit_code, min(size, MAX_COUNT), trees, _ran_ms(parsed))
 
 
 def _ran_ms(result: re_pb2.ActionResult) -> int:
@@ -41,5 +44,6 @@ def _ran_ms(result: re_pb2.ActionResult) -> int:
         (told.worker_start_timestamp, told.worker_completed_timestamp),
     ):
         if began.seconds and ended.seconds:
-            return max(0, (ended.ToNanoseconds() - began.ToNanoseconds()) // 1_000_000)
+            ran = 1000 * (ended.seconds - began.seconds) + (ended.nanos - began.nanos) // 1_000_000
+            return min(max(0, ran), MAX_COUNT)
     return 0

@@ -15,7 +15,7 @@ from reapi_contract.run_reports import ProcessReport, RunReport
 from reapi_local.journal import definitions
 from reapi_local.journal.lookups import Lookup, lookups_of
 from reapi_local.journal.schema import OUTCOMES
-from reapi_local.protocol.digest import DigestFunction, make_digest
+from reapi_local.protocol.digest import Digest, DigestFunction, make_digest
 from reapi_local.protocol.lookup import MissReason
 
 MAX_PROCESSES: Final = 5000
@@ -46,6 +46,12 @@ def newest_runs(
     return [_summary(row) for row in rows]
 
 
+def run_summary(connection: sqlite3.Connection, run: str, instance: str) -> RunSummary | None:
+    """What is known of one run; None if there is none of that name."""
+    row = connection.execute(f"{_RUN} WHERE run = ? AND instance = ?", (run, instance)).fetchone()
+    return None if row is None else _summary(row)
+
+
 def run_details(
     connection: sqlite3.Connection, run: str, instance: str | None
 ) -> RunDetails | None:
@@ -66,6 +72,11 @@ def run_details(
         lookups=tuple(lookups[:MAX_LOOKUPS]),
         truncated=len(processes) > MAX_PROCESSES or len(lookups) > MAX_LOOKUPS,
     )
+
+
+def has_tree(connection: sqlite3.Connection, root: Digest) -> bool:
+    """Whether the Directories of an input root are kept."""
+    return bool(connection.execute("SELECT 1 FROM trees WHERE root = ?", (root,)).fetchone())
 
 
 def action_name(key: bytes, size_bytes: int) -> str:
@@ -144,20 +155,20 @@ def _lookups(connection: sqlite3.Connection, run: int) -> list[LookupRecord]:
     last = {lookup.action: lookup for lookup in lookups_of(connection, run)}
     found = sorted(last.values())[: MAX_LOOKUPS + 1]
     return [
-        LookupRecord(name, lookup.at, OUTCOMES[lookup.outcome], _missing(connection, lookup))
+        LookupRecord(name, lookup.at, OUTCOMES[lookup.outcome], missing_of(connection, lookup))
         for lookup in found
-        if (name := _action_named(connection, lookup.action))
+        if (name := action_named(connection, lookup.action))
     ]
 
 
-def _action_named(connection: sqlite3.Connection, number: int) -> str:
+def action_named(connection: sqlite3.Connection, number: int) -> str:
     row = connection.execute(
         "SELECT key, size_bytes FROM actions WHERE id = ?", (number,)
     ).fetchone()
     return action_name(*row) if row else ""
 
 
-def _missing(connection: sqlite3.Connection, lookup: Lookup) -> tuple[str, ...]:
+def missing_of(connection: sqlite3.Connection, lookup: Lookup) -> tuple[str, ...]:
     """The blobs for which an entry was removed when it was looked up."""
     if OUTCOMES[lookup.outcome] != MissReason.INCOMPLETE:
         return ()

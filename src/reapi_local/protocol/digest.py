@@ -51,6 +51,9 @@ _HASH_BYTES: Final = {
     DigestFunction.SHA512: 64,
     DigestFunction.BLAKE3: 32,
 }
+HASH_DIGITS: Final = {function: 2 * length for function, length in _HASH_BYTES.items()}
+"""How many hexadecimal digits a hash has, by function."""
+
 _BY_NUMBER: Final = {function.value: function for function in DigestFunction}
 # Without BLAKE3, whose hashes are as long as those of SHA-256.
 _BY_HEX_LENGTH: Final = {
@@ -104,6 +107,11 @@ class Digest(bytes):
         return f"Digest({self.function.name} {self})"
 
 
+def without_size_bytes(function: int) -> int:
+    """The length of :attr:`Digest.without_size` for this function."""
+    return 1 + _HASH_BYTES[_BY_NUMBER[function]]
+
+
 def new_hasher(function: DigestFunction) -> Hasher:
     """A fresh hash object for ``function``."""
     return _HASHERS[function]()
@@ -145,6 +153,11 @@ def function_for(number: int, hash_hex: str = "") -> DigestFunction:
             "SHA-384 96, SHA-512 128 (lower-case hexadecimal)"
         )
     return function
+
+
+def digest_from_key(without_size: bytes, size_bytes: int) -> Digest:
+    """A digest from its :attr:`Digest.without_size`."""
+    return Digest(without_size + size_bytes.to_bytes(_SIZE_BYTES, "big"))
 
 
 def parse_digest(message: DigestMessage, function_number: int = 0) -> Digest:

@@ -23,6 +23,7 @@ from typing import Final
 
 from reapi_local.errors import Code, InvalidRequest, OperationNotFound, ReapiError
 from reapi_local.execute.clients.profile import ClientProfile
+from reapi_local.proto import remote_execution_pb2 as re_pb2
 from reapi_local.protocol.command import ParsedCommand
 from reapi_local.protocol.paths import resolve_path
 
@@ -30,6 +31,7 @@ WRAPPER: Final = "__pants_wrapper__"
 """The script's name in the input root."""
 
 _CHROOT: Final = "{chroot}"
+_CACHE_KEY: Final = "PANTS_CACHE_KEY"
 # The pattern includes the next line, because a cache name may look like a command. The length is
 # bounded because shlex takes quadratic time.
 _CHANGE: Final = re.compile(rb'^cd (.{1,16000})\nif \[ "\$\?" != 0 \]; then$', re.MULTILINE)
@@ -76,6 +78,13 @@ class PantsProfile(ClientProfile):
 
     def error_for_unknown_operation(self, error: OperationNotFound) -> ReapiError:
         return ExecuteAgain(str(error))
+
+
+def made_by_pants(command: re_pb2.Command) -> bool:
+    """Whether Pants made this command: it adds variables to each that are of its own cache key."""
+    return any(
+        variable.name.startswith(_CACHE_KEY) for variable in command.environment_variables
+    ) or any(_CHROOT in argument or argument == f"./{WRAPPER}" for argument in command.arguments)
 
 
 PANTS: Final = PantsProfile()

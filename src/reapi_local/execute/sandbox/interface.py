@@ -91,6 +91,8 @@ class ProcessSpec:
         directories: created before the process starts, relative to the input root.
         network: True gives the host's network, False only a private loopback interface.
         caches: the host directory to mount at ``action_paths.CACHES``, or None.
+        terminal: the descriptor of a terminal that is to be its standard input, output and error,
+            and its controlling terminal; None = no input, and output is saved.
     """
 
     arguments: tuple[str, ...]
@@ -100,6 +102,7 @@ class ProcessSpec:
     directories: tuple[str, ...] = ()
     network: bool = False
     caches: str | None = None
+    terminal: int | None = None
 
 
 @dataclass(frozen=True)

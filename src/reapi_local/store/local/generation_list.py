@@ -85,6 +85,13 @@ class GenerationList:
                 return generation
         return None
 
+    def keys_with(self, beginning: bytes, table: Table, limit: int) -> list[bytes]:
+        """Keys of any generation that begin so, in byte order, at most ``limit``."""
+        found: set[bytes] = set()
+        for generation in self.newest_first:
+            found.update(generation.index.keys_with(table, beginning, limit))
+        return sorted(found)[:limit]
+
     async def commit(self, generation: Generation, batch: Batch) -> None:
         """Write a batch to a generation; visible and durable when this returns.
 

@@ -10,7 +10,7 @@ import msgspec
 
 from reapi_local.context import Context
 from reapi_local.events import EntryRemoved, EventStream
-from reapi_local.protocol.digest import Digest
+from reapi_local.protocol.digest import Digest, without_size_bytes
 from reapi_local.protocol.lookup import Hit, Lookup, Miss, MissReason, StoredResult
 from reapi_local.store.local.eviction import RESULT_KEY_PREFIX
 from reapi_local.store.local.generation import Generation
@@ -47,6 +47,16 @@ class GenerationActionCache:
             if value is not None:
                 return value
         return None
+
+    def actions_with(self, beginning: bytes, limit: int) -> list[tuple[bytes, str]]:
+        """The entries whose function and hash begin so, at most ``limit``.
+
+        Each as the function and hash of its action, and its instance.
+        """
+        start = len(RESULT_KEY_PREFIX)
+        keys = self._generations.keys_with(RESULT_KEY_PREFIX + beginning, Table.RESULTS, limit)
+        lengths = ((key, start + without_size_bytes(key[start])) for key in keys)
+        return [(key[start:end], key[end:].decode()) for key, end in lengths]
 
     async def put(self, context: Context, action: Digest, stored: StoredResult) -> None:
         key, value = _key(context, action), _encode(stored)

@@ -66,6 +66,11 @@ class GenerationStore:
         await self.capacity.close()
         self.generations.close()
 
+    def digests_with(self, without_size: bytes) -> list[Digest]:
+        """The blobs with this function and hash: one at most, because of one hash."""
+        keys = self.generations.keys_with(without_size, Table.BLOBS, limit=1)
+        return [Digest(key) for key in keys]
+
     async def find_missing(self, context: Context, digests: Sequence[Digest]) -> list[Digest]:
         if len(digests) <= _LOOKUPS_SLICE:
             return cast("list[Digest]", self._missing_and_lease(context, digests))

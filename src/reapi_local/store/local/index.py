@@ -94,6 +94,18 @@ class Index:
             found = ((key, get(key)) for key in keys)
             return {key: value for key, value in found if value is not None}
 
+    def keys_with(self, table: Table, beginning: bytes, limit: int) -> list[bytes]:
+        """The first keys that begin so, in byte order, at most ``limit``."""
+        found: list[bytes] = []
+        with self._env.begin(db=self._dbs[table]) as txn, txn.cursor() as cursor:
+            if not cursor.set_range(beginning):
+                return found
+            for key in cursor.iternext(keys=True, values=False):
+                if len(found) == limit or not key.startswith(beginning):
+                    break
+                found.append(key)
+        return found
+
     def keys(self, table: Table) -> list[bytes]:
         """Every key, in byte order. Only for tests: it reads the whole table."""
         with self._env.begin(db=self._dbs[table]) as txn, txn.cursor() as cursor:

@@ -10,9 +10,10 @@ import signal
 import socket
 import stat
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple
 
+from reapi_local.execute.sandbox.control_terminal import control_terminal
 from reapi_local.execute.sandbox.slot.slot_messages import (
     SlotReport,
     SlotRequest,
@@ -46,9 +47,15 @@ class _NotStarted(Exception):
 
 
 def run_action(
-    request: SlotRequest, workspace: Workspace, server: socket.socket, cpu_seconds: int
+    request: SlotRequest,
+    workspace: Workspace,
+    server: socket.socket,
+    cpu_seconds: int,
+    terminals: Sequence[int] = (),
 ) -> FinishedAction:
     """Run an action until it ends, exceeds ``cpu_seconds`` or the server sends a stop.
+
+    ``terminals``: the descriptor of the terminal that it gets; empty = none.
 
     Raises:
         OSError: the sandbox failed.
@@ -60,7 +67,7 @@ def run_action(
     try:
         _prepare_directories(request)
         with workspace.raised_oom_score():
-            process.start(request, stdout, stderr)
+            process.start(request, stdout, stderr, terminals)
     except _NotStarted as failure:
         process.exit_code, process.problem = failure.exit_code, failure.problem
     finally:
@@ -111,10 +118,20 @@ class _ActionProcess:
         self._cpu_seconds = cpu_seconds
         self._has_exited = False
 
-    def start(self, request: SlotRequest, stdout: StdioCapture, stderr: StdioCapture) -> None:
+    def start(
+        self,
+        request: SlotRequest,
+        stdout: StdioCapture,
+        stderr: StdioCapture,
+        terminals: Sequence[int],
+    ) -> None:
         """Raises _NotStarted."""
         self.started_ns = self.ended_ns = time.time_ns()
-        self.pid = _spawn(request, stdout, stderr)
+        start = _program(request)
+        if terminals:
+            self.pid = _spawn_on_terminal(*start, terminals[0])
+        else:
+            self.pid = _spawn(*start, stdout, stderr)
 
     def wait(self, server: socket.socket, captures: Iterable[StdioCapture]) -> None:
         """Wait until the process exits or has to be killed; save its output meanwhile."""
@@ -186,11 +203,40 @@ def _prepare_directories(request: SlotRequest) -> None:
         raise _NotStarted(126, problem) from None
 
 
-def _spawn(request: SlotRequest, stdout: StdioCapture, stderr: StdioCapture) -> int:
+def _program(request: SlotRequest) -> tuple[str, list[bytes], dict[bytes, bytes]]:
+    """The path of the program, its arguments and its environment. Raises _NotStarted."""
     arguments = [_encode(argument) for argument in request["arguments"]]
     environment = {_encode(name): _encode(value) for name, value in request["environment"].items()}
     program = request["arguments"][0]
     path = program if "/" in program else _find_on_path(program, request["environment"])
+    return path, arguments, environment
+
+
+def _spawn_on_terminal(
+    path: str, arguments: list[bytes], environment: dict[bytes, bytes], terminal: int
+) -> int:
+    """Start it in a session of its own, which the terminal controls."""
+    pid = os.fork()
+    if pid:
+        return pid
+    try:
+        for number in _ALL_SIGNALS:
+            signal.signal(number, signal.SIG_DFL)
+        control_terminal(terminal)
+        os.execve(_encode(path), arguments, environment)
+    except (OSError, ValueError) as error:
+        os.write(terminal, f"{path} can't be executed: {error}\r\n".encode())
+    finally:
+        os._exit(126)
+
+
+def _spawn(
+    path: str,
+    arguments: list[bytes],
+    environment: dict[bytes, bytes],
+    stdout: StdioCapture,
+    stderr: StdioCapture,
+) -> int:
     file_actions = (
         (os.POSIX_SPAWN_DUP2, stdout.write_end, 1),
         (os.POSIX_SPAWN_DUP2, stderr.write_end, 2),

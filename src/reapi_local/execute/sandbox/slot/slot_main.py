@@ -200,23 +200,26 @@ def _serve(settings: SlotSettings, notes: list[str], server: socket.socket) -> N
     sys.path.clear()
     send_message(server, {"ready": True, "notes": notes})
     while True:
-        request = _receive_with_key("arguments", server)
-        finished = run_action(request, workspace, server, settings["cpu_seconds"])
+        request, terminals = _receive_with_key("arguments", server)
+        finished = run_action(request, workspace, server, settings["cpu_seconds"], terminals)
         send_message(server, finished.report, finished.descriptors)
-        for descriptor in finished.descriptors:
+        for descriptor in (*finished.descriptors, *terminals):
             os.close(descriptor)
-        release = _receive_with_key("release", server)
+        release, _ = _receive_with_key("release", server)
         workspace.renew()
         if release["answer"]:
             send_message(server, {"renewed": True})
 
 
-def _receive_with_key(key: str, server: socket.socket) -> Any:
-    """The next message that has ``key``. Others are late stops, sent before our report arrived."""
+def _receive_with_key(key: str, server: socket.socket) -> tuple[Any, list[int]]:
+    """The next message that has ``key``, and the descriptors that came with it.
+
+    Others are late stops, sent before our report arrived.
+    """
     while True:
-        message, _ = receive_message(server)
+        message, descriptors = receive_message(server)
         if key in message:
-            return message
+            return message, descriptors
 
 
 @contextlib.contextmanager

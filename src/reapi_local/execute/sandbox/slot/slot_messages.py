@@ -52,7 +52,10 @@ class SlotSettings(TypedDict):
 
 
 class SlotRequest(TypedDict):
-    """An action to run. ``layers`` and ``caches`` are relative to those of the settings."""
+    """An action to run. ``layers`` and ``caches`` are relative to those of the settings.
+
+    With the message comes the descriptor of the terminal that it is to have, if any.
+    """
 
     arguments: list[str]
     environment: dict[str, str]

@@ -110,13 +110,15 @@ class SlotProcess:
         self._send(settings, rulesets)
         self.notes = (await self._receive())[0]["notes"]
 
-    async def run(self, request: SlotRequest, stop: asyncio.Event) -> SlotResult:
+    async def run(
+        self, request: SlotRequest, stop: asyncio.Event, terminal: int | None = None
+    ) -> SlotResult:
         """Run an action until it ends. If this doesn't return a result, end the slot.
 
         Raises:
             StepError: the slot failed, not the action.
         """
-        self._send(request)
+        self._send(request, () if terminal is None else (terminal,))
         stopper = asyncio.create_task(self._stop_action_when_set(stop))
         try:
             report, descriptors = await self._receive()

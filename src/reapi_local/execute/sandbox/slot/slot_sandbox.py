@@ -164,7 +164,7 @@ class SlotSandbox:
         slot = await self._take(spec.network)
         slot.action = spec
         try:
-            return slot, await slot.process.run(self._request(spec), stop)
+            return slot, await slot.process.run(self._request(spec), stop, spec.terminal)
         except BaseException as error:
             await asyncio.shield(self._end(slot))
             if slot.why_ended and isinstance(error, StepError):

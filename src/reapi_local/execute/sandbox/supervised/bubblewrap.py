@@ -145,6 +145,7 @@ class BubblewrapSandbox(SupervisedSandbox):
             "uid": self._owner,
             "restricted": True,
             "rulesets": list(self._closed_ports.rulesets) if spec.network else [],
+            "terminals": [] if spec.terminal is None else [spec.terminal],
         }
 
     def _remark_on(self, spec: ProcessSpec, exit_code: int) -> str:

@@ -59,6 +59,7 @@ class ProcessGroupSandbox(SupervisedSandbox):
             "uid": None,
             "restricted": False,
             "rulesets": [],
+            "terminals": [] if spec.terminal is None else [spec.terminal],
         }
 
 

@@ -56,13 +56,17 @@ def _execute_in_child(request: SupervisorRequest, failure_pipe: int) -> NoReturn
 
 
 def _reset_process(request: SupervisorRequest) -> None:
-    """Default signal handlers, a new session, and the pipes as standard output and error."""
+    """Default signal handlers, a new session, and the pipes or the terminal as standard output."""
     for number in set(signal.Signals) - {signal.SIGKILL, signal.SIGSTOP}:
         signal.signal(number, signal.SIG_DFL)
     os.setsid()
     os.umask(0o022)
     for descriptor, (_, write_end, _) in enumerate(request["streams"], start=1):
         os.dup2(write_end, descriptor)
+    if request["terminals"]:
+        from reapi_local.execute.sandbox.control_terminal import control_terminal
+
+        control_terminal(request["terminals"][0])
 
 
 def set_limits(limits: list[tuple[str, int, int]]) -> None:

@@ -40,7 +40,7 @@ def main() -> None:
     control = int(sys.argv[1])
     request: SupervisorRequest = json.loads(_read_line(control))
     ends = (end for stream in request["streams"] for end in stream)
-    for descriptor in (control, *ends, *request["rulesets"]):
+    for descriptor in (control, *ends, *request["rulesets"], *request["terminals"]):
         os.set_inheritable(descriptor, False)
     _become_reaper()
     # The supervisor writes the action's output to files, so their size limit holds here, too.

@@ -15,7 +15,8 @@ class SupervisedProcess(TypedDict):
     paths as the process sees them. A limit is the name of an RLIMIT, its soft and its hard value.
     ``uid``: the uid and gid to change to, or None. ``restricted``: the supervisor has to block
     system calls and abstract sockets, because the sandbox around it doesn't. ``rulesets``:
-    descriptors for ``landlock.restrict_self``, which the supervisor inherits.
+    descriptors for ``landlock.restrict_self``, which the supervisor inherits. ``terminals``: the
+    descriptor of the terminal that the process gets, which is inherited, too; empty = none.
     """
 
     arguments: list[str]
@@ -26,6 +27,7 @@ class SupervisedProcess(TypedDict):
     uid: int | None
     restricted: bool
     rulesets: list[int]
+    terminals: list[int]
 
 
 class SupervisorRequest(SupervisedProcess):

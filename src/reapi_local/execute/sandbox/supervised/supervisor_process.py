@@ -150,7 +150,12 @@ def _start(
             # either: this process isn't in the sandbox yet, and LD_PRELOAD may be among them.
             env={},
             cwd="/",
-            pass_fds=(control, *chain.from_iterable(request["streams"]), *request["rulesets"]),
+            pass_fds=(
+                control,
+                *chain.from_iterable(request["streams"]),
+                *request["rulesets"],
+                *request["terminals"],
+            ),
             start_new_session=True,
         )
     except OSError as error:

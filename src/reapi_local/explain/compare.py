@@ -1,0 +1,116 @@
+"""The causes that tell two definitions apart."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from difflib import SequenceMatcher
+from typing import Final
+
+from reapi_local.explain.causes import Cause, Kind
+from reapi_local.explain.process import PANTS_KEY_PREFIX, SALT, Definition, Origin
+
+_MOST_COMPARED: Final = 3000
+"""Arguments: beyond that only what the two begin and end with is compared."""
+
+
+def same_key(one: Definition, other: Definition) -> bool:
+    """Whether both have one cache entry, as far as is known."""
+    return next(_differences(one, other), None) is None and one.input_root == other.input_root
+
+
+def differences(before: Definition, after: Definition) -> tuple[Cause, ...]:
+    """What differs, but for the input roots; each cause once."""
+    return tuple(dict.fromkeys(_differences(before, after)))
+
+
+def of_runs(before: Origin, after: Origin) -> Iterator[Cause]:
+    """What differs between the clients of two runs. Alone it is no cause of a miss."""
+    if before.tool and after.tool and before.tool != after.tool:
+        yield Cause(Kind.TOOL, "", before.tool, after.tool)
+    if before.plugin and after.plugin and before.plugin != after.plugin:
+        yield Cause(Kind.PLUGIN, "", before.plugin, after.plugin)
+
+
+def _differences(before: Definition, after: Definition) -> Iterator[Cause]:
+    if before.is_remote != after.is_remote:
+        yield Cause(Kind.PLACE, "", _place(before), _place(after))
+    yield from _arguments(before.arguments, after.arguments)
+    yield from _environment(before.environment, after.environment)
+    if before.working_directory != after.working_directory:
+        yield Cause(Kind.WORKING_DIRECTORY, "", before.working_directory, after.working_directory)
+    yield from _mappings(Kind.PLATFORM, before.platform, after.platform)
+    yield from _mappings(Kind.CACHES, before.caches, after.caches)
+    if before.timeout_ms != after.timeout_ms:
+        yield Cause(Kind.TIMEOUT, "", str(before.timeout_ms), str(after.timeout_ms))
+    for old, new in (
+        (before.output_files, after.output_files),
+        (before.output_directories, after.output_directories),
+    ):
+        yield from _outputs(old, new)
+
+
+def _environment(before: Mapping[str, str], after: Mapping[str, str]) -> Iterator[Cause]:
+    for cause in _mappings(Kind.VARIABLE, before, after):
+        if cause.name == SALT:
+            yield Cause(Kind.SALT, "", cause.before, cause.after)
+        elif not cause.name.startswith(PANTS_KEY_PREFIX):
+            yield cause
+
+
+def _mappings(kind: Kind, before: Mapping[str, str], after: Mapping[str, str]) -> Iterator[Cause]:
+    for name in sorted({*before, *after}):
+        old, new = before.get(name), after.get(name)
+        if old != new:
+            yield Cause(kind, name, old, new)
+
+
+def _outputs(before: Sequence[str], after: Sequence[str]) -> Iterator[Cause]:
+    for path in sorted({*before} ^ {*after}):
+        is_new = path not in before
+        yield Cause(Kind.OUTPUTS, "", None if is_new else path, path if is_new else None)
+
+
+def _arguments(before: Sequence[str], after: Sequence[str]) -> Iterator[Cause]:
+    if before == after:
+        return
+    if before and after and before[0] != after[0]:
+        yield Cause(Kind.PROGRAM, "", before[0], after[0])
+    for old, new in _replaced(before[1:], after[1:]):
+        for index in range(max(len(old), len(new))):
+            was = old[index] if index < len(old) else None
+            now = new[index] if index < len(new) else None
+            yield Cause(_kind(was, now), "", was, now)
+
+
+def _replaced(
+    before: Sequence[str], after: Sequence[str]
+) -> Iterator[tuple[Sequence[str], Sequence[str]]]:
+    """The parts that differ, each with what is in its place."""
+    if max(len(before), len(after)) > _MOST_COMPARED:
+        start = _common(before, after, lambda items, index: items[index])
+        rest = before[start:], after[start:]
+        end = _common(*rest, lambda items, index: items[-1 - index])
+        yield tuple(part[: len(part) - end] for part in rest)  # type: ignore[misc]
+        return
+    matcher = SequenceMatcher(None, before, after, autojunk=False)
+    for tag, old_from, old_to, new_from, new_to in matcher.get_opcodes():
+        if tag != "equal":
+            yield before[old_from:old_to], after[new_from:new_to]
+
+
+def _common(
+    before: Sequence[str], after: Sequence[str], at: Callable[[Sequence[str], int], str]
+) -> int:
+    shortest = min(len(before), len(after))
+    return next((i for i in range(shortest) if at(before, i) != at(after, i)), shortest)
+
+
+def _kind(before: str | None, after: str | None) -> Kind:
+    """Two absolute paths in one place are programs, such as interpreters."""
+    if before and after and before.startswith("/") and after.startswith("/"):
+        return Kind.PROGRAM
+    return Kind.ARGUMENT
+
+
+def _place(definition: Definition) -> str:
+    return "on the server" if definition.is_remote else "on the client's machine"
