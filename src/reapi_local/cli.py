@@ -151,7 +151,7 @@ async def _serve_until_stopped(config: Config, version: str, ready_fd: int | Non
     import asyncio
 
     from reapi_local.compose.cannot_start import CannotStart
-    from reapi_local.compose.descriptors import raise_limit
+    from reapi_local.compose.guards.descriptors import raise_limit
     from reapi_local.compose.server import running
 
     raise_limit()

@@ -133,6 +133,18 @@ class StorageFull(ReapiError):
     code = Code.RESOURCE_EXHAUSTED
 
 
+class Busy(ReapiError):
+    """Too much memory is in use for what is under way; less of it a little later."""
+
+    code = Code.RESOURCE_EXHAUSTED
+
+
+class Stalled(ReapiError):
+    """The client sent nothing for a while, and other calls waited for the place of this one."""
+
+    code = Code.RESOURCE_EXHAUSTED
+
+
 class QueueFull(ReapiError):
     """The execution queue is full; clients such as Pants retry a little later."""
 

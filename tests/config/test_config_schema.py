@@ -22,7 +22,7 @@ EACH_SETTING = pytest.mark.parametrize("setting", SETTINGS.values(), ids=lambda 
 
 # For each kind: as text, as TOML has it, and what it means.
 EXAMPLES: dict[kinds.Kind, tuple[str, str, Any]] = {
-    kinds.SIZE: ("3MiB", '"3MiB"', 3 * 1024**2),
+    kinds.SIZE: ("300MiB", '"300MiB"', 300 * 1024**2),
     kinds.SECONDS: ("0.25", "0.25", 0.25),
     kinds.COUNT: ("7", "7", 7),
     kinds.SWITCH: ("true", "true", True),

@@ -14,15 +14,19 @@ from reapi_local.rpc.read_budget import Read, ReadBudget
 MIB = 1024 * 1024
 
 
+def budget_of(reads: int, clock: ManualClock | None = None) -> ReadBudget:
+    return ReadBudget(clock or ManualClock(), reads, 32 * MIB)
+
+
 async def until_waiting(budget: ReadBudget, waiting: int) -> None:
-    while len(budget._waiting) < waiting:  # noqa: ASYNC110 - some steps of the loop, no time
+    while budget.places.waiting < waiting:  # noqa: ASYNC110 - some steps of the loop, no time
         await asyncio.sleep(0)
 
 
 @given(st.lists(st.tuples(st.integers(0, 30), st.sampled_from(["next", "end"])), max_size=200))
 def test_messages_of_all_reads_stay_within_the_budget(steps: list[tuple[int, str]]) -> None:
     async def run() -> None:
-        budget, reads, sizes = ReadBudget(ManualClock()), dict[int, Read](), dict[int, int]()
+        budget, reads, sizes = budget_of(1024), dict[int, Read](), dict[int, int]()
         for number, step in steps:
             read = reads.get(number) or await budget.begin()
             reads[number] = read
@@ -40,7 +44,7 @@ def test_messages_of_all_reads_stay_within_the_budget(steps: list[tuple[int, str
 
 
 async def test_messages_get_smaller_as_more_reads_go_on() -> None:
-    budget = ReadBudget(ManualClock())
+    budget = budget_of(1024)
     sizes = [budget.next_message(await budget.begin(), MIB) for _ in range(400)]
     assert sizes[0] == MIB
     assert sizes == sorted(sizes, reverse=True)
@@ -48,7 +52,7 @@ async def test_messages_get_smaller_as_more_reads_go_on() -> None:
 
 
 async def test_a_read_waits_for_a_place_and_gets_the_next_one() -> None:
-    budget = ReadBudget(ManualClock(), max_reads=1)
+    budget = budget_of(1)
     first = await budget.begin()
     second, third = (asyncio.ensure_future(budget.begin()) for _ in range(2))
     await until_waiting(budget, 2)
@@ -58,7 +62,7 @@ async def test_a_read_waits_for_a_place_and_gets_the_next_one() -> None:
 
 
 async def test_a_read_that_left_while_it_waited_takes_no_place() -> None:
-    budget = ReadBudget(ManualClock(), max_reads=1)
+    budget = budget_of(1)
     first = await budget.begin()
     second, third = (asyncio.ensure_future(budget.begin()) for _ in range(2))
     await until_waiting(budget, 2)
@@ -70,7 +74,7 @@ async def test_a_read_that_left_while_it_waited_takes_no_place() -> None:
 
 async def test_a_stalled_read_makes_room_for_one_that_waits_and_a_moving_one_does_not() -> None:
     clock = ManualClock()
-    budget = ReadBudget(clock, max_reads=2)
+    budget = budget_of(2, clock)
     begun = asyncio.Queue[Read]()
 
     async def reader() -> None:

@@ -39,11 +39,12 @@ from reapi_local.rpc.capabilities_service import CapabilitiesService
 from reapi_local.rpc.cas_service import CasService
 from reapi_local.rpc.execution_service import ExecutionService
 from reapi_local.rpc.grpc_server import GrpcServer
+from reapi_local.rpc.in_flight import InFlight
 from reapi_local.rpc.interceptor import Interceptor
 from reapi_local.rpc.methods import METHODS
 from reapi_local.rpc.operations_service import OperationsService
 from reapi_local.store.memory import MemoryActionCache, MemoryStore
-from rpc.helpers import TRANSPORTS, Client, blob_name, consume, digest_of, pieces, upload_name
+from rpc.helpers import MIB, TRANSPORTS, Client, blob_name, consume, digest_of, pieces, upload_name
 
 DATA = b"content"
 DIGEST = digest_of(DATA)
@@ -150,15 +151,15 @@ async def authorizing(
     events, ended = EventStream(), list[CallEnded]()
     events.subscribe(CallEnded, ended.append)
     access = AccessControl(principals, Instances(("main",)), without_token)
-    blobs, executor = MemoryStore(), NoOperations()
+    blobs, executor, in_flight = MemoryStore(), NoOperations(), InFlight(1024 * MIB)
     sockets = TemporaryDirectory()
     server = GrpcServer(
-        Interceptor(access, events, SystemClock()),
+        Interceptor(access, events, SystemClock(), in_flight),
         {
             "ActionCache": ActionCacheService(MemoryActionCache(), blobs, SystemClock()),
-            "ByteStream": ByteStreamService(blobs, SystemClock()),
+            "ByteStream": ByteStreamService(blobs, SystemClock(), 1024 * MIB),
             "Capabilities": CapabilitiesService(executor),
-            "ContentAddressableStorage": CasService(blobs),
+            "ContentAddressableStorage": CasService(blobs, in_flight),
             "Execution": ExecutionService(executor),
             "Operations": OperationsService(executor),
         },

@@ -315,7 +315,7 @@ async def test_compressed_and_plain_uploads_of_one_blob_do_not_disturb_each_othe
 
 
 async def test_uploads_wait_while_the_memory_for_windows_is_in_use(client: Client) -> None:
-    blobs = [os.urandom(16) + bytes(MIB) for _ in range(64)]
+    blobs = [os.urandom(16) + bytes(MIB) for _ in range(32)]
     halves = [(zstd(blob[:MIB]), zstd(blob[MIB:])) for blob in blobs]
     calls = [client.Write() for _ in blobs]
     for blob, (first, _), call in zip(blobs, halves, calls, strict=True):
@@ -349,7 +349,7 @@ async def test_only_so_many_compressed_reads_go_on_at_once(tmp_path: Path, trans
         client = server.connect(options=[("grpc.http2.bdp_probe", 0)])
         digest = await client.upload(os.urandom(4 * MIB))
         request = ReadRequest(resource_name=compressed(blob_name(digest)))
-        calls = [client.Read(request) for _ in range(128)]
+        calls = [client.Read(request) for _ in range(85)]
         for call in calls:
             assert (await call.read()).data
         waiting = [client.Read(request) for _ in range(2)]

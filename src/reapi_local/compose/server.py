@@ -28,9 +28,10 @@ from reapi_local.compose.access import encryption_of, without_token
 from reapi_local.compose.addresses import bracketed, host_for_clients, reachable
 from reapi_local.compose.cannot_start import CannotStart
 from reapi_local.compose.data_dir import owned, unusable
-from reapi_local.compose.descriptors import ConnectionGuard
 from reapi_local.compose.disk_space import disk_note, with_disk
 from reapi_local.compose.execution import make_executor
+from reapi_local.compose.guards.descriptors import DescriptorGuard
+from reapi_local.compose.guards.memory import MemoryGuard
 from reapi_local.compose.held_ports import HeldPorts
 from reapi_local.compose.journal import make_explanations, make_records
 from reapi_local.compose.notes import notes_of, warnings_at_start
@@ -57,6 +58,7 @@ from reapi_local.rpc.capabilities_service import CapabilitiesService
 from reapi_local.rpc.cas_service import CasService
 from reapi_local.rpc.execution_service import ExecutionService
 from reapi_local.rpc.grpc_server import GrpcServer, is_native
+from reapi_local.rpc.in_flight import InFlight
 from reapi_local.rpc.interceptor import Interceptor
 from reapi_local.rpc.operations_service import OperationsService
 from reapi_local.threads import in_thread
@@ -86,7 +88,10 @@ class App:
         self._executor = make_executor(
             config, self._storage, self._places, clock, self._events, self._ports
         )
-        self._byte_stream = ByteStreamService(self._storage.client_blobs, clock)
+        self._in_flight = InFlight(config.listen.in_flight)
+        self._byte_stream = ByteStreamService(
+            self._storage.client_blobs, clock, config.listen.in_flight
+        )
         self._held_ports = HeldPorts(config.data_dir)
 
     def _observe(self) -> None:
@@ -133,8 +138,10 @@ class App:
         await self._admin.start()
         await in_thread(self._held_ports.hold)
         self._write_state(os.getpid(), self._tokens.current)
-        self._guard = ConnectionGuard((self.grpc_port, self.admin_port), self._clock)
-        self._guard.start()
+        ports = (self.grpc_port, self.admin_port)
+        self._guards = DescriptorGuard(ports, self._clock), MemoryGuard(self._in_flight, ports)
+        for guard in self._guards:
+            guard.start()
 
     async def _must_execute(self) -> None:
         status = await self._executor.describe()
@@ -163,7 +170,7 @@ class App:
             ) from error
 
     def _listen(self, transport: Transport, port: int, reuse_port: bool) -> int:
-        interceptor = Interceptor(self._access[0], self._events, self._clock)
+        interceptor = Interceptor(self._access[0], self._events, self._clock, self._in_flight)
         credentials = self._encryption.server_credentials() if self._encryption else None
         server = GrpcServer(
             interceptor,
@@ -199,7 +206,7 @@ class App:
             "ActionCache": ActionCacheService(storage.client_results, storage.blobs, self._clock),
             "ByteStream": self._byte_stream,
             "Capabilities": CapabilitiesService(executor),
-            "ContentAddressableStorage": CasService(storage.client_blobs),
+            "ContentAddressableStorage": CasService(storage.client_blobs, self._in_flight),
             "Execution": ExecutionService(executor),
             "Operations": OperationsService(executor),
         }
@@ -223,7 +230,8 @@ class App:
         await self._grpc.stop(_GRACE_SECONDS)
         self._sockets.close()
         await self._executor.close()
-        await self._guard.stop()
+        for guard in self._guards:
+            await guard.stop()
         await self._admin.stop()
         await self._byte_stream.close()
         await self.records.close()

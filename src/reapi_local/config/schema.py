@@ -42,6 +42,9 @@ MAX_PROCESSES: Final = 4_194_304
 _MIB: Final = 1024**2
 _GIB: Final = 1024**3
 
+MIN_IN_FLIGHT_BYTES: Final = 128 * _MIB
+"""Several batches of the size in Capabilities, while they are decoded, and some reads."""
+
 Transport: TypeAlias = Literal["auto", "native", "grpcio"]
 Sync: TypeAlias = Literal["full", "relaxed"]
 Availability: TypeAlias = Literal["auto", "on", "off"]
@@ -103,6 +106,18 @@ class ListenConfig(Struct, frozen=True):
         Seconds,
         Meta(description="The server stops after this time without a call. 0: never."),
     ] = 0.0
+
+    in_flight: Annotated[
+        int,
+        Meta(ge=MIN_IN_FLIGHT_BYTES, le=MAX_BYTES),
+        SIZE,
+        Meta(
+            description="The most memory for requests, uploads and answers that are under way, in "
+            "addition to what the server takes when it is idle. Beyond three quarters of it, "
+            "large messages are refused with RESOURCE_EXHAUSTED. Near its end, the connections "
+            "that hold most are closed."
+        ),
+    ] = _GIB
 
 
 class StoreConfig(Struct, frozen=True):

@@ -6,8 +6,7 @@ Source: google.bytestream; REAPI v2, ContentAddressableStorage, for the resource
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import nullcontext
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from functools import partial
 from typing import Final
 
@@ -17,8 +16,10 @@ from reapi_local.errors import DigestMismatch, InvalidRequest, UploadNotFound, U
 from reapi_local.proto import bytestream_pb2
 from reapi_local.protocol.resource_name import UploadName, parse_read_name, parse_write_name
 from reapi_local.protocol.upload import WriteSequence
+from reapi_local.protocol.zstd import MAX_WINDOW_BYTES
 from reapi_local.rpc.late_writer import LateWriter
 from reapi_local.rpc.partial_uploads import PartialUploads
+from reapi_local.rpc.places import Places
 from reapi_local.rpc.read_budget import ReadBudget
 from reapi_local.store.blob_store import BlobStore, BlobWriter
 from reapi_local.store.compressed import CompressingReader, next_piece
@@ -28,22 +29,31 @@ _CHUNK_BYTES: Final = 1024 * 1024
 _DATA_TAG: Final = bytes([bytestream_pb2.ReadResponse.DATA_FIELD_NUMBER << 3 | 2])
 """Field ``data``, with its length before it."""
 
-_MAX_COMPRESSED_READS: Final = 128
-"""Each has a compressor, which takes up to 1.5 MiB, so 192 MiB together."""
-_MAX_LARGE_DECODERS: Final = 64
-"""Each takes up to ``MAX_WINDOW_BYTES`` of memory, so 512 MiB together; more uploads wait."""
+_READ_BYTES: Final = 64 * 1024
+"""The least that a read takes: one message."""
+_COMPRESSOR_BYTES: Final = 1536 * 1024
+"""The most that a compressor takes."""
+_UPLOAD_BYTES: Final = 8 * 1024 * 1024
+"""What an upload takes: some copies of a message, on its way from the socket to the disk."""
 
 
 class ByteStreamService:
-    """Reads and writes of single blobs."""
+    """Reads and writes of single blobs.
 
-    def __init__(self, blobs: BlobStore, clock: Clock) -> None:
+    ``memory_bytes``: what all calls may take together, of which reads and decoders get parts.
+    """
+
+    def __init__(self, blobs: BlobStore, clock: Clock, memory_bytes: int) -> None:
         self._blobs = blobs
         self._active: dict[UploadName, WriteSequence] = {}
         self._partial = PartialUploads(clock)
-        self._read_budget = ReadBudget(clock)
-        self._compressed_read_budget = ReadBudget(clock, _MAX_COMPRESSED_READS)
-        self._decoders = asyncio.Semaphore(_MAX_LARGE_DECODERS)
+        shared = memory_bytes // 32
+        self._read_budget = ReadBudget(clock, memory_bytes // 16 // _READ_BYTES, shared)
+        self._compressed_read_budget = ReadBudget(
+            clock, memory_bytes // 8 // _COMPRESSOR_BYTES, shared
+        )
+        self._uploads = Places(clock, memory_bytes // _UPLOAD_BYTES, "upload")
+        self._decoders = Places(clock, memory_bytes // 4 // MAX_WINDOW_BYTES, "compressed upload")
 
     async def close(self) -> None:
         """Drop partial uploads."""
@@ -99,30 +109,42 @@ class ByteStreamService:
             )
         committed = await self._partial.committed(name, first.write_offset)
         sequence = WriteSequence(first.resource_name, name, committed)
-        _accept(sequence, first)
+        data = _accept(sequence, first)
+        # A message is not kept while the next one is awaited, for which a client may take long.
+        del first
         self._active[name] = sequence
         try:
-            async with self._decoders if _needs_window(name) else nullcontext():
+            places = self._decoders if _needs_window(name) else self._uploads
+            async with places.place() as place:
+                moved = partial(places.moved, place)
                 writer = self._partial.take(name) or LateWriter(
                     partial(self._blobs.open_write, context, name.digest)
                 )
-                await self._receive(writer, sequence, first, requests)
+                receiving = self._receive(writer, sequence, data, requests, moved)
+                del data
+                await receiving
         finally:
             del self._active[name]
+            sequence.decoder = None  # its window, which may be large, at once
         return bytestream_pb2.WriteResponse(committed_size=sequence.offset)
 
     async def _receive(
         self,
         writer: BlobWriter,
         sequence: WriteSequence,
-        first: bytestream_pb2.WriteRequest,
+        data: bytes,
         rest: AsyncIterator[bytestream_pb2.WriteRequest],
+        moved: Callable[[int], None],
     ) -> None:
-        """Write what ``first``, which was accepted already, and ``rest`` contain."""
+        """Write ``data``, which was accepted already, and what ``rest`` contains."""
         try:
-            await _write(writer, sequence, first.data)
+            await _write(writer, sequence, data)
+            del data
             async for message in rest:
-                await _write(writer, sequence, _accept(sequence, message))
+                data = _accept(sequence, message)
+                moved(len(data))
+                await _write(writer, sequence, data)
+                del message, data
             sequence.end()
             await writer.commit()
         except (asyncio.CancelledError, InvalidRequest) as error:

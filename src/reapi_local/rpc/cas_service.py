@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from typing import Final, TypeAlias
 
@@ -13,14 +14,24 @@ from reapi_local.proto import remote_execution_pb2 as re_pb2
 from reapi_local.protocol.digest import Digest, parse_digest, parse_digests
 from reapi_local.protocol.tree import child_digests, parse_directory
 from reapi_local.rpc import batch_limits
+from reapi_local.rpc.in_flight import InFlight
 from reapi_local.store.blob_store import Blob, BlobStore
 from reapi_local.store.compressed import compress_where_smaller, decompress_all
-from reapi_local.threads import DIRECTORIES_SLICE, SLICE, WRITES_SLICE, in_slices, in_thread_if_long
+from reapi_local.threads import (
+    DIRECTORIES_SLICE,
+    LONG_BYTES,
+    SLICE,
+    WRITES_SLICE,
+    in_slices,
+    in_thread_if_long,
+)
 
 _PAGE: Final = 1000
 _PAGE_BYTES: Final = 2 * 1024 * 1024
 _MAX_TOKEN_DIGITS: Final = 18
 _ZSTD: Final = re_pb2.Compressor.ZSTD
+_READS_AT_ONCE: Final = 16
+"""More batches with much content wait, so that small calls have their turn in between."""
 _OK: Final = status_pb2.Status()
 """Every item has a status, also one that succeeded: some clients take its absence for an error."""
 
@@ -30,8 +41,9 @@ _Updated: TypeAlias = re_pb2.BatchUpdateBlobsResponse.Response
 class CasService:
     """REAPI v2, service ContentAddressableStorage, without SplitBlob and SpliceBlob."""
 
-    def __init__(self, blobs: BlobStore) -> None:
-        self._blobs = blobs
+    def __init__(self, blobs: BlobStore, in_flight: InFlight) -> None:
+        self._blobs, self._in_flight = blobs, in_flight
+        self._reading = asyncio.Semaphore(_READS_AT_ONCE)
 
     async def FindMissingBlobs(
         self, request: re_pb2.FindMissingBlobsRequest, context: Context
@@ -114,6 +126,15 @@ class CasService:
             content_bytes += sum(digest.size_bytes for digest in some)
         batch_limits.check_content(content_bytes)
         batch_limits.check_answer(digests, content_bytes)
+        if content_bytes <= LONG_BYTES:
+            return await self._read(request, digests, context)
+        async with self._reading:
+            self._in_flight.check(content_bytes)
+            return await self._read(request, digests, context)
+
+    async def _read(
+        self, request: re_pb2.BatchReadBlobsRequest, digests: Sequence[Digest], context: Context
+    ) -> re_pb2.BatchReadBlobsResponse:
         found = await self._blobs.read_many(context, digests)
         accepts_zstd = _ZSTD in request.acceptable_compressors
         compressed = await compress_where_smaller(found) if accepts_zstd else {}
@@ -159,6 +180,7 @@ class CasService:
             length = directory.ByteSize()
             is_full = len(page.directories) == size or page_bytes + length > _PAGE_BYTES
             if page.directories and is_full:
+                self._in_flight.check(page_bytes)
                 page.next_page_token = str(position - 1)
                 yield page
                 page, page_bytes = re_pb2.GetTreeResponse(), 0

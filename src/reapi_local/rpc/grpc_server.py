@@ -32,17 +32,17 @@ from reapi_local.rpc.reflection import SERVICE_NAMES, add_reflection
 if TYPE_CHECKING:
     from reapi_local.rpc.native_server import NativeServer
 
-_MAX_MESSAGE_BYTES: Final = 64 * 1024 * 1024
-"""Pants puts all digests into one FindMissingBlobs; 200,000 digests take 14 MB."""
-
 _MAX_STREAMS: Final = 1024
+_MAX_PENDING: Final = 1_000_000
 
 _OPTIONS: Final = (
-    ("grpc.max_receive_message_length", _MAX_MESSAGE_BYTES),
-    ("grpc.max_send_message_length", _MAX_MESSAGE_BYTES),
     ("grpc.max_concurrent_streams", _MAX_STREAMS),
     # Who connects and sends nothing is hung up on, by default after two minutes only.
     ("grpc.server_handshake_timeout_ms", 20_000),
+    # When calls come faster than they are accepted, grpcio cancels some, whoever makes them, from a
+    # thousand on.
+    ("grpc.server.max_pending_requests", _MAX_PENDING),
+    ("grpc.server.max_pending_requests_hard_limit", _MAX_PENDING),
     # Clients may ping as often as they like while an action runs silently. By default grpcio hangs
     # up if they do so more than every five minutes; pygrpc-native never does.
     ("grpc.http2.max_ping_strikes", 0),
@@ -86,10 +86,19 @@ class GrpcServer:
             for method in descriptor.methods
             if hasattr(services[descriptor.name], method.name)
         }
-        self._native = _native(handlers, tokens, reuse_port) if is_native(transport) else None
+        limit = interceptor.in_flight.largest_bytes
+        self._native = (
+            _native(handlers, tokens, limit, reuse_port) if is_native(transport) else None
+        )
         leave_out_faults_of_clients()
-        options = [*_OPTIONS, ("grpc.so_reuseport", int(reuse_port))]
-        self._grpcio = grpc.aio.server(options=options)
+        self._grpcio = grpc.aio.server(
+            options=[
+                *_OPTIONS,
+                ("grpc.max_receive_message_length", limit),
+                ("grpc.max_send_message_length", limit),
+                ("grpc.so_reuseport", int(reuse_port)),
+            ]
+        )
         self._grpcio.add_generic_rpc_handlers((_Generic(handlers),))
         self._names = (*_descriptors(), health.SERVICE_NAME, *SERVICE_NAMES)
         add_reflection(self._names, self._grpcio, interceptor)
@@ -163,13 +172,14 @@ def is_native(transport: Transport) -> bool:
 def _native(
     handlers: Mapping[str, grpc.RpcMethodHandler[Any, Any]],
     tokens: Collection[str],
+    max_message_bytes: int,
     reuse_port: bool,
 ) -> NativeServer:
     """It serves the methods with one request; the others stay with grpcio."""
     from reapi_local.rpc.native_server import NativeServer
 
     with_one_request = {path: h for path, h in handlers.items() if not h.request_streaming}
-    limits = _MAX_MESSAGE_BYTES, _MAX_STREAMS
+    limits = max_message_bytes, _MAX_STREAMS
     return NativeServer(with_one_request, tokens, *limits, reuse_port)
 
 

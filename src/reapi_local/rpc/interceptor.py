@@ -32,7 +32,9 @@ from reapi_local.errors import (
     unexpected,
 )
 from reapi_local.events import CallEnded, EventStream
+from reapi_local.rpc.in_flight import TURN_BYTES, InFlight
 from reapi_local.rpc.methods import Method
+from reapi_local.threads import LONG_BYTES
 
 _log = logging.getLogger(__name__)
 _STATUS: Final = {code.value[0]: code for code in grpc.StatusCode}
@@ -56,8 +58,10 @@ Streaming = Callable[[Request, Context], AsyncGenerator[Response, None]]
 class Interceptor:
     """Wraps handlers for a gRPC server."""
 
-    def __init__(self, access: AccessControl, events: EventStream, clock: Clock) -> None:
-        self.access, self.events, self.clock = access, events, clock
+    def __init__(
+        self, access: AccessControl, events: EventStream, clock: Clock, in_flight: InFlight
+    ) -> None:
+        self.access, self.events, self.clock, self.in_flight = access, events, clock, in_flight
         self.is_draining = False
 
     def drain(self) -> None:
@@ -74,14 +78,19 @@ class Interceptor:
 
     def unary(
         self, method: Method, handler: Unary[Request, Response], parse: Parse[Request]
-    ) -> Callable[[Sent, GrpcCall], Awaitable[Response]]:
+    ) -> Callable[[Sent, GrpcCall], Awaitable[bytes]]:
         """For methods with one request and one response."""
 
-        async def serve(sent: Sent, grpc_call: GrpcCall) -> Response:
+        async def serve(sent: Sent, grpc_call: GrpcCall) -> bytes:
             call = _Call(self, method, grpc_call)
             try:
                 raw = sent if isinstance(sent, bytes) else await call.first_message()
-                response = await handler(*call.admit(parse, raw))
+                if len(raw) <= TURN_BYTES:
+                    answer = await handler(*call.admit(parse, raw))
+                else:
+                    async with self.in_flight.turn(len(raw)):
+                        answer = await handler(*call.admit(parse, raw))
+                response = call.encoded(answer)
                 call.code = Code.OK
                 return response
             except Exception as error:
@@ -99,11 +108,13 @@ class Interceptor:
     ) -> Callable[[AsyncIterator[bytes], GrpcCall], Awaitable[Response]]:
         """For methods with a stream of requests, of which the first names the instance."""
 
-        async def serve(raw: AsyncIterator[bytes], grpc_call: GrpcCall) -> Response:
+        async def serve(_: AsyncIterator[bytes], grpc_call: GrpcCall) -> Response:
             call = _Call(self, method, grpc_call)
             try:
                 request, context = call.admit(parse, await call.first_message())
-                response = await handler(_stream(request, raw, parse), context)
+                requests = _Stream(request, grpc_call, parse)
+                del request
+                response = await handler(requests, context)
                 call.code = Code.OK
                 return response
             except Exception as error:
@@ -177,14 +188,28 @@ class _Call:
         """The decoded request, and the context of the call.
 
         Raises:
-            Draining, Unauthenticated, PermissionDenied, InvalidRequest: the call is refused.
+            Draining, Unauthenticated, Busy, InvalidRequest, PermissionDenied: the call is refused.
         """
         principal = self._principal or self.authenticate()
+        if len(raw) > LONG_BYTES:
+            self._interceptor.in_flight.check(len(raw))
         request = parse(raw)
         instance = self._method.instance_of(request)
         self._interceptor.access.authorize(principal, self._method.verb, instance)
         self._context = Context(principal, instance or "", self._raw_metadata)
         return request, self._context
+
+    def encoded(self, response: Any) -> bytes:
+        """The response, which may be bytes already, in the form in which the transport holds it.
+
+        Raises:
+            Busy: it is long, and clients have not taken too much of the ones before.
+        """
+        raw: bytes = response if isinstance(response, bytes) else response.SerializeToString()
+        if len(raw) > LONG_BYTES:
+            self._interceptor.in_flight.check(len(raw))
+            self._interceptor.in_flight.hand_over(self._grpc_call.peer(), len(raw))
+        return raw
 
     async def abort(self, error: Exception) -> NoReturn:
         """End the call with the status for ``error``. Only here do errors become statuses."""
@@ -212,12 +237,22 @@ def _authorization(headers: Headers) -> bytes | None:
     return None
 
 
-async def _stream(
-    first: Request, rest: AsyncIterator[bytes], parse: Parse[Request]
-) -> AsyncIterator[Request]:
-    yield first
-    async for raw in rest:
-        yield parse(raw)
+class _Stream(AsyncIterator[Request]):
+    """The requests of a call. It keeps none of them, as it may wait for the next one for long.
+
+    It reads from the call itself, for the reason that :meth:`_Call.first_message` has.
+    """
+
+    def __init__(self, first: Request, grpc_call: GrpcCall, parse: Parse[Request]) -> None:
+        self._first, self._grpc_call, self._parse = [first], grpc_call, parse
+
+    async def __anext__(self) -> Request:
+        if self._first:
+            return self._first.pop()
+        raw = await self._grpc_call.read()
+        if not isinstance(raw, bytes):  # grpc.aio.EOF
+            raise StopAsyncIteration
+        return self._parse(raw)
 
 
 def _shortened(message: str) -> str:

@@ -48,14 +48,18 @@ Event = tuple[int, int, int, bytes | None, Any, Any]
 class NativeCall:
     """What the interceptor needs of a call: its headers, and a way to end it with a status."""
 
-    def __init__(self, headers: Sequence[tuple[str, str | bytes]]) -> None:
-        self._headers = headers
+    def __init__(self, headers: Sequence[tuple[str, str | bytes]], peer: str) -> None:
+        self._headers, self._peer = headers, peer
         self.status = grpc.StatusCode.UNKNOWN
         self.details = ""
 
     def invocation_metadata(self) -> Sequence[tuple[str, str | bytes]]:
         """The headers that the client sent, names in lower case."""
         return self._headers
+
+    def peer(self) -> str:
+        """The client's address, as grpcio writes it: ``ipv4:127.0.0.1:40000``."""
+        return self._peer
 
     async def abort(self, code: grpc.StatusCode, details: str) -> NoReturn:
         """End the call with this status. Raises AbortError, as grpcio does."""
@@ -171,7 +175,7 @@ class NativeServer:
         assert self._loop is not None
         for kind, call_id, method, request, _, details in events:
             if kind != EVENT_CANCEL:
-                serving = self._serve(call_id, self._handlers[method], request, details[0])
+                serving = self._serve(call_id, self._handlers[method], request, details)
                 self._calls[call_id] = self._loop.create_task(serving)
             elif call := self._calls.get(call_id):
                 call.add_done_callback(partial(self._forget, call_id))
@@ -181,8 +185,8 @@ class NativeServer:
         """For a task that was cancelled before its first step, and so took none."""
         self._calls.pop(call_id, None)
 
-    async def _serve(self, call_id: int, method: _Method, request: Any, headers: Any) -> None:
-        call = NativeCall(headers)
+    async def _serve(self, call_id: int, method: _Method, request: Any, details: Any) -> None:
+        call = NativeCall(*details[:2])
         try:
             if len(request) > self._max_message_bytes:
                 await call.abort(

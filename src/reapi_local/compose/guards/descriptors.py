@@ -7,30 +7,26 @@ bounds their number. Without a free descriptor nobody else can connect, and no f
 from __future__ import annotations
 
 import asyncio
-import errno
 import logging
-import os
 import resource
-import socket
-import struct
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import Final
 
 from reapi_local.clock import Clock, set_within
+from reapi_local.compose.guards.connections import (
+    Connection,
+    can_be_listed,
+    connections,
+    hang_up,
+    open_descriptors,
+)
 
 _log = logging.getLogger(__name__)
 
 _MOST_DESCRIPTORS: Final = 65_536
 _LOOK_SECONDS: Final = 1.0
-_OWN_DESCRIPTORS: Final = "/proc/self/fd"
-
-# struct tcp_info of linux/tcp.h: the state, milliseconds since data was last sent and received, and
-# the bytes received.
-_ESTABLISHED: Final = 1
-_LAST_SENT_OFFSET, _LAST_RECEIVED_OFFSET, _RECEIVED_OFFSET = 44, 52, 128
-_TCP_INFO_BYTES: Final = 192
 
 
 def raise_limit() -> None:
@@ -42,7 +38,7 @@ def raise_limit() -> None:
             resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
-class ConnectionGuard:
+class DescriptorGuard:
     """Closes idle connections to ``ports`` when over three quarters of the descriptors are in use.
 
     Then it goes on until half of them are free, if there are so many connections. Those that never
@@ -59,7 +55,7 @@ class ConnectionGuard:
 
     def start(self) -> None:
         """Begin to watch."""
-        if os.path.isdir(_OWN_DESCRIPTORS):
+        if can_be_listed():
             self._watching = asyncio.create_task(self._watch())
 
     async def stop(self) -> None:
@@ -85,63 +81,17 @@ class ConnectionGuard:
         limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
         if limit == resource.RLIM_INFINITY:
             return 0
-        descriptors = _open_descriptors(limit)
+        descriptors = open_descriptors()
         if len(descriptors) <= limit * 3 // 4:
             return 0
         too_many = len(descriptors) - limit // 2
-        idle = sorted(self._silent_first(descriptors))
-        for *_, descriptor in idle[:too_many]:
-            _hang_up(descriptor)
-        return len(idle[:too_many])
-
-    def _silent_first(self, descriptors: Iterable[int]) -> Iterable[tuple[bool, int, int]]:
-        """Connections as (has sent anything, minus the milliseconds of silence, descriptor)."""
-        for descriptor in descriptors:
-            if (info := _connection(descriptor, self._ports)) is not None:
-                sent, got = (
-                    struct.unpack_from("=I", info, offset)[0]
-                    for offset in (_LAST_SENT_OFFSET, _LAST_RECEIVED_OFFSET)
-                )
-                [received] = struct.unpack_from("=Q", info, _RECEIVED_OFFSET)
-                yield received > 0, -min(sent, got), descriptor
+        idle = sorted(connections(descriptors, self._ports), key=_silent_first)[:too_many]
+        for connection in idle:
+            hang_up(connection)
+        return len(idle)
 
 
-def _open_descriptors(limit: int) -> Collection[int]:
-    """The numbers of the open ones; if there is none left to look with, of all that can be."""
-    try:
-        return [int(name) for name in os.listdir(_OWN_DESCRIPTORS)]
-    except OSError as error:
-        if error.errno not in (errno.EMFILE, errno.ENFILE):
-            return ()
-        return range(limit)
-
-
-def _connection(descriptor: int, ports: Collection[int]) -> bytes | None:
-    """TCP_INFO of a connection that was accepted on one of these ports; None for all else."""
-    try:
-        # Not duplicated, which would need a descriptor.
-        connection = socket.socket(fileno=descriptor)
-    except OSError:  # no socket, or closed meanwhile
-        return None
-    try:
-        if connection.family not in (socket.AF_INET, socket.AF_INET6):
-            return None
-        if connection.getsockname()[1] not in ports:
-            return None
-        info = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO_BYTES)
-    except OSError:
-        return None
-    finally:
-        connection.detach()
-    is_usable = len(info) >= _RECEIVED_OFFSET + 8 and info[0] == _ESTABLISHED
-    return info if is_usable else None
-
-
-def _hang_up(descriptor: int) -> None:
-    """Let the transport see the end of a connection, which it then closes."""
-    with suppress(OSError):
-        connection = socket.socket(fileno=descriptor)
-        try:
-            connection.shutdown(socket.SHUT_RDWR)
-        finally:
-            connection.detach()
+def _silent_first(connection: Connection) -> tuple[bool, int]:
+    """Those that never sent anything, then those that were silent longest."""
+    silent_ms = min(connection.sent_ago_ms, connection.received_ago_ms)
+    return connection.received_bytes > 0, -silent_ms

@@ -1,0 +1,1 @@
+"""What clients can't exhaust, whatever the transport lets them do: descriptors and memory."""
