@@ -15,7 +15,6 @@ from reapi_contract import admin_api, challenge, ready_line
 from reapi_contract.admin_api import Health
 from reapi_contract.bounds import DEFAULT_PORT
 from reapi_contract.data_dir import STATE_FILE
-from reapi_contract.masks import Masks
 from reapi_contract.proof import Proof
 from reapi_contract.state import State, write_state
 from reapi_contract.status import Status
@@ -331,8 +330,8 @@ class App:
 
     def inspector(self) -> Inspector:
         """What shows objects of the store to people."""
-        masks = Masks(secrets.token_bytes(32))
-        return Inspector(self._storage.blobs, self._storage.kept_results, OWNER, masks)
+        storage, masks = self._storage, self.records.masks
+        return Inspector(storage.blobs, storage.kept_results, OWNER, masks)
 
     async def check(self, instance: str) -> list[Proof]:
         """Prove with calls over a separate connection that the server works."""
