@@ -16,7 +16,6 @@ Makers = Mapping[str, str]
 """From the digest of a file, ``HASH/SIZE``, to the name of the process of the run that made it."""
 
 _FROM_FILES = (Kind.FILE_ADDED, Kind.FILE_CHANGED, Kind.FILE_RENAMED)
-_OF_RUNS = (Kind.TOOL, Kind.PLUGIN)
 
 
 @dataclass(frozen=True)
