@@ -2,25 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from difflib import SequenceMatcher
+from itertools import islice, takewhile
 from typing import Final
 
 from reapi_local.explain.causes import Cause, Kind
 from reapi_local.explain.process import PANTS_KEY_PREFIX, SALT, Definition, Origin
 
-_MOST_COMPARED: Final = 3000
-"""Arguments: beyond that only what the two begin and end with is compared."""
+_MOST_PAIRS: Final = 10_000
+"""Of arguments that differ: to find how they correspond takes up to a millisecond for a thousand
+pairs. Beyond that only what is in one of the two alone is told."""
+_MOST_CAUSES: Final = 1000
 
 
 def same_key(one: Definition, other: Definition) -> bool:
     """Whether both have one cache entry, as far as is known."""
-    return next(_differences(one, other), None) is None and one.input_root == other.input_root
+    return (
+        one.input_root == other.input_root
+        and one.arguments == other.arguments
+        and next(_differences(one, other), None) is None
+    )
 
 
 def differences(before: Definition, after: Definition) -> tuple[Cause, ...]:
-    """What differs, but for the input roots; each cause once."""
-    return tuple(dict.fromkeys(_differences(before, after)))
+    """What differs, but for the input roots; each cause once, and at most 1,000 of them."""
+    return tuple(dict.fromkeys(islice(_differences(before, after), _MOST_CAUSES)))
 
 
 def of_runs(before: Origin, after: Origin) -> Iterator[Cause]:
@@ -86,23 +93,32 @@ def _replaced(
     before: Sequence[str], after: Sequence[str]
 ) -> Iterator[tuple[Sequence[str], Sequence[str]]]:
     """The parts that differ, each with what is in its place."""
-    if max(len(before), len(after)) > _MOST_COMPARED:
-        start = _common(before, after, lambda items, index: items[index])
-        rest = before[start:], after[start:]
-        end = _common(*rest, lambda items, index: items[-1 - index])
-        yield tuple(part[: len(part) - end] for part in rest)  # type: ignore[misc]
+    start = _common(zip(before, after, strict=False))
+    end = _common(zip(reversed(before[start:]), reversed(after[start:]), strict=False))
+    old, new = before[start : len(before) - end], after[start : len(after) - end]
+    if len(old) * len(new) > _MOST_PAIRS:
+        yield _only_in_one(old, new) or (old, new)
         return
-    matcher = SequenceMatcher(None, before, after, autojunk=False)
-    for tag, old_from, old_to, new_from, new_to in matcher.get_opcodes():
+    for tag, old_from, old_to, new_from, new_to in SequenceMatcher(
+        None, old, new, autojunk=False
+    ).get_opcodes():
         if tag != "equal":
-            yield before[old_from:old_to], after[new_from:new_to]
+            yield old[old_from:old_to], new[new_from:new_to]
 
 
-def _common(
-    before: Sequence[str], after: Sequence[str], at: Callable[[Sequence[str], int], str]
-) -> int:
-    shortest = min(len(before), len(after))
-    return next((i for i in range(shortest) if at(before, i) != at(after, i)), shortest)
+def _only_in_one(
+    before: Sequence[str], after: Sequence[str]
+) -> tuple[Sequence[str], Sequence[str]] | None:
+    """What only one of them has; None if they differ in order and number alone."""
+    old, new = {*before}, {*after}
+    removed = [argument for argument in before if argument not in new]
+    added = [argument for argument in after if argument not in old]
+    return (removed, added) if removed or added else None
+
+
+def _common(pairs: Iterable[tuple[str, str]]) -> int:
+    """How many pairs at the beginning are equal."""
+    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
 
 
 def _kind(before: str | None, after: str | None) -> Kind:

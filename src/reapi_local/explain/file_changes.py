@@ -52,7 +52,8 @@ def file_changes(before: Digest, after: Digest, load: Load) -> FileChanges:
         function = (new_digest or old_digest or before).function
         found.extend(_in_directory(path, old, new))
         waiting.extend(_below(path, old, new, function))
-    return FileChanges(tuple(_with_renames(found)), not waiting)
+    is_complete = not waiting and len(found) <= _MOST_CHANGES
+    return FileChanges(tuple(_with_renames(found[:_MOST_CHANGES])), is_complete)
 
 
 def _in_directory(path: str, old: re_pb2.Directory, new: re_pb2.Directory) -> Iterator[Cause]:
