@@ -17,6 +17,7 @@ from reapi_contract.run_reports import RAN, ProcessReport
 
 _PROCESS, _LOOKUP = "process", "check_action_cache"
 _SCHEDULING = "Scheduling: "
+_KEPT_SCOPES = ("Always", "Successful")
 _ADDRESS = re.compile(r"(?://|[\w.-][\w./-]*)?:[\w.+#@=-][\w./+#@=,-]*|//[\w./-]+(?::[\w./-]+)?")
 
 Workunit = Mapping[str, Any]
@@ -76,9 +77,12 @@ def process_report(unit: Workunit, asked: bool, goal: str, masks: Masks) -> Opti
         return None
 
 
-def is_miss(report: ProcessReport) -> bool:
-    """Whether the remote cache was asked for it in vain, so that it ran."""
-    return report.asked and report.source == RAN
+def may_be_a_miss(report: ProcessReport) -> bool:
+    """Whether it ran, and the remote cache was or could have been asked for it.
+
+    Pants doesn't tell of a look-up that it gave up because the process had ended before.
+    """
+    return report.source == RAN and (report.asked or report.cache_scope in _KEPT_SCOPES)
 
 
 def own_inputs(unit: Workunit) -> Optional[tuple[str, str]]:

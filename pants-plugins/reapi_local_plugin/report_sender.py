@@ -27,7 +27,7 @@ from reapi_contract.run_reports import (
 )
 from reapi_local_launcher.server.admin_client import AdminRefusedError
 from reapi_local_launcher.server.running import Running
-from reapi_local_plugin.process_reports import Workunit, is_miss, own_inputs, process_report
+from reapi_local_plugin.process_reports import Workunit, may_be_a_miss, own_inputs, process_report
 
 logger = logging.getLogger(__name__)
 
@@ -146,7 +146,7 @@ class ReportSender:
             if report is None:
                 continue
             reports.append(report)
-            if is_miss(report):
+            if may_be_a_miss(report):
                 self._missed[report.input_root] = None
                 self._inputs.update(filter(None, [own_inputs(unit)]))
         return reports

@@ -50,7 +50,7 @@ class Place:
     flags: list[str] = field(default_factory=list)
 
     def test(self, *, daemon: bool = True) -> Any:
-        return self.repository.run("test", *self.flags, "::", daemon=daemon)
+        return self.repository.run(*self.flags, "test", "::", daemon=daemon)
 
     def explain(self, *flags: str, daemon: bool = True) -> dict[str, Any]:
         done = self.repository.run("reapi-explain", "--format=json", *flags, daemon=daemon)
@@ -94,6 +94,12 @@ def env(name: str, value: str) -> Callable[[Place], None]:
     return lambda place: place.repository.set_env(name, value)
 
 
+def make_executable(place: Place) -> None:
+    """Pants' daemon notices no change of a mode alone."""
+    (place.repository.root / "src" / "run.sh").chmod(0o755)
+    place.repository.end_daemon()
+
+
 CHANGES: dict[str, tuple[Callable[[Place], object], list[str]]] = {
     "a source": (lambda p: p.write("src/a.txt", "new"), ["src/a.txt changed"]),
     "a transitive one": (lambda p: p.write("deep/c.txt", "new"), ["deep/c.txt changed"]),
@@ -102,13 +108,10 @@ CHANGES: dict[str, tuple[Callable[[Place], object], list[str]]] = {
         lambda p: (p.repository.root / "src/n.txt").rename(p.repository.root / "src/m.txt"),
         ["src/n.txt is now src/m.txt"],
     ),
+    "a mode": (make_executable, ["src/run.sh is now executable"]),
     "a deleted file": (
-        lambda p: (p.repository.root / "src/m.txt").unlink(),
-        ["src/m.txt is gone"],
-    ),
-    "a mode": (
-        lambda p: (p.repository.root / "src/run.sh").chmod(0o755),
-        ["src/run.sh is now executable"],
+        lambda p: (p.repository.root / "src/run.sh").unlink(),
+        ["src/run.sh is gone"],
     ),
     "a variable": (env("BUILD_ID", "7"), ["the variable BUILD_ID 7 is new"]),
     "its value": (env("BUILD_ID", "8"), ["the variable BUILD_ID is 8, and was 7"]),

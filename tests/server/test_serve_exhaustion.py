@@ -196,7 +196,7 @@ ATTACKS = (
 )
 
 
-async def work(client: Client, calls: list[int], stop: asyncio.Event) -> None:
+async def work(client: Client, calls: asyncio.Queue[int], stop: asyncio.Event) -> None:
     """Small calls one after the other, of which none may fail."""
     action = Digest(hash="a" * 64, size_bytes=1)
     await client.UpdateActionResult(
@@ -205,7 +205,19 @@ async def work(client: Client, calls: list[int], stop: asyncio.Event) -> None:
     while not stop.is_set():
         await client.GetActionResult(GetActionResultRequest(action_digest=action))
         await client.missing(*(digest_of(bytes([number])) for number in range(10)))
-        calls.append(1)
+        calls.put_nowait(1)
+
+
+async def made_now(calls: asyncio.Queue[int], working: asyncio.Task[None], count: int) -> None:
+    """Wait for so many calls, made from now on; raises what they raise."""
+    while not calls.empty():
+        calls.get_nowait()
+    for _ in range(count):
+        next_call = asyncio.ensure_future(calls.get())
+        await asyncio.wait({next_call, working}, return_when=asyncio.FIRST_COMPLETED)
+        if working.done():
+            next_call.cancel()
+            await working
 
 
 @pytest.mark.parametrize("attack", ATTACKS, ids=lambda attack: attack.__name__)
@@ -217,19 +229,16 @@ async def test_memory_stays_within_the_budget_and_others_are_served(
         await uploader.upload(blob)
     await uploader.channel.close()
     idle, before = victim.taken(), victim.forget_peak()
-    stop, calls = asyncio.Event(), list[int]()
+    stop, calls = asyncio.Event(), asyncio.Queue[int]()
     working = asyncio.create_task(work(client, calls, stop))
     await asyncio.to_thread(at_once, [partial(attack, victim)])
-    seen = len(calls)
-    while len(calls) < seen + 5:  # made after the attack
-        assert not working.done(), working.exception()
-        await asyncio.sleep(0.01)
+    await made_now(calls, working, 5)
     peak = victim.taken("VmHWM") - before
     for attacker in victim.attackers:
         attacker.close()
     victim.attackers.clear()
-    while victim.taken() > idle + SLACK:  # noqa: ASYNC110 - the system has no event for it
-        await asyncio.sleep(0.05)
+    while victim.taken() > idle + SLACK:
+        await made_now(calls, working, 5)
     stop.set()
     await working
     await client.channel.close()

@@ -35,9 +35,8 @@ def explanation_text(
 
 def _headline(run: RunSummary, write: Write, style: Style) -> None:
     began = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(run.started_at))
-    what = f" `{showable(run.command_line)}`" if run.command_line else f" {run.tool}"
     where = f" on {run.machine}" if run.machine else ""
-    indented("Run of", f"{began}:{what}{where}", write)
+    indented("Run of", f"{began}{where}: {showable(run.command_line or run.tool)}", write)
     asked = run.asked if run.reported else run.hits + run.misses
     cached = run.cached if run.reported else run.hits
     if not asked:

@@ -100,8 +100,9 @@ def explanation(findings: Findings, makers: Makers) -> Explanation:
 
 
 def _could_have_been_a_hit(row: Row) -> bool:
+    """A look-up that a client gave up, because the process had ended before, isn't reported."""
     process = row.process
-    return process.was_asked or (not process.origin.reads and process.scope in KEPT_BY_CACHE)
+    return process.was_asked or process.scope in KEPT_BY_CACHE
 
 
 def _is_meant(row: Row, action: str, process: str) -> bool:
