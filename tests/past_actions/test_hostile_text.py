@@ -123,3 +123,12 @@ def test_a_replayed_output_is_named_so(lab: Lab) -> None:
     assert "\\x1b[2J" in done.stdout
     assert "\x1b" not in done.stdout
     assert text(lab.cached(action).output_files[0].digest) in done.stdout
+
+
+def test_arguments_that_are_hard_to_compare_do_not_hold_up_the_server(cache: Lab) -> None:
+    made = []
+    for arguments in (["x", *["a", "b"] * 1500], ["x", *["b", "b", "a"] * 1000, "-v"]):
+        action, *_ = cache.upload(*blobs_of(Command(arguments=arguments), Directory()))
+        cache.keep_result(action, ActionResult())
+        made.append(action)
+    assert cache.json("diff", *made)["arguments"] == [{"at": 1, "a": [], "b": ["-v"]}]

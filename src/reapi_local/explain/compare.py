@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from difflib import SequenceMatcher
-from itertools import islice, takewhile
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
 from typing import Final
 
 from reapi_local.explain.causes import Cause, Kind
 from reapi_local.explain.process import PANTS_KEY_PREFIX, SALT, Definition, Origin
+from reapi_local.inspect.compare import changed_values, replaced_arguments
 
-_MOST_PAIRS: Final = 10_000
-"""Of arguments that differ: to find how they correspond takes up to a millisecond for a thousand
-pairs. Beyond that only what is in one of the two alone is told."""
 _MOST_CAUSES: Final = 1000
 
 
@@ -65,10 +62,8 @@ def _environment(before: Mapping[str, str], after: Mapping[str, str]) -> Iterato
 
 
 def _mappings(kind: Kind, before: Mapping[str, str], after: Mapping[str, str]) -> Iterator[Cause]:
-    for name in sorted({*before, *after}):
-        old, new = before.get(name), after.get(name)
-        if old != new:
-            yield Cause(kind, name, old, new)
+    for change in changed_values(before, after):
+        yield Cause(kind, change.name, change.a, change.b)
 
 
 def _outputs(before: Sequence[str], after: Sequence[str]) -> Iterator[Cause]:
@@ -82,43 +77,11 @@ def _arguments(before: Sequence[str], after: Sequence[str]) -> Iterator[Cause]:
         return
     if before and after and before[0] != after[0]:
         yield Cause(Kind.PROGRAM, "", before[0], after[0])
-    for old, new in _replaced(before[1:], after[1:]):
+    for _, old, new in replaced_arguments(before[1:], after[1:]):
         for index in range(max(len(old), len(new))):
             was = old[index] if index < len(old) else None
             now = new[index] if index < len(new) else None
             yield Cause(_kind(was, now), "", was, now)
-
-
-def _replaced(
-    before: Sequence[str], after: Sequence[str]
-) -> Iterator[tuple[Sequence[str], Sequence[str]]]:
-    """The parts that differ, each with what is in its place."""
-    start = _common(zip(before, after, strict=False))
-    end = _common(zip(reversed(before[start:]), reversed(after[start:]), strict=False))
-    old, new = before[start : len(before) - end], after[start : len(after) - end]
-    if len(old) * len(new) > _MOST_PAIRS:
-        yield _only_in_one(old, new) or (old, new)
-        return
-    for tag, old_from, old_to, new_from, new_to in SequenceMatcher(
-        None, old, new, autojunk=False
-    ).get_opcodes():
-        if tag != "equal":
-            yield old[old_from:old_to], new[new_from:new_to]
-
-
-def _only_in_one(
-    before: Sequence[str], after: Sequence[str]
-) -> tuple[Sequence[str], Sequence[str]] | None:
-    """What only one of them has; None if they differ in order and number alone."""
-    old, new = {*before}, {*after}
-    removed = [argument for argument in before if argument not in new]
-    added = [argument for argument in after if argument not in old]
-    return (removed, added) if removed or added else None
-
-
-def _common(pairs: Iterable[tuple[str, str]]) -> int:
-    """How many pairs at the beginning are equal."""
-    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
 
 
 def _kind(before: str | None, after: str | None) -> Kind:

@@ -25,13 +25,14 @@ from reapi_local.access.principal import Principal
 from reapi_local.context import Context
 from reapi_local.errors import BlobNotFound, InvalidRequest, ObjectNotFound
 from reapi_local.inspect import compare, describe, trees
+from reapi_local.inspect.entries import digest_in
 from reapi_local.inspect.held import Blobs, Entries, Finder, Meant
 from reapi_local.inspect.kinds import is_text, kind_of
 from reapi_local.inspect.trees import Directories
 from reapi_local.proto import remote_execution_pb2 as re_pb2
 from reapi_local.protocol.digest import EMPTY_BLOBS, Digest, parse_digest
 from reapi_local.protocol.lookup import Hit
-from reapi_local.threads import in_thread_if_long
+from reapi_local.threads import in_thread, in_thread_if_long
 
 _M = TypeVar("_M", re_pb2.Action, re_pb2.Command, re_pb2.ActionResult)
 
@@ -243,7 +244,7 @@ class Inspector:
         if start.kind != inspection.DIRECTORY:
             return Listing(str(root), path, (start,))
         entries: list[inspection.Entry] = []
-        here = trees.digest_in(start, root)
+        here = digest_in(start, root)
         async for entry in trees.walk(directories, here, depth):
             if len(entries) == limit:
                 return Listing(start.digest, path, tuple(entries), more=True)
@@ -290,7 +291,7 @@ class Inspector:
             str(a.digest), str(b.digest), inspection.ACTION, lost=(*left.lost, *right.lost)
         )
         if left.whole and right.whole:
-            found = _with_commands(found, left.whole, right.whole)
+            found = await in_thread(_with_commands, found, left.whole, right.whole)
         if left.root is None or right.root is None:
             return found
         directories = Directories(self._blobs, a.context)
