@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Final
 
 from google.protobuf.message import DecodeError
@@ -15,9 +15,12 @@ from reapi_local.protocol.digest import Digest, function_for, parse_digest, pars
 from reapi_local.protocol.lookup import Hit
 from reapi_local.store.action_cache import ActionCache
 from reapi_local.store.blob_store import BlobStore
+from reapi_local.threads import in_thread_if_long
 
 _MOST_ACTIONS: Final = 500
 _MAX_TREE_BYTES: Final = 4 * 1024 * 1024
+_MAX_BYTES: Final = 16 * 1024 * 1024
+"""Of all Trees: their files are kept in memory."""
 
 
 async def makers(
@@ -29,28 +32,32 @@ async def makers(
     """
     context = Context(OWNER, instance, b"")
     made: dict[str, str] = {}
+    room = _MAX_BYTES
     for span, action in [*actions.items()][:_MOST_ACTIONS]:
         outcome = await results.get(context, _digest(action))
         if not isinstance(outcome, Hit):
             continue
         trees = [one.tree_digest for one in outcome.result.output_directories]
         found = [file.digest for file in outcome.result.output_files]
-        for body in await _read(context, blobs, trees):
-            found += _files(body)
+        for tree in trees:
+            if (body := await _read(context, blobs, tree, min(room, _MAX_TREE_BYTES))) is not None:
+                room -= len(body)
+                found += await in_thread_if_long(len(body), _files, body)
         made.update({f"{one.hash}/{one.size_bytes}": span for one in found if one.size_bytes})
     return made
 
 
-async def _read(context: Context, blobs: BlobStore, trees: Iterable[re_pb2.Digest]) -> list[bytes]:
-    wanted = []
-    for tree in trees:
-        try:
-            digest = parse_digest(tree)
-        except InvalidRequest:
-            continue
-        if digest.size_bytes <= _MAX_TREE_BYTES:
-            wanted.append(digest)
-    return [*dict(await blobs.read_many(context, wanted)).values()] if wanted else []
+async def _read(
+    context: Context, blobs: BlobStore, tree: re_pb2.Digest, max_bytes: int
+) -> bytes | None:
+    """A Tree; None if it isn't there, or is larger."""
+    try:
+        digest = parse_digest(tree)
+    except InvalidRequest:
+        return None
+    if digest.size_bytes > max_bytes:
+        return None
+    return dict(await blobs.read_many(context, [digest])).get(digest)
 
 
 def _files(tree: bytes) -> list[re_pb2.Digest]:
