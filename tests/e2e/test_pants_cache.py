@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 from collections.abc import Iterator
@@ -44,10 +45,10 @@ install_from_resolve = "python-default"
 """
 
 
-def pins() -> str:
-    """This project's own pins of pytest and what it needs."""
+def pins(*more: str) -> str:
+    """This project's own pins of pytest and what it needs, and more of its pins."""
     text = (CHECKOUT / "requirements" / "dev.txt").read_text()
-    wanted = "iniconfig|packaging|pluggy|pygments|pytest"
+    wanted = "|".join(["iniconfig", "packaging", "pluggy", "pygments", "pytest", *more])
     return "".join(re.findall(rf"^(?:{wanted})==.+\n(?:    .+\n)*", text, re.MULTILINE))
 
 
@@ -78,6 +79,27 @@ def counted(shop: Machine, repository: Repository) -> tuple[int, int]:
     return shop.lookups(instance_name(None, repository.root))
 
 
+def in_ledger(shop: Machine, repository: Repository) -> tuple[int, int, int]:
+    """Look-ups, hits and milliseconds saved of the newest run, as `reapi-local savings` has them."""
+    instance = instance_name(None, repository.root)
+    run = shop.newest_run(instance)
+    answer = shop.server.call("GET", f"/v1/savings?by=run&instance={instance}")["rows"]
+    assert isinstance(answer, list)
+    [row] = [row for row in answer if row["name"] == run["run"]]
+    assert (row["asked"], row["cached"], row["saved_ms"]) == (
+        run["asked"],
+        run["cached"],
+        run["saved_ms"],
+    )
+    return row["asked"], row["cached"], row["saved_ms"]
+
+
+def as_pants_counts(done: Done) -> tuple[int, int, int]:
+    names = ("requests", "requests_cached", "total_time_saved_ms")
+    asked, cached, saved_ms = (done.counters.get(f"remote_cache_{name}", 0) for name in names)
+    return asked, cached, saved_ms
+
+
 def no_local_results(root: Path) -> list[str]:
     """Flags for a Pants that remembers no result."""
     return [f"--local-store-dir={root}/store"]
@@ -96,6 +118,7 @@ def test_the_first_run_misses_and_writes_every_result(
     assert hits == 0
     assert misses >= len(TESTS) + 4
     assert (run["hits"], run["misses"]) == (hits, misses)
+    assert in_ledger(shop, repository) == as_pants_counts(first_run)
     assert str(run["tool"]).startswith("pants")
     assert first_run.counters["remote_cache_write_successes"] == misses
     assert first_run.warnings == []
@@ -111,6 +134,7 @@ def test_an_empty_local_cache_is_served_by_the_server_alone(
     after = counted(shop, repository)
     assert (hits, misses) == (first_run.lookups[1], 0)
     assert (run["hits"], run["misses"]) == (hits, misses)
+    assert in_ledger(shop, repository) == as_pants_counts(second)
     assert (after[0] - before[0], after[1] - before[1]) == (hits, misses)
     assert second.err.count("cached remotely") == len(TESTS)
     check = repository.run(*nothing_local(tmp_path), "reapi-check").must_succeed()
@@ -140,8 +164,22 @@ def test_another_worktree_without_the_daemon_is_served_what_the_first_one_wrote(
     switches = ["--remote-cache-read", "--remote-cache-write"]
     done = worktree.run(*no_local_results(tmp_path), *switches, "test", "::", daemon=False)
     assert done.must_succeed().lookups == (first_run.lookups[1], 0)
+    assert in_ledger(shop, worktree) == as_pants_counts(done)
     run = shop.newest_run(instance_name(None, root))
     assert (run["hits"], run["misses"]) == done.lookups
     # With the daemon, Pants may tell what it counted after the end of a run.
     known = counted_run.read(root / ".pants.d")
     assert (known.run, known.used, known.refused) == (run["run"], *done.lookups)
+
+
+def test_a_changed_pin_is_the_one_cause_of_all_that_is_built_from_it(
+    shop: Machine, repository: Repository, first_run: Done
+) -> None:
+    """Archives of archives, and the tests that run with them."""
+    repository.write({"pins.txt": pins("idna")})
+    done = repository.run("test", "::").must_succeed()
+    repository.write({"pins.txt": pins()})
+    answer = repository.run("reapi-explain", "--format=json").must_succeed().out
+    [group] = json.loads(answer)["groups"]
+    assert [cause["text"] for cause in group["causes"]] == ["pins.txt changed"]
+    assert len(group["spans"]) == done.lookups[1] > len(TESTS) + 2
