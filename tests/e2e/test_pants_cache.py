@@ -80,7 +80,7 @@ def counted(shop: Machine, repository: Repository) -> tuple[int, int]:
 
 
 def in_ledger(shop: Machine, repository: Repository) -> tuple[int, int, int]:
-    """Look-ups, hits and milliseconds saved of the newest run, as `reapi-local savings` has them."""
+    """Look-ups, hits and milliseconds saved of the newest run, by `reapi-local savings`."""
     instance = instance_name(None, repository.root)
     run = shop.newest_run(instance)
     answer = shop.server.call("GET", f"/v1/savings?by=run&instance={instance}")["rows"]
