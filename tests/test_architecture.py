@@ -32,7 +32,7 @@ SERVER_PARTS = {
     "observe": _PURE,
     "inspect": (*_PURE, "store"),
     "journal": (*_PURE, "store"),
-    "explain": (*_PURE, "store", "journal"),
+    "explain": (*_PURE, "store", "journal", "inspect"),
     "execute": (*_PURE, "store"),
     "rpc": (*_PURE, "config", "store", "execute", "tls"),
     "admin": ("errors", "protocol", "access", "inspect"),

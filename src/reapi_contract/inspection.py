@@ -41,6 +41,13 @@ MAX_ENTRIES = 10_000
 LINK, LOST = "symlink", "missing"
 """Kinds of entries beside `directory` and `file`. A directory is missing if its blob is."""
 
+WHY_GONE = (
+    "What is not used for long is evicted, and a build brings it back. Inputs of processes that "
+    "ran elsewhere were perhaps never here: as long as the server is only a cache, Pants sends it "
+    "no inputs."
+)
+"""What users are told about blobs that the store lacks."""
+
 
 @dataclass(frozen=True)
 class Entry:

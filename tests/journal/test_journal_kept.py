@@ -135,6 +135,9 @@ def test_secrets_are_in_the_journal_as_masks_alone(data_dir: Path) -> None:
     assert process["env"]["A"] == "open"
     assert process["env"]["DEPLOY_TOKEN"].startswith("<secret ")
     assert "hush" not in str(details)
+    shown = answer(data_dir, f"/v1/objects/{named(action.digest)}")["command"]
+    assert shown["arguments"] == process["argv"]
+    assert sorted(shown["environment"]) == sorted(f"{n}={v}" for n, v in process["env"].items())
     with opened(data_dir) as connection:
         bodies = [
             zlib.decompress(row[0]) for row in connection.execute("SELECT body FROM definitions")

@@ -68,6 +68,18 @@ def test_actions_of_pants_find_their_input_root(lab: Lab, tmp_path: Path) -> Non
     assert run(to).stdout == "found"
 
 
+def test_caches_take_their_place_in_arguments_and_not_in_scripts(lab: Lab, tmp_path: Path) -> None:
+    files = {"say": "#!/bin/sh\necho /reapi/caches/pip\n"}
+    action = lab.action("echo /reapi/caches/pip; ./say", files, run=False)
+    to = tmp_path / "cached"
+    lab.text("export", action, "--to", str(to))
+
+    assert run(to).stdout == f"{to / 'caches'}/pip\n/reapi/caches/pip\n"
+    note = " ".join((to / "README.txt").read_text().split())
+    assert "In arguments and variables caches/ takes their place" in note
+    assert "Input files are not changed" in note
+
+
 def test_what_is_there_is_never_overwritten(lab: Lab, tmp_path: Path) -> None:
     (tmp_path / "kept").write_text("mine")
 

@@ -8,18 +8,13 @@ from dataclasses import dataclass
 from urllib.parse import quote, urlencode
 
 from reapi_contract import inspection
-from reapi_contract.inspection import MAX_PIECE_BYTES, Described, described_from
+from reapi_contract.inspection import MAX_PIECE_BYTES, WHY_GONE, Described, described_from
 from reapi_local_launcher.labels import Labels
 from reapi_local_launcher.launcher_error import LauncherError
 from reapi_local_launcher.server import admin_client as admin
 from reapi_local_launcher.server.running import Running
 
 _MAX_S = 60.0
-_GONE = (
-    "What is not used for long is evicted, and a build brings it back. Inputs of processes that "
-    "ran elsewhere were perhaps never here: as long as the server is only a cache, Pants sends it "
-    "no inputs."
-)
 NO_ROUTE = "Not Found"
 """What a server of a release without these routes says."""
 
@@ -75,7 +70,7 @@ class Objects:
             raise LauncherError(
                 "The action can't be run again.",
                 f"The store doesn't have {', '.join(found.lost)}.",
-                _GONE,
+                WHY_GONE,
             )
         return found
 
@@ -104,7 +99,7 @@ def _path(route: str, digest: str) -> str:
 
 def lost_note(lost: tuple[str, ...]) -> str:
     """What is told about blobs that the store doesn't have."""
-    return f"The store doesn't have {', '.join(lost)}. {_GONE}"
+    return f"The store doesn't have {', '.join(lost)}. {WHY_GONE}"
 
 
 def _sentence(text: str) -> str:
@@ -122,7 +117,7 @@ def _refused(error: admin.AdminRefusedError, labels: Labels) -> LauncherError:
             f"Replace it with `{labels.up}`.",
         )
     if error.status == 404:
-        return LauncherError("There is nothing to show.", why, _GONE)
+        return LauncherError("There is nothing to show.", why, WHY_GONE)
     return LauncherError(
         "The server can't show that.", why, "`reapi-local help show` says what can be named."
     )

@@ -9,6 +9,7 @@ from pathlib import Path
 from shlex import quote
 from typing import Final
 
+from reapi_local.execute.clients.pants import WRAPPER
 from reapi_local.execute.job import Job
 from reapi_local.execute.sandbox.action_paths import CACHES, HOME, INPUT_ROOT
 from reapi_local.execute.sandbox.interface import ProcessSpec
@@ -52,8 +53,10 @@ Secrets are not masked: the script has all variables of the action. So nobody
 else can read this directory.
 """
 _CACHES_NOTE: Final = """
-- The caches below {caches}, which some clients share between actions.
-  caches/ takes their place and is empty at first."""
+- The caches below {caches}, which some clients share between actions. In
+  arguments and variables caches/ takes their place; it is empty at first.
+  Input files are not changed: a script among them that names {caches},
+  such as {wrapper}, means that path of your machine."""
 
 
 def write_export(directory: Path, job: Job, spec: ProcessSpec) -> None:
@@ -111,7 +114,7 @@ def _note(job: Job, spec: ProcessSpec) -> str:
         path=spec.environment.get("PATH", os.defpath),
         timeout=f" The action asked for {asked:g} s." if asked else "",
         root=INPUT_ROOT,
-        caches=_CACHES_NOTE.format(caches=CACHES) if has_caches else "",
+        caches=_CACHES_NOTE.format(caches=CACHES, wrapper=WRAPPER) if has_caches else "",
     )
 
 

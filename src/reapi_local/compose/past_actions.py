@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from reapi_contract import command_line
+from reapi_contract.inspection import WHY_GONE
 from reapi_contract.state import State, read_state
 from reapi_local.access.principal import OWNER
 from reapi_local.client.connection import Connection, connected, metadata_of
@@ -45,11 +46,6 @@ _LINES: Final[Mapping[str, Any]] = {
 }
 _UNLIKE: Final = 3
 _SHELLS: Final = ("/bin/bash", "/usr/bin/bash")
-_BUILD_AGAIN: Final = (
-    "What is not used for long is evicted, and a build brings it back. Inputs of processes that "
-    "ran elsewhere were perhaps never here: as long as the server is only a cache, Pants sends it "
-    "no inputs."
-)
 
 
 class CannotDo(Exception):
@@ -103,7 +99,7 @@ async def _with_task(
             context = Context(OWNER, options["instance"], metadata_of(tool))
             return await do(_Task(connection, state, digest, context), options)
     except MissingInputs as error:
-        raise CannotDo("The action can't be run again.", _sentence(error), _BUILD_AGAIN) from error
+        raise CannotDo("The action can't be run again.", _sentence(error), WHY_GONE) from error
     except (ReapiError, CannotTry, SandboxError, OSError) as error:
         raise CannotDo(
             "It did not work.",

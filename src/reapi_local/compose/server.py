@@ -15,7 +15,6 @@ from reapi_contract import admin_api, challenge, ready_line
 from reapi_contract.admin_api import Health
 from reapi_contract.bounds import DEFAULT_PORT
 from reapi_contract.data_dir import STATE_FILE
-from reapi_contract.masks import Masks
 from reapi_contract.proof import Proof
 from reapi_contract.state import State, write_state
 from reapi_contract.status import Status
@@ -38,11 +37,12 @@ from reapi_local.compose.notes import notes_of, warnings_at_start
 from reapi_local.compose.places import places_of
 from reapi_local.compose.ports import PortTaken, listen
 from reapi_local.compose.reservation import reserve
+from reapi_local.compose.services import make_services
 from reapi_local.compose.socket_directory import open_sockets
 from reapi_local.compose.state_file import remembered
 from reapi_local.compose.storage import open_storage
 from reapi_local.compose.tokens import Tokens
-from reapi_local.config.loopback import is_loopback
+from reapi_local.compose.transport import choose_transport
 from reapi_local.config.schema import Config, Transport
 from reapi_local.errors import InvalidRequest
 from reapi_local.events import EventStream
@@ -52,15 +52,10 @@ from reapi_local.observe.event_log import EventLog
 from reapi_local.observe.idleness import Idleness
 from reapi_local.observe.metrics import Metrics
 from reapi_local.probe.round_trips import Client, RoundTrips
-from reapi_local.rpc.action_cache_service import ActionCacheService
 from reapi_local.rpc.byte_stream_service import ByteStreamService
-from reapi_local.rpc.capabilities_service import CapabilitiesService
-from reapi_local.rpc.cas_service import CasService
-from reapi_local.rpc.execution_service import ExecutionService
 from reapi_local.rpc.grpc_server import GrpcServer, is_native
 from reapi_local.rpc.in_flight import InFlight
 from reapi_local.rpc.interceptor import Interceptor
-from reapi_local.rpc.operations_service import OperationsService
 from reapi_local.threads import in_thread
 
 _log = logging.getLogger(__name__)
@@ -117,7 +112,7 @@ class App:
         config, known = self._config, self._remembered
         self.records.start()
         self._encryption = encryption_of(config, self._clock)
-        transport = self._transport()
+        transport = choose_transport(config, self._sockets)
         self._tokens = Tokens(known.token, are_fixed=is_native(transport))
         owner = {self._tokens.current: OWNER}
         self._access = (
@@ -174,7 +169,9 @@ class App:
         credentials = self._encryption.server_credentials() if self._encryption else None
         server = GrpcServer(
             interceptor,
-            self._services(),
+            make_services(
+                self._storage, self._executor, self._byte_stream, self._in_flight, self._clock
+            ),
             transport,
             self._sockets.path,
             self._tokens.accepted(),
@@ -183,33 +180,6 @@ class App:
         port = server.bind(f"{bracketed(self._config.listen.host)}:{port}", credentials)
         self._grpc = server
         return port
-
-    def _transport(self) -> Transport:
-        """The transport to use.
-
-        pygrpc-native has no TLS, and has no limit for messages. So it is used only on loopback,
-        unless it is named, and only where each call needs the token. It also needs a unix socket.
-        """
-        listen = self._config.listen
-        if listen.transport != "auto":
-            return listen.transport
-        if listen.tls_cert or not is_loopback(listen.host) or without_token(self._config):
-            return "grpcio"
-        if why := self._sockets.why_unusable():
-            _log.warning("using the transport grpcio, because native needs a unix socket: %s", why)
-            return "grpcio"
-        return "auto"
-
-    def _services(self) -> dict[str, object]:
-        storage, executor = self._storage, self._executor
-        return {
-            "ActionCache": ActionCacheService(storage.client_results, storage.blobs, self._clock),
-            "ByteStream": self._byte_stream,
-            "Capabilities": CapabilitiesService(executor),
-            "ContentAddressableStorage": CasService(storage.client_blobs, self._in_flight),
-            "Execution": ExecutionService(executor),
-            "Operations": OperationsService(executor),
-        }
 
     async def until_stopped(self) -> None:
         """Wait for :meth:`request_stop`, or until the server was idle for the configured time."""
@@ -331,8 +301,8 @@ class App:
 
     def inspector(self) -> Inspector:
         """What shows objects of the store to people."""
-        masks = Masks(secrets.token_bytes(32))
-        return Inspector(self._storage.blobs, self._storage.kept_results, OWNER, masks)
+        storage, masks = self._storage, self.records.masks
+        return Inspector(storage.blobs, storage.kept_results, OWNER, masks)
 
     async def check(self, instance: str) -> list[Proof]:
         """Prove with calls over a separate connection that the server works."""

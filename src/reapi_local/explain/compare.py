@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from difflib import SequenceMatcher
-from typing import Final
+from collections.abc import Iterator, Mapping, Sequence
 
 from reapi_local.explain.causes import Cause, Kind
 from reapi_local.explain.process import PANTS_KEY_PREFIX, SALT, Definition, Origin
-
-_MOST_COMPARED: Final = 3000
-"""Arguments: beyond that only what the two begin and end with is compared."""
+from reapi_local.inspect.compare import changed_values, replaced_arguments
 
 
 def same_key(one: Definition, other: Definition) -> bool:
@@ -58,10 +54,8 @@ def _environment(before: Mapping[str, str], after: Mapping[str, str]) -> Iterato
 
 
 def _mappings(kind: Kind, before: Mapping[str, str], after: Mapping[str, str]) -> Iterator[Cause]:
-    for name in sorted({*before, *after}):
-        old, new = before.get(name), after.get(name)
-        if old != new:
-            yield Cause(kind, name, old, new)
+    for change in changed_values(before, after):
+        yield Cause(kind, change.name, change.a, change.b)
 
 
 def _outputs(before: Sequence[str], after: Sequence[str]) -> Iterator[Cause]:
@@ -75,34 +69,11 @@ def _arguments(before: Sequence[str], after: Sequence[str]) -> Iterator[Cause]:
         return
     if before and after and before[0] != after[0]:
         yield Cause(Kind.PROGRAM, "", before[0], after[0])
-    for old, new in _replaced(before[1:], after[1:]):
+    for _, old, new in replaced_arguments(before[1:], after[1:]):
         for index in range(max(len(old), len(new))):
             was = old[index] if index < len(old) else None
             now = new[index] if index < len(new) else None
             yield Cause(_kind(was, now), "", was, now)
-
-
-def _replaced(
-    before: Sequence[str], after: Sequence[str]
-) -> Iterator[tuple[Sequence[str], Sequence[str]]]:
-    """The parts that differ, each with what is in its place."""
-    if max(len(before), len(after)) > _MOST_COMPARED:
-        start = _common(before, after, lambda items, index: items[index])
-        rest = before[start:], after[start:]
-        end = _common(*rest, lambda items, index: items[-1 - index])
-        yield tuple(part[: len(part) - end] for part in rest)  # type: ignore[misc]
-        return
-    matcher = SequenceMatcher(None, before, after, autojunk=False)
-    for tag, old_from, old_to, new_from, new_to in matcher.get_opcodes():
-        if tag != "equal":
-            yield before[old_from:old_to], after[new_from:new_to]
-
-
-def _common(
-    before: Sequence[str], after: Sequence[str], at: Callable[[Sequence[str], int], str]
-) -> int:
-    shortest = min(len(before), len(after))
-    return next((i for i in range(shortest) if at(before, i) != at(after, i)), shortest)
 
 
 def _kind(before: str | None, after: str | None) -> Kind:

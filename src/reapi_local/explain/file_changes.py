@@ -1,8 +1,6 @@
 """What differs between two input roots, found by their digests.
 
 Equal subtrees have equal digests, so only the directories on the way to a difference are read.
-
-Source: REAPI v2, messages ``Directory``, ``FileNode`` and ``SymlinkNode``.
 """
 
 from __future__ import annotations
@@ -10,12 +8,15 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
+from reapi_contract import inspection
+from reapi_contract.inspection import Entry
 from reapi_local.errors import InvalidRequest
 from reapi_local.explain.causes import Cause, Kind
+from reapi_local.inspect.entries import digest_in, is_directory, unlike_entries
 from reapi_local.proto import remote_execution_pb2 as re_pb2
-from reapi_local.protocol.digest import Digest, DigestFunction, parse_digest
+from reapi_local.protocol.digest import Digest
 
 Load = Callable[[Digest], re_pb2.Directory | None]
 """The Directory with this digest; None if nobody has it any more."""
@@ -49,54 +50,41 @@ def file_changes(before: Digest, after: Digest, load: Load) -> FileChanges:
         if old is None or new is None:
             found.append(Cause(Kind.INPUTS, path, _text(old_digest), _text(new_digest)))
             continue
-        function = (new_digest or old_digest or before).function
-        found.extend(_in_directory(path, old, new))
-        waiting.extend(_below(path, old, new, function))
+        like = new_digest or old_digest or before
+        for place, was, now in unlike_entries(old, new, path):
+            found.extend(_causes(place, was, now))
+            if is_directory(was) or is_directory(now):
+                waiting.append((f"{place}/", _directory_in(was, like), _directory_in(now, like)))
     return FileChanges(tuple(_with_renames(found)), not waiting)
 
 
-def _in_directory(path: str, old: re_pb2.Directory, new: re_pb2.Directory) -> Iterator[Cause]:
-    yield from _files(path, {f.name: f for f in old.files}, {f.name: f for f in new.files})
-    yield from _links(path, {s.name: s for s in old.symlinks}, {s.name: s for s in new.symlinks})
+def _causes(path: str, before: Entry | None, after: Entry | None) -> Iterator[Cause]:
+    """What differs at one path, apart from what is in a directory there."""
+    old = None if is_directory(before) else before
+    new = None if is_directory(after) else after
+    if old is not None and new is not None and old.kind == new.kind:
+        yield _changed(path, old, new)
+        return
+    if old is not None:
+        yield Cause(Kind.FILE_REMOVED, path, old.digest or None, None)
+    if new is not None:
+        yield Cause(Kind.FILE_ADDED, path, None, new.digest or None)
 
 
-def _files(path: str, old: dict[str, Any], new: dict[str, Any]) -> Iterator[Cause]:
-    for name in sorted({*old, *new}):
-        before, after, full = old.get(name), new.get(name), path + name
-        was = None if before is None else f"{before.digest.hash}/{before.digest.size_bytes}"
-        now = None if after is None else f"{after.digest.hash}/{after.digest.size_bytes}"
-        if before is None or after is None:
-            kind = Kind.FILE_ADDED if before is None else Kind.FILE_REMOVED
-            yield Cause(kind, full, was, now)
-        elif was != now:
-            yield Cause(Kind.FILE_CHANGED, full, was, now)
-        elif before.is_executable != after.is_executable:
-            yield Cause(Kind.MODE, full, *map(_mode, (before.is_executable, after.is_executable)))
+def _changed(path: str, old: Entry, new: Entry) -> Cause:
+    if old.kind == inspection.LINK:
+        return Cause(Kind.LINK, path, old.target, new.target)
+    if old.digest != new.digest:
+        return Cause(Kind.FILE_CHANGED, path, old.digest, new.digest)
+    return Cause(Kind.MODE, path, _mode(old.executable), _mode(new.executable))
 
 
-def _links(path: str, old: dict[str, Any], new: dict[str, Any]) -> Iterator[Cause]:
-    for name in sorted({*old, *new}):
-        before, after, full = old.get(name), new.get(name), path + name
-        if before is None or after is None:
-            kind = Kind.FILE_ADDED if before is None else Kind.FILE_REMOVED
-            yield Cause(kind, full)
-        elif before.target != after.target:
-            yield Cause(Kind.LINK, full, before.target, after.target)
-
-
-def _below(
-    path: str, old: re_pb2.Directory, new: re_pb2.Directory, function: DigestFunction
-) -> Iterator[tuple[str, Digest | None, Digest | None]]:
-    before = {node.name: _digest(node, function) for node in old.directories}
-    after = {node.name: _digest(node, function) for node in new.directories}
-    for name in sorted({*before, *after}):
-        if before.get(name) != after.get(name):
-            yield f"{path}{name}/", before.get(name), after.get(name)
-
-
-def _digest(node: re_pb2.DirectoryNode, function: DigestFunction) -> Digest | None:
+def _directory_in(entry: Entry | None, like: Digest) -> Digest | None:
+    """The digest of the directory that an entry is; None = an empty one."""
+    if entry is None or not is_directory(entry):
+        return None
     try:
-        return parse_digest(node.digest, function.value)
+        return digest_in(entry, like)
     except InvalidRequest:  # never from a client that means well, and no reason to fail
         return None
 

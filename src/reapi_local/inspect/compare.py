@@ -1,31 +1,66 @@
-"""What differs between two actions, apart from their input roots. Pure functions."""
+"""What differs between two commands, apart from their input roots. Pure functions."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from difflib import SequenceMatcher
+from typing import Final, NamedTuple
 
 from reapi_contract.inspection import ActionFields, ArgumentChange, Change, CommandFields
+
+_MOST_COMPARED: Final = 3000
+"""Arguments: beyond that only what the two begin and end with is compared."""
+
+
+class Replaced(NamedTuple):
+    """Arguments in place of others. ``at``: where they are in the first of the two commands."""
+
+    at: int
+    before: tuple[str, ...]
+    after: tuple[str, ...]
+
+
+def replaced_arguments(before: Sequence[str], after: Sequence[str]) -> Iterator[Replaced]:
+    """The parts that differ, in order, each with what is in its place."""
+    if max(len(before), len(after)) > _MOST_COMPARED:
+        if before != after:
+            yield _middle(before, after)
+        return
+    matcher = SequenceMatcher(None, before, after, autojunk=False)
+    for tag, old_from, old_to, new_from, new_to in matcher.get_opcodes():
+        if tag != "equal":
+            yield Replaced(old_from, tuple(before[old_from:old_to]), tuple(after[new_from:new_to]))
+
+
+def _middle(before: Sequence[str], after: Sequence[str]) -> Replaced:
+    start = _common(before, after)
+    old, new = before[start:], after[start:]
+    end = _common(old[::-1], new[::-1])
+    return Replaced(start, tuple(old[: len(old) - end]), tuple(new[: len(new) - end]))
+
+
+def _common(before: Sequence[str], after: Sequence[str]) -> int:
+    """How many arguments at the beginning are equal."""
+    pairs = enumerate(zip(before, after, strict=False))
+    return next((at for at, (old, new) in pairs if old != new), min(len(before), len(after)))
+
+
+def changed_values(before: Mapping[str, str], after: Mapping[str, str]) -> Iterator[Change]:
+    """The names that have other values, sorted."""
+    for name in sorted({*before, *after}):
+        old, new = before.get(name), after.get(name)
+        if old != new:
+            yield Change(name, old, new)
 
 
 def argument_changes(a: Sequence[str], b: Sequence[str]) -> tuple[ArgumentChange, ...]:
     """Where the arguments differ. Positions are those in ``a``."""
-    matcher = SequenceMatcher(None, a, b, autojunk=False)
-    return tuple(
-        ArgumentChange(a_from, tuple(a[a_from:a_to]), tuple(b[b_from:b_to]))
-        for tag, a_from, a_to, b_from, b_to in matcher.get_opcodes()
-        if tag != "equal"
-    )
+    return tuple(ArgumentChange(*part) for part in replaced_arguments(a, b))
 
 
 def pair_changes(a: Iterable[str], b: Iterable[str]) -> tuple[Change, ...]:
     """Which names have other values, of lists of NAME=VALUE. Repeated names are joined."""
-    left, right = _by_name(a), _by_name(b)
-    return tuple(
-        Change(name, left.get(name), right.get(name))
-        for name in sorted({*left, *right})
-        if left.get(name) != right.get(name)
-    )
+    return tuple(changed_values(_by_name(a), _by_name(b)))
 
 
 def _by_name(pairs: Iterable[str]) -> dict[str, str]:

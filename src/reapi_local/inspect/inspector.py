@@ -25,6 +25,7 @@ from reapi_local.access.principal import Principal
 from reapi_local.context import Context
 from reapi_local.errors import BlobNotFound, InvalidRequest, ObjectNotFound
 from reapi_local.inspect import compare, describe, trees
+from reapi_local.inspect.entries import digest_in
 from reapi_local.inspect.held import Blobs, Entries, Finder, Meant
 from reapi_local.inspect.kinds import is_text, kind_of
 from reapi_local.inspect.trees import Directories
@@ -243,7 +244,7 @@ class Inspector:
         if start.kind != inspection.DIRECTORY:
             return Listing(str(root), path, (start,))
         entries: list[inspection.Entry] = []
-        here = trees.digest_in(start, root)
+        here = digest_in(start, root)
         async for entry in trees.walk(directories, here, depth):
             if len(entries) == limit:
                 return Listing(start.digest, path, tuple(entries), more=True)

@@ -8,12 +8,21 @@ they are counted once and never compared.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
-from typing import Final, NamedTuple, TypeAlias
+from dataclasses import replace
+from typing import Final, NamedTuple
 
 from reapi_contract import inspection
 from reapi_contract.inspection import Entry, FileChange, Totals
 from reapi_local.context import Context
 from reapi_local.errors import InvalidRequest, ObjectNotFound
+from reapi_local.inspect.entries import (
+    Pair,
+    digest_in,
+    entries_of,
+    is_directory,
+    moved,
+    unlike_entries,
+)
 from reapi_local.inspect.held import Readable
 from reapi_local.proto import remote_execution_pb2 as re_pb2
 from reapi_local.protocol.digest import EMPTY_BLOBS, Digest, digest_of, parse_digest
@@ -182,11 +191,11 @@ async def walk(directories: Directories, root: Digest, depth: int = 0) -> AsyncI
             continue
         path = f"{below}{entry.path}"
         if entry.kind != inspection.DIRECTORY:
-            yield _moved(entry, path, entry.kind)
+            yield moved(entry, path)
             continue
         here = digest_in(entry, root)
         is_lost = await directories.get(here) is None
-        yield _moved(entry, path, inspection.LOST if is_lost else entry.kind)
+        yield replace(moved(entry, path), kind=inspection.LOST) if is_lost else moved(entry, path)
         if not is_lost and len(stack) != depth:
             stack.append((f"{path}/", iter(await _entries(directories, here))))
 
@@ -215,15 +224,12 @@ async def differences(directories: Directories, a: Digest, b: Digest) -> AsyncIt
         left, right = _shown(one, other, path), _shown(other, one, path)
         if left or right:
             yield FileChange(path, left, right)
-        if inspection.DIRECTORY in (one and one.kind, other and other.kind):
+        if is_directory(one) or is_directory(other):
             inner = [_directory_in(side, a) for side in (one, other)]
             stack.append(await _pairs(directories, inner[0], inner[1], f"{path}/"))
 
 
-_Pair: TypeAlias = tuple[str, Entry | None, Entry | None]
-
-
-async def _pairs(directories: Directories, a: Digest, b: Digest, below: str) -> Iterator[_Pair]:
+async def _pairs(directories: Directories, a: Digest, b: Digest, below: str) -> Iterator[Pair]:
     """What is directly in two directories and differs, sorted by path.
 
     If the store lacks one of them, only that, because nothing can be compared.
@@ -238,50 +244,18 @@ async def _pairs(directories: Directories, a: Digest, b: Digest, below: str) -> 
             for digest, side in ((a, left), (b, right))
         ]
         return iter([(below, lost[0], lost[1])])
-    ours, theirs = ({entry.path: entry for entry in entries_of(side)} for side in (left, right))
-    names = sorted({*ours, *theirs})
-    pairs = ((f"{below}{name}", ours.get(name), theirs.get(name)) for name in names)
-    return (pair for pair in pairs if pair[1] != pair[2])
+    return unlike_entries(left, right, below)
 
 
 def _directory_in(entry: Entry | None, like: Digest) -> Digest:
     """The directory that an entry is; the empty one if it is none."""
-    is_directory = entry is not None and entry.kind == inspection.DIRECTORY
-    return digest_in(entry, like) if entry and is_directory else digest_of(b"", like.function)
+    if entry is None or not is_directory(entry):
+        return digest_of(b"", like.function)
+    return digest_in(entry, like)
 
 
 def _shown(one: Entry | None, other: Entry | None, path: str) -> Entry | None:
     """The entry with its path; of directories only an empty one where the other has nothing."""
     if one is None or (one.kind == inspection.DIRECTORY and (one.size_bytes or other)):
         return None
-    return _moved(one, path, one.kind)
-
-
-def entries_of(directory: re_pb2.Directory) -> list[Entry]:
-    """What is directly in a directory, sorted by name; paths are names."""
-    found = [
-        Entry(n.name, inspection.DIRECTORY, _text(n.digest), n.digest.size_bytes)
-        for n in directory.directories
-    ]
-    found += [
-        Entry(n.name, inspection.FILE, _text(n.digest), n.digest.size_bytes, n.is_executable)
-        for n in directory.files
-    ]
-    found += [Entry(n.name, inspection.LINK, target=n.target) for n in directory.symlinks]
-    return sorted(found, key=lambda entry: entry.path)
-
-
-def _text(digest: re_pb2.Digest) -> str:
-    return f"{digest.hash}/{digest.size_bytes}"
-
-
-def digest_in(entry: Entry, like: Digest) -> Digest:
-    """The digest of an entry, of the same function as ``like``."""
-    if not entry.digest:
-        return like
-    hash_hex, _, size = entry.digest.partition("/")
-    return parse_digest(re_pb2.Digest(hash=hash_hex, size_bytes=int(size)), like.function)
-
-
-def _moved(entry: Entry, path: str, kind: str) -> Entry:
-    return Entry(path, kind, entry.digest, entry.size_bytes, entry.executable, entry.target)
+    return moved(one, path)

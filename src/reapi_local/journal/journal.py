@@ -60,7 +60,13 @@ _TRANSFERS: Final = UPLOADS | DOWNLOADS
 
 
 class Journal:
-    """Keeps what happens in ``directory``. ``label``: the name that sums give to an instance."""
+    """Keeps what happens in ``directory``. ``label``: the name that sums give to an instance.
+
+    ``masks``, from :meth:`start` on: with the key of this journal, so a mask is the same wherever
+    it is shown.
+    """
+
+    masks: Masks
 
     def __init__(
         self,
@@ -91,10 +97,10 @@ class Journal:
     def start(self) -> None:
         """Start to write. Never fails: what goes wrong is logged, and tried again."""
         self._key = _key_in(self._directory)
-        masks = Masks(self._key)
-        self._reading = BlobReading(self._blobs, self._intake, masks, self._known, self._clock)
+        self.masks = Masks(self._key)
+        self._reading = BlobReading(self._blobs, self._intake, self.masks, self._known, self._clock)
         self._writer = Writer(
-            *(self._directory, self._bounds, self._intake, self._clock, masks, self._label),
+            *(self._directory, self._bounds, self._intake, self._clock, self.masks, self._label),
             self._follow,
         )
         self._writer.start()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -11,6 +12,7 @@ from cachetools import LRUCache
 from reapi_contract.action_history import ActionHistory
 from reapi_contract.admin_api import RunSummary
 from reapi_contract.input_trees import InputTree
+from reapi_contract.masks import Masks
 from reapi_contract.run_details import RunDetails
 from reapi_contract.run_reports import Kept, ProcessReport, Reporting, RunReport
 from reapi_contract.savings import Savings
@@ -34,12 +36,16 @@ class _Run:
 
 
 class NoJournal:
-    """Stands for a journal that is off. Remembers in memory the latest runs that made lookups."""
+    """Stands for a journal that is off. Remembers in memory the latest runs that made lookups.
+
+    ``masks``: with another key in each process.
+    """
 
     dropped: Final = 0
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
+        self.masks = Masks(secrets.token_bytes(32))
         self._runs: LRUCache[tuple[str, str], _Run] = LRUCache(_MAX_RUNS)
         # Consecutive lookups mostly belong to one run, so the last run is kept at hand.
         self._last: tuple[tuple[str, str], _Run] | None = None
