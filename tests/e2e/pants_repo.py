@@ -241,7 +241,10 @@ class Repository:
         shutil.rmtree(self._env["PANTS_LOCAL_STORE_DIR"], ignore_errors=True)
 
     def end_daemon(self) -> None:
-        for file in self.root.glob(".pids/*/pantsd/pid"):
+        for file in (
+            *self.root.glob(".pids/*/pantsd/pid"),
+            *self.root.glob(".pants.d/pids/*/pantsd/pid"),
+        ):
             with suppress(OSError, ValueError):
                 os.kill(int(file.read_text()), signal.SIGKILL)
 
