@@ -38,8 +38,8 @@ def test_what_was_changed_is_the_cause_and_the_action_is_known(place: Place) -> 
     [group] = explanation["groups"]
     assert [cause["text"] for cause in group["causes"]] == [
         "its timeout is 90 s, and was 60 s",
-        "src/run.sh is now executable",
         "deep/c.txt changed",
+        "src/run.sh is now executable",
     ]
     [explained] = explanation["explained"]
     assert explained["action"]
