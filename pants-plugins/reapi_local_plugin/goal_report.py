@@ -8,6 +8,7 @@ from typing import Any
 
 from reapi_contract.explanations import explanation_from
 from reapi_contract.json_records import to_json
+from reapi_contract.printable import printable_json
 from reapi_contract.sizes import format_size
 from reapi_local_launcher.cli import report
 from reapi_local_launcher.cli.explanation_report import explanation_text
@@ -77,7 +78,9 @@ def check_json(checked: Checked) -> dict[str, Any]:
 
 
 def explain_text(why: Why, write: Write, style: Style) -> None:
-    explanation_text(explanation_from(why.answer), write, style, details=why.details)
+    explanation_text(
+        explanation_from(printable_json(why.answer)), write, style, details=why.details
+    )
 
 
 def explain_json(why: Why) -> dict[str, Any]:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from reapi_contract.admin_api import RunSummary
-from reapi_contract.json_records import from_json, to_json
+from reapi_contract.json_records import to_json
 from reapi_contract.run_reports import ProcessReport
 
 
@@ -53,19 +52,3 @@ def details_json(details: RunDetails) -> dict[str, Any]:
         "lookups": [to_json(lookup) for lookup in details.lookups],
         "truncated": details.truncated,
     }
-
-
-def details_from(raw: Mapping[str, Any]) -> RunDetails:
-    """The run in a JSON object; a missing part has the defaults."""
-    processes, lookups = raw.get("processes"), raw.get("lookups")
-    return RunDetails(
-        run=from_json(RunSummary, raw.get("run")),
-        processes=tuple(
-            KnownProcess(from_json(ProcessReport, one), str(one.get("action", "")))
-            for one in (processes if isinstance(processes, list) else ())
-        ),
-        lookups=tuple(
-            from_json(LookupRecord, one) for one in (lookups if isinstance(lookups, list) else ())
-        ),
-        truncated=raw.get("truncated") is True,
-    )

@@ -23,7 +23,6 @@ _MAX_NUMBER = 250_000_000_000
 """More than any counter; as a time it is within the last years that a date can have."""
 
 RAN = "Ran"
-HIT_LOCALLY = "HitLocally"
 HIT_REMOTELY = "HitRemotely"
 """Values of `ProcessReport.source`, as Pants names them; there may be others."""
 

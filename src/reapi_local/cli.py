@@ -10,7 +10,7 @@ import os
 import signal
 import sys
 from collections.abc import Coroutine, Mapping, Sequence
-from typing import Any, NoReturn
+from typing import Any, Final, NoReturn
 
 from reapi_contract import command_line, ready_line
 from reapi_contract.ready_line import NotStarted, Ready, ReadyLine
@@ -29,6 +29,9 @@ _WHERE_FLAGS_ARE = (
     "`reapi-local help serve` lists the most common flags, and\n"
     "docs/reference/server-settings.md all of them."
 )
+
+_NEVER_OF_OTHERS: Final = 0o022
+"""Who could write in a directory of the store, or to a socket, could change what clients get."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -112,6 +115,7 @@ def _check(options: dict[str, Any]) -> int:
 
 def _serve(options: Mapping[str, Any]) -> int:
     ready_fd: int | None = options["ready_fd"]
+    os.umask(os.umask(_NEVER_OF_OTHERS) | _NEVER_OF_OTHERS)
     try:
         config = load(take_flags(options), os.environ, options["config"])
     except ConfigError as error:

@@ -120,3 +120,21 @@ def test_a_link_that_waits_for_the_next_state_file_leads_nowhere(tmp_path: Path)
     with Process("--data-dir", str(data)) as process:
         process.serving()
     assert victim.read_text() == "content"
+
+
+@pytest.mark.parametrize("sandbox", ["slots", "bubblewrap"])
+def test_whatever_the_umask_nothing_can_be_written_by_others(tmp_path: Path, sandbox: str) -> None:
+    """Some service managers and containers begin with the umask 0."""
+    data = tmp_path / "data"
+    data.mkdir(mode=0o755)
+    before = os.umask(0)
+    try:
+        process = Process("--data-dir", str(data), "--execution", "on", "--sandbox", sandbox)
+    finally:
+        os.umask(before)
+    with process:
+        if not process.ready()["ready"]:
+            pytest.skip(f"{sandbox} doesn't work here")
+        made = [path for path in data.rglob("*") if not path.is_symlink()]
+        assert data / "store" in made
+        assert [path for path in made if path.stat().st_mode & 0o022] == []

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from collections.abc import Iterable, Sequence
-from shlex import quote
 
 from reapi_contract import inspection
 from reapi_contract.inspection import (
@@ -18,11 +18,17 @@ from reapi_contract.inspection import (
     ResultFields,
     Totals,
 )
+from reapi_contract.printable import printable
 from reapi_contract.sizes import format_size
 from reapi_local_launcher.cli.terminal import WIDTH, Style, Write, fields, notes
 from reapi_local_launcher.server.objects import lost_note
 
 _SIZE_WIDTH = 10
+
+
+def quote(text: str) -> str:
+    """A word for a shell; line breaks and tabs within it stay."""
+    return shlex.quote(printable(text, "\n\t"))
 
 
 def described_text(shown: Described, write: Write, style: Style) -> None:
@@ -49,7 +55,7 @@ def _rows(shown: Described) -> list[tuple[str, str]]:
     found = []
     action = shown.action
     if shown.instances:
-        found.append(("instance", ", ".join(name or '""' for name in shown.instances)))
+        found.append(("instance", ", ".join(printable(name) or '""' for name in shown.instances)))
     if action is not None:
         found += [("command", action.command), ("inputs", action.input_root)]
     if shown.totals is not None:
@@ -59,9 +65,9 @@ def _rows(shown: Described) -> list[tuple[str, str]]:
         if action.do_not_cache:
             found.append(("cache", "its result must not be cached"))
         if action.salt:
-            found.append(("salt", action.salt))
+            found.append(("salt", printable(action.salt)))
     if shown.command is not None:
-        found += [("platform", value) for value in shown.command.platform]
+        found += [("platform", printable(value)) for value in shown.command.platform]
     return found
 
 
@@ -89,7 +95,7 @@ def _command(command: CommandFields, write: Write, style: Style) -> None:
         write("\n" + style.strong("environment") + "\n")
         for variable in command.environment:
             name, _, value = variable.partition("=")
-            write(f"  {name}={quote(value)}\n")
+            write(f"  {printable(name)}={quote(value)}\n")
     if command.outputs:
         write("\n" + style.strong("declared outputs") + "\n")
         for path in command.outputs:
@@ -115,10 +121,10 @@ def _result(result: ResultFields, write: Write, style: Style) -> None:
     code = str(result.exit_code)
     rows = [("exit", style.good(code) if result.exit_code == 0 else style.bad(code))]
     if result.written_at:
-        by = f" by {result.written_by}" if result.written_by else ""
+        by = f" by {printable(result.written_by)}" if result.written_by else ""
         rows.append(("written", f"{_moment(result.written_at)}{by}"))
     if result.invocation:
-        rows.append(("run", result.invocation))
+        rows.append(("run", printable(result.invocation)))
     times = [
         f"{what} {seconds:.3g} s"
         for what, seconds in (
@@ -131,7 +137,7 @@ def _result(result: ResultFields, write: Write, style: Style) -> None:
     if times:
         rows.append(("took", ", ".join(times)))
     if result.worker:
-        rows.append(("worker", result.worker))
+        rows.append(("worker", printable(result.worker)))
     rows += [
         (name, "empty" if digest.endswith("/0") else digest)
         for name, digest in (("stdout", result.stdout), ("stderr", result.stderr))
@@ -160,8 +166,9 @@ def _outputs(entries: Iterable[Entry], write: Write) -> None:
 
 
 def _named(entry: Entry, name: str) -> str:
+    name = printable(name)
     if entry.kind == inspection.LINK:
-        return f"{name} -> {entry.target}"
+        return f"{name} -> {printable(entry.target)}"
     if entry.kind == inspection.LOST:
         return f"{name}/ (the store doesn't have this directory)"
     if entry.kind == inspection.DIRECTORY:
@@ -215,7 +222,7 @@ def differences_text(found: Differences, write: Write, style: Style) -> None:
 
 
 def _side(change: Change, value: str | None) -> list[str]:
-    return [] if value is None else [f"{change.name}={quote(value)}"]
+    return [] if value is None else [f"{printable(change.name)}={quote(value)}"]
 
 
 def _sides(a: Iterable[str], b: Iterable[str], write: Write, style: Style) -> None:
@@ -229,7 +236,7 @@ def _file(change: FileChange, write: Write, style: Style) -> None:
     if a is None or b is None:
         mark = style.good("+") if a is None else style.bad("-")
         entry = b or a
-        write(f"  {mark} {_named(entry, change.path) if entry else change.path}\n")
+        write(f"  {mark} {_named(entry, change.path) if entry else printable(change.path)}\n")
         return
     write(f"  {style.strong('~')} {_named(b, change.path)}{_how(a, b)}\n")
 
@@ -239,7 +246,7 @@ def _how(a: Entry, b: Entry) -> str:
     if a.kind != b.kind:
         return f" (was a {a.kind})"
     if a.kind == inspection.LINK:
-        return f" (was -> {a.target})"
+        return f" (was -> {printable(a.target)})"
     parts = []
     if a.size_bytes != b.size_bytes:
         parts.append(f"{format_size(a.size_bytes)} -> {format_size(b.size_bytes)}")

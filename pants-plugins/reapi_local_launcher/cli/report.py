@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from reapi_contract.admin_api import ExecutionStatus
 from reapi_contract.json_records import to_json
+from reapi_contract.printable import printable
 from reapi_contract.proof import Proof, proofs_json
 from reapi_contract.sizes import format_size
 from reapi_local_launcher.cli import bazelrc
@@ -31,7 +32,7 @@ OUTCOMES = {FOUND: "is running", STARTED: "was started", REPLACED: "replaced the
 
 def error_text(error: LauncherError, write: Write, style: Style = PLAIN) -> None:
     """What happened, why, and what to do."""
-    write(f"{style.bad('error:')} {error.what}\n")
+    write(f"{style.bad('error:')} {printable(error.what)}\n")
     indented("why:   ", error.why, write)
     indented("remedy:", error.remedy, write)
 
@@ -117,7 +118,7 @@ def check_text(proofs: Sequence[Proof], write: Write, style: Style = PLAIN) -> N
     for proof in proofs:
         mark = style.good("ok    ") if proof.ok else style.bad("FAILED")
         lead = f"{mark}  {proof.name:<{names}}  {proof.milliseconds:>8.1f} ms  "
-        detail = wrapped(proof.detail, WIDTH - names - 23)
+        detail = wrapped(printable(proof.detail), WIDTH - names - 23)
         write((lead + detail[0]).rstrip() + "\n")
         for line in detail[1:]:
             write(" " * (names + 23) + line + "\n")

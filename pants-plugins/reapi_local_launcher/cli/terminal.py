@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TextIO
 
+from reapi_contract.printable import printable
 from reapi_local_launcher.progress import Say, Terminal
 
 Write = Callable[[str], object]
@@ -109,7 +110,7 @@ def indented(lead: str, text: str, write: Write, lead_width: int | None = None) 
     `lead_width`: the columns of a lead that has colour codes.
     """
     indent = (len(lead) if lead_width is None else lead_width) + 1
-    first, *more = text.split("\n")
+    first, *more = printable(text, "\n").split("\n")
     begin, *rest = wrapped(first, WIDTH - indent)
     write(f"{lead} {begin}\n")
     for line in rest:

@@ -126,8 +126,9 @@ class _Handlers:
         return JSONResponse(admin_api.stop_json(), status_code=202)
 
     async def show(self, request: Request) -> Response:
+        body = await body_of(request, _MAX_BODY_BYTES)
         try:
-            places = admin_api.places_in(await request.json())
+            places = admin_api.places_in(json.loads(body))
         except (ValueError, RecursionError):
             places = None
         if places is None:

@@ -24,7 +24,8 @@ from reapi_local.admin.route import AdminRoute, all_instances, body_of, number_i
 from reapi_local.protocol.digest import Digest, function_for, parse_digest_text
 
 _T = TypeVar("_T")
-_Report = tuple[RunReport, Sequence[ProcessReport]]
+_Report = tuple[RunReport, Sequence[ProcessReport], int]
+"""The last is the size of the request in bytes."""
 
 
 class Records(Protocol):
@@ -32,7 +33,9 @@ class Records(Protocol):
 
     def reporting(self) -> Reporting: ...
 
-    async def report(self, run: RunReport, processes: Sequence[ProcessReport]) -> Kept: ...
+    async def report(
+        self, run: RunReport, processes: Sequence[ProcessReport], size_bytes: int
+    ) -> Kept: ...
 
     async def missing_trees(self, roots: Sequence[str]) -> list[str]: ...
 
@@ -104,8 +107,7 @@ class _Handlers:
         return JSONResponse(to_json(self._records.reporting()))
 
     async def report(self, request: Request) -> Response:
-        run, processes = await _report_in(request)
-        return JSONResponse(to_json(await self._records.report(run, processes)))
+        return JSONResponse(to_json(await self._records.report(*await _report_in(request))))
 
     async def missing_trees(self, request: Request) -> Response:
         roots = await _in_body(request, input_trees.roots_from)
@@ -127,7 +129,7 @@ async def _in_body(request: Request, parse: Callable[[object], _T]) -> _T:
 
 
 async def _reported_instance(request: Request) -> str:
-    run, _ = await _report_in(request)
+    run, *_ = await _report_in(request)
     return run.instance
 
 
@@ -148,4 +150,4 @@ def _parsed(body: bytes) -> _Report:
         raw = json.loads(body)
     except ValueError as error:
         raise ValueError(f"the report isn't JSON: {error}") from error
-    return run_reports.report_from(raw)
+    return (*run_reports.report_from(raw), len(body))

@@ -6,6 +6,7 @@ import textwrap
 from collections.abc import Iterator
 from typing import Any
 
+from reapi_contract.printable import printable
 from reapi_local.client.replay import Compared
 
 _WIDTH = 80
@@ -26,12 +27,12 @@ def report_lines(done: Compared) -> Iterator[str]:
             f"The new result differs from {earlier} in {count} of {done.count} outputs."
         )
         for one in done.unlike:
-            yield one.name
+            yield printable(one.name)
             for mark, value in (("-", one.a), ("+", one.b)):
                 if value:
-                    yield f"  {mark} {value}"
+                    yield f"  {mark} {printable(value)}"
             if one.why:
-                yield from _wrapped(f"  {one.why}")
+                yield from _wrapped(f"  {printable(one.why)}")
     if before and now:
         yield f"The process took {now:.3g} s; earlier it took {before:.3g} s."
 

@@ -27,7 +27,7 @@ def make_records(
     return Journal(os.path.join(config.data_dir, JOURNAL), bounds, blobs, clock, label)
 
 
-def make_explanations(records: Journal | NoJournal, storage: Storage) -> Explanations:
+def make_explanations(records: Journal | NoJournal, storage: Storage, clock: Clock) -> Explanations:
     """Who explains the runs of the journal."""
     journal = records if isinstance(records, Journal) else None
-    return Explanations(journal, storage.kept_results, storage.blobs)
+    return Explanations(journal, storage.kept_results, storage.blobs, clock)

@@ -94,7 +94,7 @@ class App:
         self.records = make_records(
             self._config, self._storage.blobs, self._clock, self._instances.label
         )
-        self.explanations = make_explanations(self.records, self._storage)
+        self.explanations = make_explanations(self.records, self._storage, self._clock)
         self._metrics = Metrics(
             self._storage.blobs.describe, self._instances.label, lambda: self.records.dropped
         )

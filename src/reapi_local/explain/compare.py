@@ -3,20 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
+from typing import Final
 
 from reapi_local.explain.causes import Cause, Kind
 from reapi_local.explain.process import PANTS_KEY_PREFIX, SALT, Definition, Origin
 from reapi_local.inspect.compare import changed_values, replaced_arguments
 
+_MOST_CAUSES: Final = 1000
+
 
 def same_key(one: Definition, other: Definition) -> bool:
     """Whether both have one cache entry, as far as is known."""
-    return next(_differences(one, other), None) is None and one.input_root == other.input_root
+    return (
+        one.input_root == other.input_root
+        and one.arguments == other.arguments
+        and next(_differences(one, other), None) is None
+    )
 
 
 def differences(before: Definition, after: Definition) -> tuple[Cause, ...]:
-    """What differs, but for the input roots; each cause once."""
-    return tuple(dict.fromkeys(_differences(before, after)))
+    """What differs, but for the input roots; each cause once, and at most 1,000 of them."""
+    return tuple(dict.fromkeys(islice(_differences(before, after), _MOST_CAUSES)))
 
 
 def of_runs(before: Origin, after: Origin) -> Iterator[Cause]:

@@ -55,7 +55,8 @@ def file_changes(before: Digest, after: Digest, load: Load) -> FileChanges:
             found.extend(_causes(place, was, now))
             if is_directory(was) or is_directory(now):
                 waiting.append((f"{place}/", _directory_in(was, like), _directory_in(now, like)))
-    return FileChanges(tuple(_with_renames(found)), not waiting)
+    is_complete = not waiting and len(found) <= _MOST_CHANGES
+    return FileChanges(tuple(_with_renames(found[:_MOST_CHANGES])), is_complete)
 
 
 def _causes(path: str, before: Entry | None, after: Entry | None) -> Iterator[Cause]:

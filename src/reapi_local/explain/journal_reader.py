@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -24,12 +24,17 @@ from reapi_local.protocol.digest import Digest
 from reapi_local.protocol.lookup import MissReason
 
 _MOST_EARLIER: Final = 50
+_MOST_OF_RUN: Final = 10_000
+_MOST_EARLIER_BYTES: Final = 8 * 1024 * 1024
+_MOST_RUN_BYTES: Final = 32 * 1024 * 1024
+_MOST_DIRECTORY_BYTES: Final = 32 * 1024 * 1024
+"""What an explanation has in memory at a time, so that no report can make it take gigabytes."""
 _LOCAL: Final = "Local"
 _COLUMNS: Final = (
     "processes.id, processes.run, processes.span, processes.description, processes.targets,"
     " processes.source, processes.asked, processes.exit_code, processes.started_at,"
     " processes.elapsed_ms, processes.input_root, processes.link, processes.action,"
-    " definitions.body, runs.run, runs.instance, runs.report"
+    " runs.run, runs.instance, runs.report, definitions.body"
 )
 _FROM: Final = (
     " FROM processes JOIN runs ON runs.id = processes.run"
@@ -70,31 +75,36 @@ def find_run(
 
 
 class JournalReader:
-    """Over a connection that only reads."""
+    """Over a connection that only reads.
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
-        self._connection = connection
+    ``instance``: the only one of which anything is told; None for all.
+    """
+
+    def __init__(self, connection: sqlite3.Connection, instance: str | None) -> None:
+        self._connection, self._instance = connection, instance
+        self._directory_bytes = 0
         self._lookups_of: dict[int, dict[int, Lookup]] = {}
         self._directories: dict[Digest, re_pb2.Directory | None] = {}
 
     def ran(self, run: int) -> list[Row]:
         """The processes of a run that ran, in the order in which they began."""
-        return list(
-            self._rows("processes.run = ? AND source = ? ORDER BY processes.started_at", (run, RAN))
+        return self._rows(
+            _MOST_RUN_BYTES,
+            "processes.run = ? AND source = ? ORDER BY processes.started_at LIMIT ?",
+            (run, RAN, _MOST_OF_RUN),
         )
+
+    def how_many_ran(self, run: int) -> int:
+        """How many processes of a run ran."""
+        [count] = self._connection.execute(
+            "SELECT count(*) FROM processes WHERE run = ? AND source = ?", (run, RAN)
+        ).fetchone()
+        return int(count)
 
     def earlier(self, row: Row) -> list[Row]:
         """Processes of other runs before that may be the same one, the latest first."""
-        alike = self._rows(
-            "processes.description = ? AND processes.id < ? AND processes.run != ?"
-            " ORDER BY processes.id DESC LIMIT ?",
-            (row.process.description, row.id, row.run, _MOST_EARLIER),
-        )
-        equal = self._rows(
-            "processes.link = ? AND processes.id < ? AND processes.run != ?"
-            " ORDER BY processes.id DESC LIMIT ?",
-            (row.link, row.id, row.run, _MOST_EARLIER),
-        )
+        alike = self._before("processes.description", row.process.description, row)
+        equal = self._before("processes.link", row.link, row)
         found = {one.id: one for one in (*alike, *equal)}
         return sorted(found.values(), key=lambda one: -one.id)
 
@@ -119,7 +129,11 @@ class JournalReader:
     def directory(self, digest: Digest) -> re_pb2.Directory | None:
         """A Directory of an input root that the journal has kept."""
         if digest not in self._directories:
+            if self._directory_bytes > _MOST_DIRECTORY_BYTES:
+                self._directories.clear()
+                self._directory_bytes = 0
             self._directories[digest] = self._read_directory(digest)
+            self._directory_bytes += digest.size_bytes
         return self._directories[digest]
 
     def action_digest(self, number: int | None) -> str:
@@ -133,9 +147,27 @@ class JournalReader:
             self._lookups_of[run] = {lookup.action: lookup for lookup in found}
         return self._lookups_of[run]
 
-    def _rows(self, where: str, values: Sequence[object]) -> Iterator[Row]:
-        for row in self._connection.execute(f"SELECT {_COLUMNS}{_FROM} WHERE {where}", values):
-            yield _row(row)
+    def _before(self, column: str, value: object, row: Row) -> list[Row]:
+        return self._rows(
+            _MOST_EARLIER_BYTES,
+            f"{column} = ? AND processes.id < ? AND processes.run != ?"
+            " AND (? IS NULL OR runs.instance = ?) ORDER BY processes.id DESC LIMIT ?",
+            (value, row.id, row.run, self._instance, self._instance, _MOST_EARLIER),
+        )
+
+    def _rows(self, max_bytes: int, where: str, values: Sequence[object]) -> list[Row]:
+        """Rows until their definitions have ``max_bytes``."""
+        found: list[Row] = []
+        size = 0
+        for *row, packed in self._connection.execute(
+            f"SELECT {_COLUMNS}{_FROM} WHERE {where}", values
+        ):
+            body = definitions.decompressed(packed)
+            size += len(body)
+            if found and size > max_bytes:
+                break
+            found.append(_row(row, definitions.decoded(body)))
+        return found
 
     def _written_before(self, row: Row, at: float) -> float:
         [written_at] = self._connection.execute(
@@ -164,14 +196,14 @@ class JournalReader:
             return None
 
 
-def _row(row: Sequence[Any]) -> Row:
+def _row(row: Sequence[Any], definition: ProcessReport) -> Row:
     id_, run, span, description, targets, source, asked, exit_code, started_at, *rest = row
-    elapsed_ms, input_root, link, action, body, run_name, instance, report = rest
+    elapsed_ms, input_root, link, action, run_name, instance, report = rest
     told = from_json(RunReport, json.loads(report) if report else None)
     process = Process(
         span,
         description,
-        definition_of(definitions.decoded(definitions.decompressed(body)), told, input_root),
+        definition_of(definition, told, input_root),
         Origin(
             run_name,
             instance,
@@ -186,7 +218,7 @@ def _row(row: Sequence[Any]) -> Row:
         was_asked=bool(asked),
         exit_code=exit_code,
         milliseconds=elapsed_ms,
-        scope=definitions.decoded(definitions.decompressed(body)).cache_scope,
+        scope=definition.cache_scope,
     )
     return Row(process, id_, run, tuple(json.loads(targets)), link, action)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Final
 
 from google.protobuf.message import DecodeError
@@ -16,9 +16,12 @@ from reapi_local.protocol.digest import Digest, function_for, parse_digest, pars
 from reapi_local.protocol.lookup import Hit
 from reapi_local.store.action_cache import ActionCache
 from reapi_local.store.blob_store import BlobStore
+from reapi_local.threads import in_thread_if_long
 
 _MOST_ACTIONS: Final = 500
 _MAX_TREE_BYTES: Final = 4 * 1024 * 1024
+_MAX_BYTES: Final = 16 * 1024 * 1024
+"""Of all Trees: their files are kept in memory."""
 
 
 async def makers(
@@ -31,18 +34,20 @@ async def makers(
     context = Context(OWNER, instance, b"")
     made: dict[str, list[Output]] = {}
     outputs: dict[str, tuple[str, ...]] = {}
+    room = _MAX_BYTES
     for span, action in [*actions.items()][:_MOST_ACTIONS]:
         outcome = await results.get(context, _digest(action))
         if not isinstance(outcome, Hit):
             continue
-        result = outcome.result
-        directories = result.output_directories
-        found = [(file.path, file.digest) for file in result.output_files]
+        directories = outcome.result.output_directories
+        found = [(file.path, file.digest) for file in outcome.result.output_files]
         outputs[span] = (*(path for path, _ in found), *(one.path for one in directories))
-        trees = await _read(context, blobs, [one.tree_digest for one in directories])
-        for directory in directories:
-            files = _files(trees.get(directory.tree_digest.hash, b""))
-            found += [(directory.path, digest) for digest in files]
+        for one in directories:
+            body = await _read(context, blobs, one.tree_digest, min(room, _MAX_TREE_BYTES))
+            if body is not None:
+                room -= len(body)
+                files = await in_thread_if_long(len(body), _files, body)
+                found += [(one.path, digest) for digest in files]
         for path, digest in found:
             if digest.size_bytes:
                 made.setdefault(f"{digest.hash}/{digest.size_bytes}", []).append((span, path))
@@ -50,19 +55,16 @@ async def makers(
 
 
 async def _read(
-    context: Context, blobs: BlobStore, trees: Iterable[re_pb2.Digest]
-) -> dict[str, bytes]:
-    """The trees that are there and not too large, by their hashes."""
-    wanted = []
-    for tree in trees:
-        try:
-            digest = parse_digest(tree)
-        except InvalidRequest:
-            continue
-        if digest.size_bytes <= _MAX_TREE_BYTES:
-            wanted.append(digest)
-    found = await blobs.read_many(context, wanted) if wanted else {}
-    return {digest.hash_hex: body for digest, body in found.items()}
+    context: Context, blobs: BlobStore, tree: re_pb2.Digest, max_bytes: int
+) -> bytes | None:
+    """A Tree; None if it isn't there, or is larger."""
+    try:
+        digest = parse_digest(tree)
+    except InvalidRequest:
+        return None
+    if digest.size_bytes > max_bytes:
+        return None
+    return dict(await blobs.read_many(context, [digest])).get(digest)
 
 
 def _files(tree: bytes) -> list[re_pb2.Digest]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -17,6 +17,7 @@ from reapi_local.explain.root_causes import Makers, grouped
 from reapi_local.explain.verdict import Verdict, why
 
 _MOST_EXPLAINED: Final = 1000
+_MOST_CAUSES: Final = 20_000
 _HISTORY: Final = 6
 
 
@@ -36,11 +37,32 @@ class Findings:
     ran: int
 
 
-def find_causes(summary: RunSummary, run: int, reader: JournalReader, process: str) -> Findings:
-    """Look for the causes; ``process``: see ``admin_api.EXPLANATIONS``."""
+def find_causes(
+    summary: RunSummary,
+    run: int,
+    reader: JournalReader,
+    process: str,
+    is_late: Callable[[], bool],
+) -> Findings:
+    """Look for the causes; ``process``: see ``admin_api.EXPLANATIONS``.
+
+    ``is_late``: whether it has taken long enough: then the processes that are left stay without.
+    """
     rows = [row for row in reader.ran(run) if _could_have_been_a_hit(row)]
     actions = {row.process.name: reader.action_digest(row.action) for row in rows}
-    verdicts = {row.process.name: _verdict(row, reader) for row in rows[:_MOST_EXPLAINED]}
+    verdicts: dict[str, Verdict] = {}
+    before: dict[str, Row] = {}
+    causes = 0
+    for row in rows[:_MOST_EXPLAINED]:
+        if verdicts and (is_late() or causes > _MOST_CAUSES):
+            break
+        earlier = reader.earlier(row)
+        verdict = _verdict(row, earlier, reader)
+        verdicts[row.process.name] = verdict
+        causes += len(verdict.causes)
+        for one in earlier:
+            if one.process is verdict.earlier:
+                before[row.process.name] = one
     chosen = [
         row
         for row in rows
@@ -50,12 +72,19 @@ def find_causes(summary: RunSummary, run: int, reader: JournalReader, process: s
         summary,
         verdicts,
         tuple(
-            _explained(row, verdicts[row.process.name], actions[row.process.name], reader)
+            _explained(
+                row,
+                verdicts[row.process.name],
+                actions[row.process.name],
+                before.get(row.process.name),
+                reader,
+                is_late,
+            )
             for row in chosen
         ),
         {span: action for span, action in actions.items() if action},
         frozenset(row.process.name for row in chosen),
-        len(rows),
+        max(len(rows), reader.how_many_ran(run)) if len(rows) > len(verdicts) else len(rows),
     )
 
 
@@ -80,9 +109,9 @@ def _is_meant(row: Row, action: str, process: str) -> bool:
     return process in row.process.description or process in action or process in row.targets
 
 
-def _verdict(row: Row, reader: JournalReader) -> Verdict:
-    earlier = [other.process for other in reader.earlier(row)]
-    return why(row.process, earlier, reader.facts(row), reader.directory)
+def _verdict(row: Row, earlier: Sequence[Row], reader: JournalReader) -> Verdict:
+    others = [other.process for other in earlier]
+    return why(row.process, others, reader.facts(row), reader.directory)
 
 
 def _groups(
@@ -98,9 +127,16 @@ def _groups(
             )
 
 
-def _explained(row: Row, verdict: Verdict, action: str, reader: JournalReader) -> Explained:
-    process, earlier = verdict.process, verdict.earlier
-    compared = () if earlier is None else (_compared(row, earlier.name, reader),)
+def _explained(
+    row: Row,
+    verdict: Verdict,
+    action: str,
+    before: Row | None,
+    reader: JournalReader,
+    is_late: Callable[[], bool],
+) -> Explained:
+    process = verdict.process
+    history = [verdict] if is_late() else _history(row, verdict, reader)
     return Explained(
         span=process.name,
         description=process.description,
@@ -108,25 +144,22 @@ def _explained(row: Row, verdict: Verdict, action: str, reader: JournalReader) -
         milliseconds=process.milliseconds,
         action=action,
         causes=tuple(map(_record, verdict.causes)),
-        compared=tuple(one for one in compared if one is not None),
+        compared=() if before is None else (_compared(before, reader),),
         complete=verdict.is_complete,
-        every_run=" ".join(map(_sentence, recurring(_history(row, verdict, reader)))),
+        every_run=" ".join(map(_sentence, recurring(history))),
     )
 
 
-def _compared(row: Row, span: str, reader: JournalReader) -> Compared | None:
-    for other in reader.earlier(row):
-        if other.process.name == span:
-            origin = other.process.origin
-            return Compared(
-                origin.run,
-                origin.instance,
-                origin.machine,
-                origin.started_at,
-                other.process.description,
-                reader.action_digest(other.action),
-            )
-    return None
+def _compared(before: Row, reader: JournalReader) -> Compared:
+    origin = before.process.origin
+    return Compared(
+        origin.run,
+        origin.instance,
+        origin.machine,
+        origin.started_at,
+        before.process.description,
+        reader.action_digest(before.action),
+    )
 
 
 def _history(row: Row, verdict: Verdict, reader: JournalReader) -> list[Verdict]:
@@ -140,7 +173,7 @@ def _history(row: Row, verdict: Verdict, reader: JournalReader) -> list[Verdict]
             continue
         if not process.ran:
             break
-        found.append(_verdict(other, reader))
+        found.append(_verdict(other, reader.earlier(other), reader))
     return found
 
 

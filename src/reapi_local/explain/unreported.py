@@ -20,8 +20,8 @@ _COLUMNS: Final = "actions.id, actions.input_root, actions.link, actions.ran_ms,
 class UnreportedReader(JournalReader):
     """Knows of a miss what was uploaded after it: without a result it knows nothing of it."""
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
-        super().__init__(connection)
+    def __init__(self, connection: sqlite3.Connection, instance: str | None) -> None:
+        super().__init__(connection, instance)
         self._results: list[Row] | None = None
 
     def ran(self, run: int) -> list[Row]:
@@ -57,8 +57,8 @@ class UnreportedReader(JournalReader):
             f"SELECT {_COLUMNS}, results.run, results.instance, results.at, results.exit_code"
             " FROM results JOIN actions ON actions.id = results.action"
             " JOIN definitions ON definitions.id = actions.definition"
-            " ORDER BY results.id DESC LIMIT ?",
-            (_MOST_RESULTS,),
+            " WHERE (? IS NULL OR results.instance = ?) ORDER BY results.id DESC LIMIT ?",
+            (self._instance, self._instance, _MOST_RESULTS),
         )
         return [
             _row(row, Origin(run, instance, started_at=at), 0, exit_code)

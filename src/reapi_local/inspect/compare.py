@@ -8,8 +8,8 @@ from typing import Final, NamedTuple
 
 from reapi_contract.inspection import ActionFields, ArgumentChange, Change, CommandFields
 
-_MOST_COMPARED: Final = 3000
-"""Arguments: beyond that only what the two begin and end with is compared."""
+_MOST_PAIRS: Final = 10_000
+"""Of arguments that differ. To find how these correspond takes some milliseconds at most."""
 
 
 class Replaced(NamedTuple):
@@ -21,22 +21,32 @@ class Replaced(NamedTuple):
 
 
 def replaced_arguments(before: Sequence[str], after: Sequence[str]) -> Iterator[Replaced]:
-    """The parts that differ, in order, each with what is in its place."""
-    if max(len(before), len(after)) > _MOST_COMPARED:
-        if before != after:
-            yield _middle(before, after)
-        return
-    matcher = SequenceMatcher(None, before, after, autojunk=False)
-    for tag, old_from, old_to, new_from, new_to in matcher.get_opcodes():
-        if tag != "equal":
-            yield Replaced(old_from, tuple(before[old_from:old_to]), tuple(after[new_from:new_to]))
+    """The parts that differ, in order, each with what is in its place.
 
-
-def _middle(before: Sequence[str], after: Sequence[str]) -> Replaced:
+    Of parts that are too long to find out how they correspond, only what one of the two has alone.
+    """
     start = _common(before, after)
     old, new = before[start:], after[start:]
     end = _common(old[::-1], new[::-1])
-    return Replaced(start, tuple(old[: len(old) - end]), tuple(new[: len(new) - end]))
+    old, new = old[: len(old) - end], new[: len(new) - end]
+    if len(old) * len(new) > _MOST_PAIRS:
+        yield _only_in_one(start, old, new)
+        return
+    matcher = SequenceMatcher(None, old, new, autojunk=False)
+    for tag, old_from, old_to, new_from, new_to in matcher.get_opcodes():
+        if tag != "equal":
+            parts = tuple(old[old_from:old_to]), tuple(new[new_from:new_to])
+            yield Replaced(start + old_from, *parts)
+
+
+def _only_in_one(start: int, before: Sequence[str], after: Sequence[str]) -> Replaced:
+    """What only one of them has; all of both if they differ in order and number alone."""
+    of_before, of_after = {*before}, {*after}
+    removed = tuple(argument for argument in before if argument not in of_after)
+    added = tuple(argument for argument in after if argument not in of_before)
+    if not removed and not added:
+        return Replaced(start, tuple(before), tuple(after))
+    return Replaced(start, removed, added)
 
 
 def _common(before: Sequence[str], after: Sequence[str]) -> int:

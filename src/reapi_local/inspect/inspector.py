@@ -32,7 +32,7 @@ from reapi_local.inspect.trees import Directories
 from reapi_local.proto import remote_execution_pb2 as re_pb2
 from reapi_local.protocol.digest import EMPTY_BLOBS, Digest, parse_digest
 from reapi_local.protocol.lookup import Hit
-from reapi_local.threads import in_thread_if_long
+from reapi_local.threads import in_thread, in_thread_if_long
 
 _M = TypeVar("_M", re_pb2.Action, re_pb2.Command, re_pb2.ActionResult)
 
@@ -291,7 +291,7 @@ class Inspector:
             str(a.digest), str(b.digest), inspection.ACTION, lost=(*left.lost, *right.lost)
         )
         if left.whole and right.whole:
-            found = _with_commands(found, left.whole, right.whole)
+            found = await in_thread(_with_commands, found, left.whole, right.whole)
         if left.root is None or right.root is None:
             return found
         directories = Directories(self._blobs, a.context)

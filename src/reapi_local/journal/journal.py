@@ -121,8 +121,10 @@ class Journal:
         """What a reporter has to know."""
         return Reporting(keeps=True, secrets_key=self._key.hex())
 
-    async def report(self, run: RunReport, processes: Sequence[ProcessReport]) -> Kept:
-        """Keep a report; it is committed when this returns.
+    async def report(
+        self, run: RunReport, processes: Sequence[ProcessReport], size_bytes: int
+    ) -> Kept:
+        """Keep a report of a request of ``size_bytes``; it is committed when this returns.
 
         Raises:
             JournalUnavailable: there is no room for it now, or the disk doesn't answer.
@@ -131,7 +133,7 @@ class Journal:
             raise JournalUnavailable(self._writer.trouble)
         kept: asyncio.Future[Kept] = asyncio.get_running_loop().create_future()
         entry = Reported(self._now(), run, processes, kept)
-        if not self._put(entry, _BYTES_OF_A_PROCESS * (1 + len(processes))):
+        if not self._put(entry, size_bytes + _BYTES_OF_A_PROCESS * len(processes)):
             raise JournalUnavailable("it has more to write than it can hold")
         self._intake.hurry()
         return await _within(kept)

@@ -63,7 +63,9 @@ class NoJournal:
         """Reports aren't kept."""
         return Reporting()
 
-    async def report(self, run: RunReport, processes: Sequence[ProcessReport]) -> Kept:
+    async def report(
+        self, run: RunReport, processes: Sequence[ProcessReport], size_bytes: int
+    ) -> Kept:
         """Nothing of it is kept."""
         return Kept()
 

@@ -24,7 +24,6 @@ _OF_A_RUN: Final = (
     "DELETE FROM lookups WHERE id IN (SELECT id FROM lookups WHERE run = ?1 LIMIT ?2)",
     f"DELETE FROM processes WHERE id IN ({_PROCESSES})",
 )
-_HAS_NO_LOOKUP: Final = " AND NOT EXISTS (SELECT 1 FROM lookups WHERE lookups.action = actions.id)"
 
 
 def enforce(connection: sqlite3.Connection, max_bytes: int, oldest: float) -> bool:

@@ -112,17 +112,6 @@ def _summary(row: Sequence[Any]) -> RunSummary:
     )
 
 
-def known_processes(
-    connection: sqlite3.Connection, numbers: Sequence[int]
-) -> dict[int, KnownProcess]:
-    """The processes with these numbers."""
-    found = {}
-    for number in numbers:
-        for row in connection.execute(f"{_PROCESS} WHERE processes.id = ?", (number,)):
-            found[number] = _known_process(row)
-    return found
-
-
 def _processes(connection: sqlite3.Connection, run: int) -> list[KnownProcess]:
     rows = connection.execute(
         f"{_PROCESS} WHERE run = ? ORDER BY processes.id LIMIT ?", (run, MAX_PROCESSES + 1)

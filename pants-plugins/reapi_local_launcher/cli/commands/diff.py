@@ -7,6 +7,7 @@ import difflib
 import sys
 
 from reapi_contract.inspection import FILE, Differences, Entry, differences_from
+from reapi_contract.printable import printable
 from reapi_local_launcher.cli import object_report
 from reapi_local_launcher.cli.past_actions import objects_for
 from reapi_local_launcher.cli.terminal import style_of, write_json
@@ -35,6 +36,7 @@ def _write_text(objects: Objects, found: Differences, path: str) -> None:
         if change.path == path:
             a, b = (_lines(objects, side, path) for side in (change.a, change.b))
             for line in difflib.unified_diff(a, b, f"a/{path}", f"b/{path}"):
+                line = printable(line, "\n\t")
                 sys.stdout.write(line if line.endswith("\n") else f"{line}\n\\ No newline at end\n")
             return
     objects.tree(found.a, path, None, 1)  # raises if there is no such file

@@ -7,6 +7,7 @@ import os
 import sys
 
 from reapi_contract.explanations import explanation_from
+from reapi_contract.printable import printable_json
 from reapi_local_launcher.cli.arguments import settings_from
 from reapi_local_launcher.cli.explanation_report import explanation_text
 from reapi_local_launcher.cli.terminal import style_of, write_json
@@ -31,7 +32,7 @@ def run(options: argparse.Namespace) -> int:
         write_json(answer, sys.stdout.write)
         return 0
     explanation_text(
-        explanation_from(answer),
+        explanation_from(printable_json(answer)),
         sys.stdout.write,
         style_of(sys.stdout),
         details=options.details or bool(options.process),

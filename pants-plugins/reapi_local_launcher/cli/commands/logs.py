@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 from reapi_contract.data_dir import LOG_FILE
+from reapi_contract.printable import printable
 from reapi_local_launcher import paths
 from reapi_local_launcher.cli.arguments import settings_from
 from reapi_local_launcher.cli.log_file import follow, last_lines
@@ -31,7 +32,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _write(text: str) -> None:
-    sys.stdout.write(text)
+    sys.stdout.write(printable(text, "\n\t"))
     sys.stdout.flush()
 
 

@@ -7,6 +7,7 @@ import os
 import sys
 
 from reapi_contract import admin_api
+from reapi_contract.printable import printable_json
 from reapi_local_launcher.cli.arguments import settings_from
 from reapi_local_launcher.cli.history_report import runs_text
 from reapi_local_launcher.cli.terminal import style_of, write_json
@@ -24,5 +25,5 @@ def run(options: argparse.Namespace) -> int:
     if options.format == "json":
         write_json(told, sys.stdout.write)
     else:
-        runs_text(admin_api.runs_from(told), sys.stdout.write, style_of(sys.stdout))
+        runs_text(admin_api.runs_from(printable_json(told)), sys.stdout.write, style_of(sys.stdout))
     return 0

@@ -7,6 +7,7 @@ import os
 import sys
 
 from reapi_contract import admin_api
+from reapi_contract.printable import printable_json
 from reapi_contract.savings import savings_from
 from reapi_local_launcher.cli.arguments import settings_from
 from reapi_local_launcher.cli.history_report import savings_text
@@ -30,5 +31,5 @@ def run(options: argparse.Namespace) -> int:
     if options.format == "json":
         write_json(told, sys.stdout.write)
     else:
-        savings_text(savings_from(told), sys.stdout.write, style_of(sys.stdout))
+        savings_text(savings_from(printable_json(told)), sys.stdout.write, style_of(sys.stdout))
     return 0

@@ -6,6 +6,7 @@ import argparse
 import os
 import sys
 
+from reapi_contract.printable import printable_json
 from reapi_contract.status import status_from
 from reapi_local_launcher import paths
 from reapi_local_launcher.cli import status_report
@@ -33,5 +34,5 @@ def run(options: argparse.Namespace) -> int:
         write_json({"running": True, **status, **usage_json}, sys.stdout.write)
     else:
         report, style = status_report.status_text, style_of(sys.stdout)
-        report(status_from(status), usage, sys.stdout.write, style)
+        report(status_from(printable_json(status)), usage, sys.stdout.write, style)
     return 0
