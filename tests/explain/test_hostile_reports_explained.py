@@ -87,6 +87,18 @@ def test_definitions_of_many_megabytes_are_not_all_in_memory(data_dir: Path) -> 
     assert [one.process.origin.run for one in earlier] == ["large-4", "large-3"]
 
 
+def test_answers_about_runs_are_not_longer_than_a_client_takes(data_dir: Path) -> None:
+    for number in range(4):
+        argv = ["test", "x" * (5 * 1024 * 1024), f"{number}"]
+        tell(data_dir, "long-answer", "long-answer", argv, span=f"{number}")
+        run = {"run": f"{number}", "instance": "lines", "command_line": "x" * (5 * 1024 * 1024)}
+        report(data_dir, run)
+    details = answer(data_dir, "/v1/runs/long-answer", instance="long-answer")
+    assert (len(details["processes"]), details["truncated"]) == (3, True)
+    runs = answer(data_dir, "/v1/runs", instance="lines", limit=100)["runs"]
+    assert [one["run"] for one in runs] == ["3", "2", "1"]
+
+
 @pytest.mark.parametrize("path", ["/v1/places", "/v1/check"])
 def test_a_body_that_is_too_large_is_refused(data_dir: Path, path: str) -> None:
     body = {"repository": str(data_dir.parent), "tools": ["/" * 1000] * 2000, "instance": ""}

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import socket
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,7 +12,7 @@ import pytest
 from execute.port_attacks import PLAIN_WAYS, TRY_ALL_WAYS_TO_A_PORT
 from rpc.actions import NETWORK, execute, make
 from rpc.helpers import Client
-from server.process import Process, state_of
+from server.process import state_of
 
 ADMINISTER = """
 import sys, urllib.request
@@ -23,21 +21,6 @@ request = urllib.request.Request(f"http://127.0.0.1:{port}/v1/status")
 request.add_header("Authorization", f"Bearer {token}")
 print(urllib.request.urlopen(request).read())
 """
-
-
-@pytest.fixture(scope="module", params=["slots", "bubblewrap"])
-def data(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Path]:
-    """The data directory of a server that executes."""
-    if request.param == "bubblewrap" and shutil.which("bwrap") is None:
-        pytest.skip("bubblewrap isn't installed")
-    made = tmp_path_factory.mktemp("serve") / "data"
-    flags = ("--execution", "on", "--slots", "2", "--sandbox", request.param)
-    with Process("--data-dir", str(made), *flags) as process:
-        if not process.ready()["ready"]:
-            pytest.skip(f"{request.param} doesn't work here")
-        yield made
 
 
 async def test_an_action_reaches_its_server_in_no_way(data: Path) -> None:

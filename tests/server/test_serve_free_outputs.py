@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,7 +9,7 @@ import pytest
 from reapi_local.errors import Code
 from rpc.actions import execute, make
 from rpc.helpers import Client
-from server.process import Process, state_of
+from server.process import state_of
 
 # Each is below the limit for the sum of all sizes.
 ATTACKS = {
@@ -20,21 +18,6 @@ ATTACKS = {
     "many links to one file": "head -c 64M /dev/zero >made/0; "
     "for n in $(seq 900); do ln made/0 made/$n; done",
 }
-
-
-@pytest.fixture(scope="module", params=["slots", "bubblewrap"])
-def data(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Path]:
-    """The data directory of a server that executes."""
-    if request.param == "bubblewrap" and shutil.which("bwrap") is None:
-        pytest.skip("bubblewrap isn't installed")
-    made = tmp_path_factory.mktemp("serve") / "data"
-    flags = ("--execution", "on", "--slots", "2", "--sandbox", request.param)
-    with Process("--data-dir", str(made), *flags) as process:
-        if not process.ready()["ready"]:
-            pytest.skip(f"{request.param} doesn't work here")
-        yield made
 
 
 @pytest.mark.parametrize("attack", ATTACKS)

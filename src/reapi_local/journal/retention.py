@@ -19,10 +19,9 @@ _ROWS: Final = 5000
 _VACUUM_PAGES: Final = 2000
 _MAX_STEPS: Final = 1000
 _ALL: Final = 2**62
-_PROCESSES: Final = "SELECT id FROM processes WHERE run = ?1 LIMIT ?2"
 _OF_A_RUN: Final = (
     "DELETE FROM lookups WHERE id IN (SELECT id FROM lookups WHERE run = ?1 LIMIT ?2)",
-    f"DELETE FROM processes WHERE id IN ({_PROCESSES})",
+    "DELETE FROM processes WHERE id IN (SELECT id FROM processes WHERE run = ?1 LIMIT ?2)",
 )
 
 
@@ -71,9 +70,9 @@ def _delete_details(connection: sqlite3.Connection) -> bool:
     ).fetchall()
     for run, _ in runs:
         _delete_details_of(connection, run)
-    if runs:
-        return _delete_before(connection, max(at for _, at in runs)) > 0 or True
-    return _delete_before(connection, _early(connection)) > 0
+    before = max((at for _, at in runs), default=None)
+    deleted = _delete_before(connection, _early(connection) if before is None else before)
+    return bool(runs) or deleted > 0
 
 
 def _early(connection: sqlite3.Connection) -> float:

@@ -20,6 +20,8 @@ from reapi_local.protocol.lookup import MissReason
 
 MAX_PROCESSES: Final = 5000
 MAX_LOOKUPS: Final = 20_000
+_MAX_BYTES: Final = 16 * 1024 * 1024
+"""Of the reports in one answer; with more, the launcher would not take it."""
 
 _RUN: Final = (
     "SELECT run, instance, tool, started_at, last_call_at, hits, misses, hit_bytes, hit_ms, report"
@@ -38,12 +40,22 @@ _PROCESS: Final = (
 def newest_runs(
     connection: sqlite3.Connection, instance: str | None, limit: int
 ) -> list[RunSummary]:
-    """At most ``limit`` runs, the latest start first; ``instance`` None = of all instances."""
+    """At most ``limit`` runs, the latest start first; ``instance`` None = of all instances.
+
+    Fewer if their reports are very long.
+    """
     where, values = ("", ()) if instance is None else (" WHERE instance = ?", (instance,))
     rows = connection.execute(
         f"{_RUN}{where} ORDER BY started_at DESC, id DESC LIMIT ?", (*values, limit)
     )
-    return [_summary(row) for row in rows]
+    found: list[RunSummary] = []
+    size = 0
+    for row in rows:
+        size += len(row[-1] or "")
+        if found and size > _MAX_BYTES:
+            break
+        found.append(_summary(row))
+    return found
 
 
 def run_summary(connection: sqlite3.Connection, run: str, instance: str) -> RunSummary | None:
@@ -64,13 +76,13 @@ def run_details(
     if found is None:
         return None
     number, *row = found
-    processes = _processes(connection, number)
+    processes, is_whole = _processes(connection, number)
     lookups = _lookups(connection, number)
     return RunDetails(
         run=_summary(row),
-        processes=tuple(processes[:MAX_PROCESSES]),
+        processes=tuple(processes),
         lookups=tuple(lookups[:MAX_LOOKUPS]),
-        truncated=len(processes) > MAX_PROCESSES or len(lookups) > MAX_LOOKUPS,
+        truncated=not is_whole or len(lookups) > MAX_LOOKUPS,
     )
 
 
@@ -112,16 +124,24 @@ def _summary(row: Sequence[Any]) -> RunSummary:
     )
 
 
-def _processes(connection: sqlite3.Connection, run: int) -> list[KnownProcess]:
+def _processes(connection: sqlite3.Connection, run: int) -> tuple[list[KnownProcess], bool]:
+    """The processes of a run, and whether these are all."""
+    found: list[KnownProcess] = []
+    size = 0
     rows = connection.execute(
         f"{_PROCESS} WHERE run = ? ORDER BY processes.id LIMIT ?", (run, MAX_PROCESSES + 1)
     )
-    return [_known_process(row) for row in rows]
+    for packed, *row in rows:
+        body = definitions.decompressed(packed)
+        size += len(body)
+        if found and (size > _MAX_BYTES or len(found) == MAX_PROCESSES):
+            return found, False
+        found.append(_known_process(definitions.decoded(body), row))
+    return found, True
 
 
-def _known_process(row: Sequence[Any]) -> KnownProcess:
-    body, span, description, goal, targets, source, asked, exit_code, *times, key, size = row
-    definition: ProcessReport = definitions.decoded(definitions.decompressed(body))
+def _known_process(definition: ProcessReport, row: Sequence[Any]) -> KnownProcess:
+    span, description, goal, targets, source, asked, exit_code, *times, key, size = row
     started_at, elapsed_ms, saved_ms = times
     process = replace(
         definition,
