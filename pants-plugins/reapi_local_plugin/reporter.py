@@ -14,7 +14,7 @@ from typing import Any, Optional
 
 from pants.base.build_root import BuildRoot
 from pants.engine.env_vars import CompleteEnvironmentVars
-from pants.engine.fs import DigestEntries
+from pants.engine.fs import Digest, DigestEntries
 from pants.engine.internals.session import SessionValues
 from pants.engine.rules import collect_rules, rule
 from pants.engine.streaming_workunit_handler import (
@@ -115,16 +115,17 @@ class Reporter(WorkunitsCallback):
             return None
         thread_locals = thread_locals_get_for_current_thread()
 
+        # No public method lists the files of a digest without reading them. Of the methods that do,
+        # these two take the same arguments in all releases.
+        scheduler = context._scheduler  # noqa: SLF001
+
+        def entries(digest: Digest) -> Iterable[Any]:
+            [found] = scheduler.execute(scheduler.execution_request([(DigestEntries, digest)]))
+            return found
+
         def read_trees(inputs: Mapping[str, str], wanted: Sequence[str]) -> Iterable[InputTree]:
             thread_locals_set_for_current_thread(thread_locals)
-            return live_trees(
-                inputs,
-                wanted,
-                # No public method lists the files of a digest without reading them.
-                lambda digest: context._scheduler.product_request(  # noqa: SLF001
-                    DigestEntries, [digest]
-                )[0],
-            )
+            return live_trees(inputs, wanted, entries)
 
         return read_trees
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pty
 import re
 import shutil
 import signal
@@ -184,10 +185,8 @@ class Repository:
 
     def start(self, *arguments: str, daemon: bool = True) -> subprocess.Popen[str]:
         """Start Pants, its output to pipes."""
-        flags = ["--stats-log", "--pantsd" if daemon else "--no-pantsd"]
-        pants = os.environ.get("REAPI_LOCAL_TEST_PANTS", CHECKOUT / "pants")
         return subprocess.Popen(
-            [*self._run_by, pants, *flags, *arguments],
+            self._command(*arguments, daemon=daemon),
             cwd=self.root,
             env=self._env,
             stdin=subprocess.DEVNULL,
@@ -195,6 +194,32 @@ class Repository:
             stderr=subprocess.PIPE,
             text=True,
         )
+
+    def run_on_a_terminal(self, *arguments: str, daemon: bool = True) -> str:
+        """Run Pants with a terminal of its own; all that it shows there."""
+        ours, its = pty.openpty()
+        shown = b""
+        with subprocess.Popen(
+            self._command(*arguments, daemon=daemon),
+            cwd=self.root,
+            env=self._env,
+            stdin=its,
+            stdout=its,
+            stderr=its,
+            start_new_session=True,
+        ) as started:
+            os.close(its)
+            # Linux ends a terminal that nobody has open any more with an error.
+            with suppress(OSError), open(ours, "rb", buffering=0) as screen:
+                while some := screen.read(65536):
+                    shown += some
+            assert started.wait(PATIENCE_S) == 0, shown.decode()
+        return shown.decode()
+
+    def _command(self, *arguments: str, daemon: bool) -> list[str]:
+        flags = ["--stats-log", "--pantsd" if daemon else "--no-pantsd"]
+        pants = os.environ.get("REAPI_LOCAL_TEST_PANTS", CHECKOUT / "pants")
+        return [*self._run_by, str(pants), *flags, *arguments]
 
     def run(self, *arguments: str, daemon: bool = True) -> Done:
         """Run Pants to its end.
@@ -216,7 +241,10 @@ class Repository:
         shutil.rmtree(self._env["PANTS_LOCAL_STORE_DIR"], ignore_errors=True)
 
     def end_daemon(self) -> None:
-        for file in self.root.glob(".pids/*/pantsd/pid"):
+        for file in (
+            *self.root.glob(".pids/*/pantsd/pid"),
+            *self.root.glob(".pants.d/pids/*/pantsd/pid"),
+        ):
             with suppress(OSError, ValueError):
                 os.kill(int(file.read_text()), signal.SIGKILL)
 

@@ -78,6 +78,27 @@ def counted(shop: Machine, repository: Repository) -> tuple[int, int]:
     return shop.lookups(instance_name(None, repository.root))
 
 
+def in_ledger(shop: Machine, repository: Repository) -> tuple[int, int, int]:
+    """Look-ups, hits and milliseconds saved of the newest run, by `reapi-local savings`."""
+    instance = instance_name(None, repository.root)
+    run = shop.newest_run(instance)
+    answer = shop.server.call("GET", f"/v1/savings?by=run&instance={instance}")["rows"]
+    assert isinstance(answer, list)
+    [row] = [row for row in answer if row["name"] == run["run"]]
+    assert (row["asked"], row["cached"], row["saved_ms"]) == (
+        run["asked"],
+        run["cached"],
+        run["saved_ms"],
+    )
+    return row["asked"], row["cached"], row["saved_ms"]
+
+
+def as_pants_counts(done: Done) -> tuple[int, int, int]:
+    names = ("requests", "requests_cached", "total_time_saved_ms")
+    asked, cached, saved_ms = (done.counters.get(f"remote_cache_{name}", 0) for name in names)
+    return asked, cached, saved_ms
+
+
 def no_local_results(root: Path) -> list[str]:
     """Flags for a Pants that remembers no result."""
     return [f"--local-store-dir={root}/store"]
@@ -96,6 +117,7 @@ def test_the_first_run_misses_and_writes_every_result(
     assert hits == 0
     assert misses >= len(TESTS) + 4
     assert (run["hits"], run["misses"]) == (hits, misses)
+    assert in_ledger(shop, repository) == as_pants_counts(first_run)
     assert str(run["tool"]).startswith("pants")
     assert first_run.counters["remote_cache_write_successes"] == misses
     assert first_run.warnings == []
@@ -111,6 +133,7 @@ def test_an_empty_local_cache_is_served_by_the_server_alone(
     after = counted(shop, repository)
     assert (hits, misses) == (first_run.lookups[1], 0)
     assert (run["hits"], run["misses"]) == (hits, misses)
+    assert in_ledger(shop, repository) == as_pants_counts(second)
     assert (after[0] - before[0], after[1] - before[1]) == (hits, misses)
     assert second.err.count("cached remotely") == len(TESTS)
     check = repository.run(*nothing_local(tmp_path), "reapi-check").must_succeed()

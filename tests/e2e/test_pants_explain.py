@@ -180,6 +180,19 @@ def test_a_process_is_shown_with_what_it_was_compared_with(place: Place) -> None
     assert max(map(len, text.splitlines())) <= 80
 
 
+@pytest.mark.parametrize("daemon", [True, False])
+def test_the_line_after_a_build_is_for_terminals(place: Place, daemon: bool) -> None:
+    place.write("src/a.txt", f"on a terminal, {daemon}")
+    shown = place.repository.run_on_a_terminal(*place.flags, "test", "::", daemon=daemon)
+    assert shown.count("reapi:") == 1
+    assert "reapi: 0 of 1 from the cache · why 1 ran: pants reapi-explain" in shown
+    assert "remote_cache_requests: 1\r" in shown
+    if daemon:  # nothing is asked when nothing changed
+        assert "reapi:" not in place.repository.run_on_a_terminal(*place.flags, "test", "::")
+    place.write("src/a.txt", f"into a pipe, {daemon}")
+    assert "reapi:" not in place.test(daemon=daemon).err
+
+
 def test_what_is_switched_off_is_not_told(place: Place, shop: Machine) -> None:
     before = shop.newest_run(place.explain()["run"]["instance"])["run"]
     place.flags.append("--no-reapi-report")

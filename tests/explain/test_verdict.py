@@ -9,7 +9,7 @@ import pytest
 from explain.trees import Trees
 from reapi_local.explain.process import Definition, Origin, Process
 from reapi_local.explain.recurring import recurring
-from reapi_local.explain.root_causes import grouped
+from reapi_local.explain.root_causes import Makers, grouped, roots
 from reapi_local.explain.verdict import CacheFacts, Verdict, why
 from reapi_local.protocol.lookup import MissReason
 
@@ -191,6 +191,12 @@ def test_without_a_description_the_shape_of_the_command_finds_the_earlier_one() 
     assert [str(cause) for cause in verdict.causes] == ["the argument -O2 is new"]
 
 
+def test_the_text_for_a_shell_is_an_argument() -> None:
+    before = replace(BEFORE, definition=Definition(("/bin/sh", "-c", "/bin/cat a")))
+    process = replace(now(), definition=Definition(("/bin/sh", "-c", "/bin/cat b")))
+    assert causes_of(process, before) == ["the argument is /bin/cat b, and was /bin/cat a"]
+
+
 def with_files(name: str, milliseconds: int, *changed: tuple[str, str]) -> Verdict:
     """A process whose files changed, each with its new content."""
     before, after = ({path: "" for path, _ in changed}, dict(changed))
@@ -215,12 +221,46 @@ def test_misses_are_grouped_by_what_caused_all_of_them() -> None:
     compiled = with_files("compile", 2000, source)
     tests = [with_files(f"test {n}", 30_000, source, ("lib.zip", "made")) for n in range(2)]
     lint = with_files("lint", 500, ("lint.toml", "new"))
-    makers = {digest_of_file(tests[0], "lib.zip"): "compile"}
+    makers = Makers({digest_of_file(tests[0], "lib.zip"): [("compile", "lib.zip")]})
     groups = grouped([lint, compiled, *tests], makers)
     assert [
         ([str(cause) for cause in group.causes], len(group.verdicts), group.milliseconds)
         for group in groups
     ] == [(["src/a.py changed"], 3, 62_000), (["lint.toml changed"], 1, 500)]
+
+
+def test_all_of_a_made_directory_follows_from_what_made_it() -> None:
+    """Two archives with an equal file, each made by a process of its own."""
+    tool = with_files("tool", 1, ("tool.txt", "new"))
+    archive = with_files("archive", 1, ("pins.txt", "new"))
+    before = {"x.pex/old.whl": "w", "x.pex/__main__.py": "", "x.pex_pex_shim.sh": ""}
+    after = {"x.pex/new.whl": "n", "x.pex/__main__.py": "main", "x.pex_pex_shim.sh": "1"}
+    last = replace(now(input_root=TREES.make(after)), name="test")
+    old = replace(last, definition=replace(DEFINITION, input_root=TREES.make(before)))
+    test = why(last, [old], ABSENT, TREES.load)
+    main, wheel = digest_of_file(test, "x.pex/__main__.py"), digest_of_file(test, "x.pex/new.whl")
+    files = {main: [("archive", "x.pex"), ("tool", "y.pex"), ("test", "z")]}
+    makers = Makers(
+        {**files, wheel: [("archive", "x.pex")]}, {"archive": ["x.pex"], "tool": ["y.pex"]}
+    )
+    by_name = {one.process.name: one for one in (tool, archive, test)}
+    assert [str(cause) for cause in roots(test, by_name, makers)] == ["pins.txt changed"]
+
+
+def test_a_file_that_a_process_leaves_as_it_is_was_not_made_by_it() -> None:
+    black, isort = (with_files(name, 1, ("a.py", "new")) for name in ("black", "isort"))
+    made = digest_of_file(black, "a.py")
+    makers = Makers({made: [("black", "a.py"), ("isort", "a.py")]})
+    [group] = grouped([black, isort], makers)
+    assert [str(cause) for cause in group.causes] == ["a.py changed"]
+
+
+def test_what_a_new_process_made_is_explained_by_that_process() -> None:
+    maker = why(replace(now(), name="extract", description="Extract it"), [], ABSENT, TREES.load)
+    test = with_files("test", 1, ("lib.zip", "made"))
+    makers = Makers({digest_of_file(test, "lib.zip"): [("extract", "lib.zip")]})
+    causes = roots(test, {"extract": maker, "test": test}, makers)
+    assert [str(cause) for cause in causes] == ["“Extract it” was never seen before"]
 
 
 def test_what_differs_in_each_run_is_named_as_such() -> None:

@@ -74,7 +74,6 @@ _FIXED: Final = {
     Kind.FASTER_HERE: "the cache had it, but it ended here before that answer came",
     Kind.FAILED_BEFORE: "it failed before, and failures are not cached",
     Kind.CORRUPT: "its cache entry was damaged and was removed",
-    Kind.FIRST_TIME: "it was never seen before",
     Kind.UNKNOWN: "nothing that is known of it differs from the time before",
 }
 _ABOUT_RUNS: Final = {
@@ -88,6 +87,8 @@ _MOST_SHOWN: Final = 60
 def sentence(cause: Cause) -> str:
     """One cause in plain words, without a full stop. It may be longer than a line."""
     kind, name = cause.kind, cause.name
+    if kind is Kind.FIRST_TIME:
+        return f"{f'“{name}”' if name else 'it'} was never seen before"
     if kind in _FIXED:
         return _FIXED[kind]
     if kind in _ABOUT_FILES:

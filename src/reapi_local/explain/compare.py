@@ -86,9 +86,12 @@ def _arguments(before: Sequence[str], after: Sequence[str]) -> Iterator[Cause]:
 
 def _kind(before: str | None, after: str | None) -> Kind:
     """Two absolute paths in one place are programs, such as interpreters."""
-    if before and after and before.startswith("/") and after.startswith("/"):
-        return Kind.PROGRAM
-    return Kind.ARGUMENT
+    return Kind.PROGRAM if _is_path(before) and _is_path(after) else Kind.ARGUMENT
+
+
+def _is_path(argument: str | None) -> bool:
+    """Of a program; the text of a command for a shell begins with one."""
+    return argument is not None and argument.startswith("/") and " " not in argument
 
 
 def _place(definition: Definition) -> str:

@@ -1,4 +1,4 @@
-"""Which action made a file: from the results of the actions of a run."""
+"""Which process made a file: from the results of the actions of a run."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from google.protobuf.message import DecodeError
 from reapi_local.access.principal import OWNER
 from reapi_local.context import Context
 from reapi_local.errors import InvalidRequest
+from reapi_local.explain.root_causes import Makers, Output
 from reapi_local.proto import remote_execution_pb2 as re_pb2
 from reapi_local.protocol.digest import Digest, function_for, parse_digest, parse_digest_text
 from reapi_local.protocol.lookup import Hit
@@ -25,26 +26,32 @@ _MAX_BYTES: Final = 16 * 1024 * 1024
 
 async def makers(
     results: ActionCache, blobs: BlobStore, instance: str, actions: Mapping[str, str]
-) -> dict[str, str]:
-    """From the digest of each file, "HASH/SIZE", to the span whose process made it.
+) -> Makers:
+    """What the processes with these actions made; of what was evicted nothing is known.
 
-    ``actions``: the digests of actions by span. Of what was evicted nothing is known.
+    ``actions``: the digests of actions by span.
     """
     context = Context(OWNER, instance, b"")
-    made: dict[str, str] = {}
+    made: dict[str, list[Output]] = {}
+    outputs: dict[str, tuple[str, ...]] = {}
     room = _MAX_BYTES
     for span, action in [*actions.items()][:_MOST_ACTIONS]:
         outcome = await results.get(context, _digest(action))
         if not isinstance(outcome, Hit):
             continue
-        trees = [one.tree_digest for one in outcome.result.output_directories]
-        found = [file.digest for file in outcome.result.output_files]
-        for tree in trees:
-            if (body := await _read(context, blobs, tree, min(room, _MAX_TREE_BYTES))) is not None:
+        directories = outcome.result.output_directories
+        found = [(file.path, file.digest) for file in outcome.result.output_files]
+        outputs[span] = (*(path for path, _ in found), *(one.path for one in directories))
+        for one in directories:
+            body = await _read(context, blobs, one.tree_digest, min(room, _MAX_TREE_BYTES))
+            if body is not None:
                 room -= len(body)
-                found += await in_thread_if_long(len(body), _files, body)
-        made.update({f"{one.hash}/{one.size_bytes}": span for one in found if one.size_bytes})
-    return made
+                files = await in_thread_if_long(len(body), _files, body)
+                found += [(one.path, digest) for digest in files]
+        for path, digest in found:
+            if digest.size_bytes:
+                made.setdefault(f"{digest.hash}/{digest.size_bytes}", []).append((span, path))
+    return Makers(made, outputs)
 
 
 async def _read(
