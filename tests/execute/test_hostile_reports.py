@@ -144,7 +144,7 @@ async def answer_of_supervisor(answer: bytes) -> None:
     action_dir = SimpleNamespace(
         stdout_write_fd=log, stderr_write_fd=log, stderr_log_fd=log, log_tail=lambda: ""
     )
-    process = cast("SupervisedProcess", {"uid": None, "rulesets": []})
+    process = cast("SupervisedProcess", {"uid": None, "rulesets": [], "terminals": []})
     command = [sys.executable, "-I", "-S", "-c", program]
     try:
         await supervise(command, process, cast("ActionDir", action_dir), asyncio.Event())
