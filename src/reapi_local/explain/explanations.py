@@ -51,6 +51,9 @@ class Explanations:
     ) -> Explanation:
         end = self._clock.monotonic() + _SECONDS
 
+        def is_late() -> bool:
+            return self._clock.monotonic() > end
+
         def find(connection: sqlite3.Connection) -> Findings:
             found = find_run(connection, run, instance)
             if found is None:
@@ -58,7 +61,6 @@ class Explanations:
             number, summary = found
             kind = JournalReader if summary.reported else UnreportedReader
             reader = kind(connection, instance)
-            is_late = lambda: self._clock.monotonic() > end  # noqa: E731
             return find_causes(summary, number, reader, process, is_late)
 
         findings = await journal.ask(find)
