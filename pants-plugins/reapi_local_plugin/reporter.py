@@ -186,8 +186,9 @@ async def reporter(
 ) -> WorkunitsCallbackFactory:
     env = session[CompleteEnvironmentVars]
     build = Build(reapi, pants.options, env, Path(build_root.path))
-    asks = pants.options.remote_cache_read or pants.options.remote_execution
-    return WorkunitsCallbackFactory(lambda: Reporter(build) if asks else None)
+    options = pants.options
+    uses = options.remote_cache_read or options.remote_cache_write or options.remote_execution
+    return WorkunitsCallbackFactory(lambda: Reporter(build) if uses else None)
 
 
 def rules() -> Iterable[Any]:

@@ -6,6 +6,9 @@ Where Pants only uses the cache. The processes need nothing but a shell.
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +18,7 @@ import pytest
 
 from e2e.pants_repo import (
     PLUGIN,
+    PLUGINS,
     SHELL,
     SWITCHES,
     Machine,
@@ -163,6 +167,23 @@ def test_a_hit_is_explained_by_nothing_and_counted_as_pants_does(place: Place) -
     run = explanation["run"]
     assert (run["asked"], run["cached"], run["uncached"]) == (1, 1, 0)
     assert run["saved_ms"] == done.counters["remote_cache_total_time_saved_ms"]
+
+
+def test_a_run_that_was_told_not_to_ask_is_explained_by_that(place: Place) -> None:
+    place.repository.forget_local_store()
+    place.flags.append("--no-remote-cache-read")
+    place.test().must_succeed()
+    place.flags.pop()
+    assert place.causes() == ["reading the remote cache was switched off"]
+
+
+def test_what_the_store_has_lost_is_known_to_have_been_there(place: Place, shop: Machine) -> None:
+    purge = [sys.executable, "-m", "reapi_local_launcher", "purge", "--yes"]
+    environment = shop.env | {"PYTHONPATH": os.pathsep.join(PLUGINS)}
+    subprocess.run(purge, env=environment, check=True, capture_output=True)
+    place.repository.forget_local_store()
+    place.test().must_succeed()
+    assert place.causes() == ["its cache entry is gone: it was evicted, or the store was purged"]
 
 
 def test_without_the_daemon_it_is_the_same(place: Place) -> None:

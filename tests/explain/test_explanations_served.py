@@ -204,3 +204,14 @@ def test_a_run_that_nobody_knows_is_not_found(data_dir: Path) -> None:
     status, told = ask(data_dir, "GET", "/v1/explanations", run="nobody's")
     assert status == 404
     assert "nobody's" in told["message"]
+
+
+def test_a_run_that_was_told_not_to_ask_is_the_newest_too(data_dir: Path) -> None:
+    action = Action(["silent"])
+    tell(data_dir, "silent-1", "silent", action)
+    told = {"run": "silent-2", "instance": "silent", "reads": False, "writes": True}
+    process = {"span": "1", "description": "x", "source": "Ran", "elapsed_ms": 5}
+    report(data_dir, told, {**process, **action.process, "cache_scope": "Successful"})
+    explained = answer(data_dir, "/v1/explanations", instance="silent")
+    assert explained["run"]["run"] == "silent-2"
+    assert causes(explained) == [["reading the remote cache was switched off"]]

@@ -126,9 +126,13 @@ def test_a_process_that_was_never_seen_is_called_new() -> None:
         (
             BEFORE,
             CacheFacts(MissReason.ABSENT, written_at=1.5),
-            "its cache entry was evicted",
+            "its cache entry is gone: it was evicted, or the store was purged",
         ),
-        (replace(BEFORE, ran=False), ABSENT, "its cache entry was evicted"),
+        (
+            replace(BEFORE, ran=False),
+            ABSENT,
+            "its cache entry is gone: it was evicted, or the store was purged",
+        ),
         (
             BEFORE,
             CacheFacts(MissReason.INCOMPLETE, ("ab/3",)),

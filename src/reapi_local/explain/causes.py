@@ -134,7 +134,9 @@ def _about_the_rest(cause: Cause) -> str:
     if kind is Kind.NEVER_CACHED:
         return f"Pants never asks for it, because its cache scope is {name}"
     if kind is Kind.EVICTED:
-        return f"its cache entry was evicted{f' on {before}' if before else ''}"
+        if before is None:
+            return "its cache entry is gone: it was evicted, or the store was purged"
+        return f"its cache entry was evicted on {before}"
     if kind is Kind.INCOMPLETE:
         return f"its cache entry was incomplete: blob {name} was missing"
     if kind is Kind.NOT_WRITTEN:

@@ -59,11 +59,14 @@ def find_run(
 ) -> tuple[int, RunSummary] | None:
     """The number of a run, and what is known of it.
 
-    ``run``: its name, or the end of it; "" = the newest that asked the cache.
+    ``run``: its name, or the end of it; "" = the newest that asked the cache, or that ran
+    processes while it was told not to ask.
     """
     found = connection.execute(
         "SELECT id, run, instance FROM runs WHERE (substr(run, -length(?1)) = ?1 OR ?1 = '' AND"
-        " (hits + misses > 0 OR asked > 0)) AND (?2 IS NULL OR instance = ?2)"
+        " (hits + misses > 0 OR asked > 0 OR"
+        " ran_ms > 0 AND report IS NOT NULL AND NOT json_extract(report, '$.reads')))"
+        " AND (?2 IS NULL OR instance = ?2)"
         " ORDER BY run = ?1 DESC, started_at DESC LIMIT 1",
         (run, instance),
     ).fetchone()
