@@ -110,7 +110,7 @@ def script(path: Path, text: str) -> str:
 
 
 def address(options: Options, env: dict[str, str]) -> str:
-    return server_of(options, options.reapi, env)[0]
+    return server_of(options, options.reapi, env, Path("/repository"))[0]
 
 
 @pytest.mark.parametrize("builds", [1, 2])
