@@ -13,11 +13,10 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Optional
 
 from reapi_contract.masks import Masks
-from reapi_contract.run_reports import RAN, ProcessReport
+from reapi_contract.run_reports import KEPT_SCOPES, RAN, ProcessReport
 
 _PROCESS, _LOOKUP = "process", "check_action_cache"
 _SCHEDULING = "Scheduling: "
-_KEPT_SCOPES = ("Always", "Successful")
 _ADDRESS = re.compile(r"(?://|[\w.-][\w./-]*)?:[\w.+#@=-][\w./+#@=,-]*|//[\w./-]+(?::[\w./-]+)?")
 
 Workunit = Mapping[str, Any]
@@ -82,7 +81,7 @@ def may_be_a_miss(report: ProcessReport) -> bool:
 
     Pants doesn't tell of a look-up that it gave up because the process had ended before.
     """
-    return report.source == RAN and (report.asked or report.cache_scope in _KEPT_SCOPES)
+    return report.source == RAN and (report.asked or report.cache_scope in KEPT_SCOPES)
 
 
 def own_inputs(unit: Workunit) -> Optional[tuple[str, str]]:

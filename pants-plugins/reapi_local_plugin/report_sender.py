@@ -62,7 +62,7 @@ class ReportSender:
 
     def __init__(self, find_server: FindServer, read_trees: Optional[ReadTrees]) -> None:
         self._find_server, self._read_trees = find_server, read_trees
-        self._waiting: queue.Queue[Optional[object]] = queue.Queue(_MOST_WAITING)
+        self._waiting: queue.Queue[Optional[_Processes]] = queue.Queue(_MOST_WAITING)
         self._run = RunReport()
         self._missed: dict[str, None] = {}
         self._inputs: dict[str, str] = {}
@@ -133,7 +133,6 @@ class ReportSender:
     def _batches(self, masks: Masks) -> Iterator[list[ProcessReport]]:
         """What waits, until the end of the run; the last batch comes with its end."""
         while (some := self._waiting.get()) is not None:
-            assert isinstance(some, _Processes)
             reports = self._reports(some, masks)
             for start in range(0, len(reports), _BATCH):
                 yield reports[start : start + _BATCH]

@@ -89,18 +89,13 @@ class Reporter(WorkunitsCallback):
         **_: Any,
     ) -> None:
         try:
-            self._take(completed_workunits, context, finished)
+            self._take(completed_workunits, context)
             if finished:
                 self._finish(context)
         except Exception:
             logger.debug("this run was not reported", exc_info=True)
 
-    def _take(
-        self,
-        ended: Sequence[Mapping[str, Any]],
-        context: StreamingWorkunitContext,
-        finished: bool,
-    ) -> None:
+    def _take(self, ended: Sequence[Mapping[str, Any]], context: StreamingWorkunitContext) -> None:
         processes = self._collector.processes(ended)
         if not processes or not self.build.reports():
             return

@@ -19,6 +19,9 @@ MAX_BATCH_BYTES = 8 * 1024 * 1024
 
 MAX_BATCH_PROCESSES = 1000
 
+KEPT_SCOPES = ("Always", "Successful")
+"""The cache scopes of Pants whose results outlive its daemon, so that it asks the remote cache."""
+
 _MAX_NUMBER = 250_000_000_000
 """More than any counter; as a time it is within the last years that a date can have."""
 

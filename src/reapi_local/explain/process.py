@@ -6,12 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
+from reapi_contract.run_reports import KEPT_SCOPES
 from reapi_local.protocol.digest import Digest
 
 PANTS_KEY_PREFIX: Final = "PANTS_CACHE_KEY_"
 """Variables of a Command by which Pants changes the key; a report of Pants has none of them."""
 SALT: Final = f"{PANTS_KEY_PREFIX}SALT"
-KEPT_BY_CACHE: Final = ("", "Always", "Successful")
+KEPT_BY_CACHE: Final = ("", *KEPT_SCOPES)
 """The cache scopes of Pants whose results outlive its daemon; "" is no scope of Pants."""
 
 

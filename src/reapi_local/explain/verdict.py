@@ -19,7 +19,7 @@ class CacheFacts:
 
     ``was_hit``: the look-up was a hit, but the process ran all the same. ``reason``, ``missing``:
     why it was a miss; None if it isn't known. ``written_at``: when an entry for it was written, 0 =
-    never. ``evicted_at``: when the first eviction after that was, 0 = none is known.
+    never. ``evicted_at``: when the last eviction from then to the look-up was, 0 = none is known.
     """
 
     reason: MissReason | None = None
